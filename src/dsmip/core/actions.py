@@ -1,0 +1,197 @@
+"""What the engines ask the daemon to do, in order, and what they tell it.
+
+The daemon drains `engine.actions()` after every call and carries them out one by one. An action that has to
+be on disk before the next one leaves (`StoreBinding` before the `SendPacket` of the acknowledgement) simply
+comes first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from ipaddress import IPv6Address
+
+from dsmip.core.types import (
+    Binding,
+    CareOfAddress,
+    HomeAttachment,
+    IPNetwork,
+    Path,
+    ReplayState,
+    UdpEndpoint,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SendPacket:
+    """Send a whole IPv6 packet as it is. `interface` "" = by the routing table."""
+
+    packet: bytes
+    interface: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SendDatagram:
+    """Send `payload` (an IPv6 packet) in UDP/IPv4. `interface` "" = by the routing table."""
+
+    payload: bytes
+    local: UdpEndpoint
+    remote: UdpEndpoint
+    interface: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SendIPv4:
+    """Send a whole IPv4 packet as it is (path probes in protocol 41)."""
+
+    packet: bytes
+    interface: str = ""
+
+
+# Home agent ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StoreBinding:
+    """Write the binding and its replay state through to the store."""
+
+    binding: Binding
+    replay: ReplayState
+
+
+@dataclass(frozen=True, slots=True)
+class StoreReplay:
+    """Write replay state alone (a refused or de-registering Binding Update that was authentic)."""
+
+    replay: ReplayState
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetBinding:
+    """Delete the binding from the store; replay state stays."""
+
+    home_address: IPv6Address
+
+
+@dataclass(frozen=True, slots=True)
+class InstallBinding:
+    """Put a new, moved or refreshed binding into the data plane.
+
+    `previous` is the entry it replaces (None = new): its care-of address is still accepted as a source of
+    tunnelled packets for `grace` seconds. With `previous` None and a home link, the daemon starts to defend
+    the home addresses (RFC 6275 10.4.1).
+    """
+
+    binding: Binding
+    previous: Binding | None
+    grace: float
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveBinding:
+    """Take the binding out of the data plane and stop defending its addresses.
+
+    `at_home` is true for a de-registration from the home link: packets then go out of the home link again.
+    """
+
+    binding: Binding
+    reason: str
+    at_home: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StartDad:
+    """Probe the home link for duplicates (RFC 4862 5.4); answer with `HomeAgent.dad_finished`."""
+
+    home_address: IPv6Address
+    addresses: tuple[IPv6Address, ...]
+
+
+# Mobile node -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class InstallPath:
+    """Send and accept tunnelled data over this path from now on.
+
+    `accept` lists further outer sources of the home agent to accept. The previous path's care-of address goes
+    on receiving for `grace` seconds.
+    """
+
+    path: Path
+    care_of: CareOfAddress
+    networks: tuple[IPNetwork, ...]
+    grace: float
+
+
+@dataclass(frozen=True, slots=True)
+class RemovePath:
+    """No care-of address: traffic from the home address goes nowhere until there is one."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ComeHome:
+    """Prepare the home link for de-registration: home address on the interface without DAD, usable as a
+    source for the Binding Update (RFC 6275 11.5.5), traffic still as before."""
+
+    home: HomeAttachment
+
+
+@dataclass(frozen=True, slots=True)
+class SettleHome:
+    """De-registered: route natively, announce the home addresses (unsolicited NA, gratuitous ARP)."""
+
+    home: HomeAttachment
+
+
+@dataclass(frozen=True, slots=True)
+class LeaveHome:
+    """Take the home address off the home link's interface and route it through the tunnel device."""
+
+
+@dataclass(frozen=True, slots=True)
+class HomeAddressesChanged:
+    """The set of inner networks the home agent granted has changed (dynamic IPv4 home address or prefix)."""
+
+    networks: tuple[IPNetwork, ...]
+
+
+# Both ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """A packet was refused: count it under `reason` (a short slug) and log it at a limited rate."""
+
+    reason: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something worth a log line and a place in the event stream: `kind` is a slug."""
+
+    kind: str
+    fields: dict[str, str | int | float | bool] = field(default_factory=dict)
+
+
+Action = (
+    SendPacket
+    | SendDatagram
+    | SendIPv4
+    | StoreBinding
+    | StoreReplay
+    | ForgetBinding
+    | InstallBinding
+    | RemoveBinding
+    | StartDad
+    | InstallPath
+    | RemovePath
+    | ComeHome
+    | SettleHome
+    | LeaveHome
+    | HomeAddressesChanged
+    | Drop
+    | Event
+)

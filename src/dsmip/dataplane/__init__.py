@@ -1,0 +1,1 @@
+"""Forwarding: one eBPF program, its maps and its loader."""

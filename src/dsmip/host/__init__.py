@@ -1,0 +1,1 @@
+"""What Linux must be told and asked: netlink, sysctl, neighbour proxying, DHCP, signalling sockets."""

@@ -1,0 +1,1 @@
+"""Virtual networks out of namespaces, scenarios and measurements."""

@@ -1,0 +1,1 @@
+"""Where am I attached: link, router and lease observations become care-of addresses."""

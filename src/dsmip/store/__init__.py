@@ -1,0 +1,1 @@
+"""Bindings and replay state that survive a crash."""

@@ -1,0 +1,1 @@
+"""Bytes to messages and back: nothing here touches a socket, a clock or a log."""
