@@ -1,0 +1,53 @@
+# Two commands do everything on a fresh Debian machine, as root: `make demo` and `make test`.
+
+VENV   := .venv
+PYTHON := $(VENV)/bin/python
+BPF    := src/dsmip/dataplane/dsmip.bpf.o
+
+APT_RUN   := iproute2 nftables radvd dnsmasq-base iputils-ping procps libbpf1 libelf1
+APT_BUILD := python3-venv clang llvm libbpf-dev linux-libc-dev make
+APT_TEST  := tshark tcpdump iperf3 ethtool
+
+.PHONY: setup demo test test-fast lint bench lock clean
+
+setup: $(VENV)/.done $(BPF)
+
+demo: setup
+	$(VENV)/bin/dsmip demo --out demo-out
+
+test: setup
+	$(PYTHON) -m pytest
+
+test-fast: setup
+	$(PYTHON) -m pytest -m "not root"
+
+lint: setup
+	$(VENV)/bin/ruff check src tests
+	$(VENV)/bin/ruff format --check src tests
+	$(VENV)/bin/mypy
+
+bench: setup
+	$(VENV)/bin/dsmip bench
+
+$(BPF): $(VENV)/.apt $(wildcard src/dsmip/dataplane/*.c src/dsmip/dataplane/*.h)
+	$(MAKE) -C src/dsmip/dataplane
+
+# What Debian has is taken from Debian; nothing is installed that is there already.
+$(VENV)/.apt: Makefile
+	@./tools/install-packages $(APT_RUN) $(APT_BUILD) $(APT_TEST)
+	@mkdir -p $(VENV) && touch $@
+
+$(VENV)/.done: $(VENV)/.apt requirements.lock pyproject.toml
+	test -x $(PYTHON) || /usr/bin/python3 -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --require-hashes -r requirements.lock
+	$(VENV)/bin/pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+# Pins every package, with hashes, for the Python of the machine it runs on.
+lock:
+	$(VENV)/bin/pip install --quiet pip-tools
+	$(VENV)/bin/pip-compile --quiet --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-find-links \
+	    --no-emit-trusted-host --extra dev --strip-extras -o requirements.lock pyproject.toml
+
+clean:
+	rm -rf $(VENV) build dist demo-out $(BPF)

@@ -1,0 +1,68 @@
+"""`dsmip run` and `dsmip check`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import sys
+
+from dsmip.daemon.config import ConfigFile, HomeAgentFile, load
+from dsmip.daemon.config_problems import ConfigError
+
+FAILED = 1
+BAD_CONFIG = 2
+
+
+def check(options: argparse.Namespace) -> int:
+    """Report every error of a configuration file."""
+    config = _load(options)
+    if config is None:
+        return BAD_CONFIG
+    print(f"{options.config}: fine ({config.role} {config.name})")
+    return 0
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the role the file describes until SIGTERM or Ctrl-C."""
+    config = _load(options)
+    if config is None:
+        return BAD_CONFIG
+    _log(options.verbose)
+    # The daemons import netlink and the data plane: heavy, and of no use to the other commands.
+    from dsmip.daemon.home_agent import HomeAgentDaemon
+    from dsmip.daemon.mobile_node import MobileNodeDaemon
+    from dsmip.daemon.runtime import StartError
+    from dsmip.dataplane.api import DataPlaneError
+    from dsmip.host.routing import HostError
+    from dsmip.store.api import StoreError
+
+    daemon = HomeAgentDaemon(config) if isinstance(config, HomeAgentFile) else MobileNodeDaemon(config)
+    try:
+        asyncio.run(daemon.run(keep_forwarding=options.keep_forwarding))
+    except (StartError, DataPlaneError, HostError, StoreError) as error:
+        for line in str(error).splitlines():
+            print(f"dsmip: {line}", file=sys.stderr)
+        return FAILED
+    return 0
+
+
+def _load(options: argparse.Namespace) -> ConfigFile | None:
+    try:
+        return load(options.config)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return None
+
+
+def _log(verbosity: int) -> None:
+    """One line an event on standard error; journald adds the time by itself."""
+    under_journald = "JOURNAL_STREAM" in os.environ
+    logging.basicConfig(
+        level=logging.DEBUG if verbosity > 1 else logging.INFO,
+        format="%(levelname)s %(message)s" if under_journald else "%(asctime)s %(levelname)s %(message)s",
+        stream=sys.stderr,
+    )
+    for chatty in ("pyroute2", "asyncio"):
+        logging.getLogger(chatty).setLevel(logging.DEBUG if verbosity > 1 else logging.WARNING)

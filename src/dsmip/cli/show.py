@@ -1,0 +1,116 @@
+"""Questions to a running daemon: status, bindings, attachments, stats."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from dsmip.cli.table import duration, octets, pairs, table
+from dsmip.daemon.control import RUN_ROOT, ControlError, ask, instances
+
+#: What `status` shows first and how; everything else follows under its own name.
+_DURATIONS = ("uptime", "lifetime", "expires_in", "lifetime_left", "registered_for")
+_OCTETS = ("sent_bytes", "received_bytes")
+
+
+def status(options: argparse.Namespace) -> int:
+    """`dsmip status`."""
+    return _print(options, "status", lambda result: pairs([(_label(k), _text(k, v)) for k, v in result.items()]))
+
+
+def bindings(options: argparse.Namespace) -> int:
+    """`dsmip bindings`."""
+    return _print(options, "bindings", _bindings)
+
+
+def attachments(options: argparse.Namespace) -> int:
+    """`dsmip attachments`."""
+    return _print(options, "attachments", _attachments)
+
+
+def stats(options: argparse.Namespace) -> int:
+    """`dsmip stats`."""
+    return _print(options, "stats", _stats)
+
+
+def _print(options: argparse.Namespace, command: str, render: Any) -> int:
+    result = _ask(options.instance, command)
+    print(json.dumps(result, indent=2) if options.json else render(result))
+    return 0
+
+
+def _ask(instance: str | None, command: str) -> Any:
+    """Ask the named daemon, or the only one here that knows the command."""
+    if instance is not None:
+        return ask(instance, command)
+    running = instances()
+    answers: dict[str, Any] = {}
+    errors: list[str] = []
+    for name in running:
+        try:
+            answers[name] = ask(name, command)
+        except ControlError as error:
+            errors.append(str(error))
+    if len(answers) == 1:
+        return next(iter(answers.values()))
+    if not answers:
+        raise ControlError("; ".join(errors) if errors else f"no daemon is running here (looked in {RUN_ROOT})")
+    raise ControlError(f"several daemons run here: name one of {', '.join(answers)}")
+
+
+def _bindings(rows: list[dict[str, Any]]) -> str:
+    if not rows:
+        return "no bindings"
+    lines = [
+        (
+            row["name"],
+            row["home_address"],
+            row["care_of"] if not row["nat_source"] or row["nat"] != "detected" else f"{row['nat_source']} (NAT)",
+            row["tunnel"],
+            row["authentication"],
+            duration(row["expires_in"]),
+            octets(row["received_bytes"]),
+            octets(row["sent_bytes"]),
+        )
+        for row in rows
+    ]
+    headings = ("NAME", "HOME ADDRESS", "CARE-OF ADDRESS", "TUNNEL", "AUTH", "EXPIRES IN", "FROM IT", "TO IT")
+    return table(headings, lines)
+
+
+def _attachments(rows: list[dict[str, Any]]) -> str:
+    if not rows:
+        return "no interfaces"
+    parts = []
+    for row in rows:
+        facts = [(_label(key), _text(key, value)) for key, value in row.items() if key != "interface"]
+        parts.append(f"{row['interface']}\n" + "\n".join(f"  {line}" for line in pairs(facts).splitlines()))
+    return "\n".join(parts)
+
+
+def _stats(result: dict[str, dict[str, int]]) -> str:
+    rows = [
+        (_label(group), reason, str(count)) for group, counts in result.items() for reason, count in counts.items()
+    ]
+    return table(("WHERE", "REASON", "COUNT"), rows) if rows else "nothing refused, nothing dropped"
+
+
+def _label(key: str) -> str:
+    return key.replace("_", " ").replace("ipv4", "IPv4")
+
+
+def _text(key: str, value: Any) -> str:
+    if value is None or value in ([], {}, ""):
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | float):
+        if key in _DURATIONS:
+            return duration(value)
+        return octets(int(value)) if key in _OCTETS else f"{value:g}"
+    if isinstance(value, list):
+        return ", ".join(_text("", item) for item in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{_label(k)} {_text(k, v)}" for k, v in value.items())
+    return str(value)

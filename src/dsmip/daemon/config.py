@@ -1,0 +1,233 @@
+"""The configuration files: what may stand in them, read from TOML and checked whole.
+
+`load` returns a checked `HomeAgentFile` or `MobileNodeFile`, or raises one `ConfigError` that carries every
+problem found, each with its key path and line.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Network
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from dsmip.core.types import DSMIP_PORT
+from dsmip.daemon import config_rules
+from dsmip.daemon.config_problems import ConfigError, Problem, Problems, locate
+
+#: SPIs below are reserved (RFC 4285 section 5).
+MIN_SPI = 256
+
+Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+InterfaceName = Annotated[str, msgspec.Meta(pattern=r"^[^\s/]{1,15}$")]
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
+Spi = Annotated[int, msgspec.Meta(ge=MIN_SPI, le=0xFFFFFFFF)]
+Lifetime = Annotated[int, msgspec.Meta(ge=4, le=262140)]
+Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+Mtu = Annotated[int, msgspec.Meta(ge=1280, le=65535)]
+Preference = Annotated[int, msgspec.Meta(ge=0, le=1000)]
+
+
+class Key(bytes):
+    """A shared secret, written in hexadecimal."""
+
+    def __repr__(self) -> str:
+        return "Key(...)"
+
+
+class MobileNodeTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
+    """`[[mobile_node]]` of a home agent: one mobile node or mobile router it serves."""
+
+    name: Name
+    home_address: IPv6Address
+    identifier: str = ""
+    ipv4_home_address: IPv4Address | None = None
+    mobile_network_prefixes: tuple[IPv6Network, ...] = ()
+    ipv4_prefixes: tuple[IPv4Network, ...] = ()
+    allow_dynamic_ipv4: bool = True
+    authentication: Literal["mn-ha", "none"] = "mn-ha"
+    spi: Spi = MIN_SPI
+    key: Key | None = None
+
+
+class HomeAgentFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
+    """A home agent's configuration file."""
+
+    role: Literal["home-agent"]
+    name: Name = "home-agent"
+    address: IPv6Address
+    ipv4_address: IPv4Address | None = None
+    uplinks: Annotated[tuple[InterfaceName, ...], msgspec.Meta(min_length=1)]
+    home_link: InterfaceName | None = None
+    home_prefixes: Annotated[tuple[IPv6Network, ...], msgspec.Meta(min_length=1)]
+    ipv4_home_prefixes: tuple[IPv4Network, ...] = ()
+    #: Aggregates out of which mobile network prefixes come: one route each instead of one a prefix.
+    mobile_prefixes: tuple[IPv6Network, ...] = ()
+    ipv4_mobile_prefixes: tuple[IPv4Network, ...] = ()
+    ipv4_pool: IPv4Network | None = None
+    ipv4_prefix_pool: IPv4Network | None = None
+    duplicate_address_detection: bool = True
+    max_lifetime: Lifetime = 3600
+    max_bindings: Annotated[int, msgspec.Meta(ge=1, le=4_000_000)] = 131072
+    udp_encapsulation: Literal["accept", "force", "refuse"] = "accept"
+    nat_keepalive: Annotated[int, msgspec.Meta(ge=1, le=86400)] = 110
+    grace: Seconds = 3.0
+    timestamp_tolerance: Seconds = 7.0
+    mtu: Mtu = 1460
+    allow_unauthenticated: bool = False
+    state_directory: Path | None = None
+    mobile_node: tuple[MobileNodeTable, ...] = ()
+
+
+class InterfaceTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
+    """`[[interface]]` of a mobile node: one uplink."""
+
+    name: InterfaceName
+    #: True: dsmip solicits routers, runs DHCP and sets addresses. False: it watches what others set.
+    manage: bool = True
+    preference: Preference = 100
+
+
+class MobileNodeFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
+    """A mobile node's or mobile router's configuration file."""
+
+    role: Literal["mobile-node", "mobile-router"]
+    name: Name = "mobile-node"
+    identifier: str = ""
+    home_agent: IPv6Address
+    home_agent_ipv4: IPv4Address | None = None
+    home_address: IPv6Address
+    home_prefix: IPv6Network
+    ipv4_home_address: IPv4Interface | Literal["dynamic"] | None = None
+    mobile_network_prefixes: tuple[IPv6Network, ...] = ()
+    nemo_mode: Literal["explicit", "implicit"] = "explicit"
+    ipv4_prefixes: tuple[IPv4Network, ...] = ()
+    #: Length of an IPv4 prefix to ask the home agent for; 0 = none.
+    ipv4_prefix_request: Annotated[int, msgspec.Meta(ge=0, le=30)] = 0
+    authentication: Literal["mn-ha", "none"] = "mn-ha"
+    spi: Spi = MIN_SPI
+    key: Key | None = None
+    allow_unauthenticated: bool = False
+    lifetime: Lifetime = 600
+    udp: Literal["auto", "always"] = "auto"
+    udp_port: Port = DSMIP_PORT
+    grace: Seconds = 3.0
+    mtu: Mtu = 1460
+    state_directory: Path | None = None
+    interface: Annotated[tuple[InterfaceTable, ...], msgspec.Meta(min_length=1)]
+
+
+ConfigFile = HomeAgentFile | MobileNodeFile
+
+_ROWS: dict[str, type[msgspec.Struct]] = {"mobile_node": MobileNodeTable, "interface": InterfaceTable}
+
+_ROLES: dict[str, type[ConfigFile]] = {
+    "home-agent": HomeAgentFile,
+    "mobile-node": MobileNodeFile,
+    "mobile-router": MobileNodeFile,
+}
+
+
+def load(path: Path) -> ConfigFile:
+    """Read and check a configuration file.
+
+    Raises ConfigError with every problem found.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(path, [Problem("", None, f"cannot be read: {error}")]) from error
+    return parse(text, path)
+
+
+def parse(text: str, path: Path) -> ConfigFile:
+    """Check the text of a configuration file; `path` is only named in errors.
+
+    Raises ConfigError with every problem found.
+    """
+    try:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(path, [Problem("", None, f"is not TOML: {error}")]) from error
+    problems = Problems(locate(text))
+    role = tree.get("role")
+    if not isinstance(role, str) or role not in _ROLES:
+        choices = ", ".join(_ROLES)
+        problems.add("role", f"must be one of {choices}" + ("" if role is None else f", not {role!r}"))
+        raise ConfigError(path, problems.found)
+    schema = _ROLES[role]
+    _check_table(schema, tree, "", problems)
+    if problems.found:
+        raise ConfigError(path, problems.found)
+    config = msgspec.convert(tree, schema, dec_hook=_decode, strict=True)
+    if isinstance(config, HomeAgentFile):
+        config_rules.check_home_agent(config, problems)
+    else:
+        config_rules.check_mobile_node(config, problems)
+    if problems.found:
+        raise ConfigError(path, problems.found)
+    return config
+
+
+def _decode(kind: type, value: object) -> object:
+    """Build the types msgspec does not know; ValueError becomes a msgspec.ValidationError."""
+    if not isinstance(value, str):
+        raise ValueError(f"expected a string, got {type(value).__name__}")
+    if kind is Key:
+        try:
+            return Key(bytes.fromhex(value))
+        except ValueError:
+            raise ValueError("expected hexadecimal digits") from None
+    if kind is IPv6Address and "%" in value:
+        raise ValueError("an address with a zone is not allowed here")
+    return kind(value)
+
+
+def _check_table(schema: type[msgspec.Struct], table: dict[str, Any], where: str, problems: Problems) -> None:
+    """Check each key by itself, so that one mistake does not hide the next."""
+    fields = {field.name: field for field in msgspec.structs.fields(schema)}
+    for key in table:
+        if key not in fields:
+            near = config_rules.nearest(key, fields)
+            problems.add(f"{where}{key}", "is not known" + (f"; did you mean {near!r}?" if near else ""))
+    for name, field in fields.items():
+        if name not in table:
+            if field.required:
+                problems.add(f"{where}{name}", "is missing")
+            continue
+        value = table[name]
+        rows = _ROWS.get(name)
+        if rows is not None and isinstance(value, list):
+            for number, row in enumerate(value):
+                if isinstance(row, dict):
+                    _check_table(rows, row, f"{where}{name}[{number}].", problems)
+                else:
+                    problems.add(f"{where}{name}[{number}]", "must be a table")
+            if not value and field.required:
+                problems.add(f"{where}{name}", "needs at least one entry")
+            continue
+        if isinstance(value, list):
+            _check_array(schema, name, value, f"{where}{name}", problems)
+            continue
+        _check_value(schema, name, value, f"{where}{name}", problems)
+
+
+def _check_array(
+    schema: type[msgspec.Struct], name: str, value: list[Any], where: str, problems: Problems
+) -> None:
+    """Check the elements one by one, then the array as a whole."""
+    before = len(problems.found)
+    for number, element in enumerate(value):
+        _check_value(schema, name, [element], f"{where}[{number}]", problems)
+    if len(problems.found) == before:
+        _check_value(schema, name, value, where, problems)
+
+
+def _check_value(schema: type[msgspec.Struct], name: str, value: object, where: str, problems: Problems) -> None:
+    kind = next(field.type for field in msgspec.structs.fields(schema) if field.name == name)
+    try:
+        msgspec.convert(value, kind, dec_hook=_decode, strict=True)
+    except msgspec.ValidationError as error:
+        problems.add(where, str(error).split(" - at `")[0])

@@ -1,0 +1,69 @@
+"""What happened, for people and programs: one log line an event, a ring of recent ones, a JSON stream."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections import Counter, deque
+from collections.abc import Mapping
+from typing import IO
+
+Value = str | int | float | bool
+Fields = Mapping[str, Value]
+
+#: Events kept for `dsmip status`.
+KEPT = 256
+#: Refused packets are counted all, but logged at most this often per reason.
+DROP_LOG_INTERVAL = 10.0
+#: Environment variable naming a file that gets one JSON object per event.
+EVENTS_VARIABLE = "DSMIP_EVENTS"
+
+log = logging.getLogger("dsmip")
+
+
+class EventLog:
+    """Records events and refusals."""
+
+    def __init__(self) -> None:
+        self.recent: deque[dict[str, Value]] = deque(maxlen=KEPT)
+        self.drops: Counter[str] = Counter()
+        self._logged: dict[str, tuple[float, int]] = {}
+        self._stream: IO[str] | None = None
+        path = os.environ.get(EVENTS_VARIABLE)
+        if path:
+            self._stream = open(path, "a", buffering=1, encoding="utf-8")  # noqa: SIM115 - lives as long as we do
+
+    def event(self, kind: str, fields: Fields) -> None:
+        """Record one event now."""
+        record: dict[str, Value] = {"time": time.monotonic(), "unix": time.time(), "event": kind, **fields}
+        self.recent.append(record)
+        if self._stream is not None:
+            self._stream.write(json.dumps(record) + "\n")
+        if log.isEnabledFor(logging.INFO):
+            log.info("%s %s", kind, " ".join(f"{name}={_text(value)}" for name, value in fields.items()))
+
+    def drop(self, reason: str, detail: str) -> None:
+        """Count a refused packet; log the first of its kind and then at a limited rate."""
+        self.drops[reason] += 1
+        now = time.monotonic()
+        last, count = self._logged.get(reason, (float("-inf"), 0))
+        if now - last < DROP_LOG_INTERVAL:
+            return
+        more = self.drops[reason] - count - 1
+        self._logged[reason] = (now, self.drops[reason])
+        log.warning("refused reason=%s %s%s", reason, detail, f" (and {more} more like it)" if more > 0 else "")
+
+    def close(self) -> None:
+        """Close the JSON stream."""
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+
+def _text(value: Value) -> str:
+    if isinstance(value, float):
+        return f"{value:.3f}".rstrip("0").rstrip(".")
+    text = str(value)
+    return f'"{text}"' if " " in text else text

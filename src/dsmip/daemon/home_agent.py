@@ -1,0 +1,320 @@
+"""The home agent as a program: engine, data plane, home link and store tied together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import time
+from collections.abc import Awaitable
+from ipaddress import IPv6Address
+from typing import Any
+
+from dsmip.core.actions import (
+    Action,
+    Drop,
+    Event,
+    ForgetBinding,
+    InstallBinding,
+    RemoveBinding,
+    SendDatagram,
+    SendIPv4,
+    SendPacket,
+    StartDad,
+    StoreBinding,
+    StoreReplay,
+)
+from dsmip.core.home_agent import HomeAgent
+from dsmip.core.types import DSMIP_PORT, Binding, IPAddress, Path, TunnelFormat, UdpEndpoint
+from dsmip.daemon.config import HomeAgentFile
+from dsmip.daemon.home_agent_plan import (
+    Source,
+    defended,
+    engine_config,
+    networks_at_home,
+    outer_sources,
+    path_of,
+    routed_networks,
+)
+from dsmip.daemon.runtime import Runtime, instant
+from dsmip.dataplane.api import Role
+from dsmip.host.home_link import Announcer, DuplicateAddressDetection
+from dsmip.host.routing import Route
+from dsmip.store.sqlite import SqliteStore
+
+log = logging.getLogger(__name__)
+
+
+class HomeAgentDaemon:
+    """Runs one home agent until told to stop."""
+
+    def __init__(self, config: HomeAgentFile) -> None:
+        self._config = config
+        self._runtime = Runtime(
+            config.name,
+            Role.HOME_AGENT,
+            self._carry_out,
+            mtu=config.mtu,
+            state_directory=config.state_directory,
+            udp_port=DSMIP_PORT,
+            capacity=config.max_bindings,
+        )
+        self._engine = HomeAgent(engine_config(config))
+        self._home_link_index = 0
+        self._nodes = {node.home_address: node for node in config.mobile_node}
+        self._unauthenticated = [node.name for node in config.mobile_node if node.authentication == "none"]
+
+    async def run(self, *, keep_forwarding: bool = False) -> None:
+        """Serve until SIGTERM or SIGINT. Raises StartError when something needed is missing."""
+        runtime, config = self._runtime, self._config
+        links = dict.fromkeys([*config.uplinks, *([config.home_link] if config.home_link else [])])
+        await runtime.open(list(links))
+        for name in self._unauthenticated:
+            log.warning("%s is not authenticated: anybody can take over its home address", name)
+        self._store = SqliteStore(runtime.state_directory / "bindings.sqlite")
+        await self._set_up_forwarding()
+        bindings, replays = self._store.load()
+        self._engine.restore(bindings, replays, instant())
+        self._reconcile()
+        handlers = {
+            "status": self.status,
+            "bindings": self.bindings,
+            "stats": self.stats,
+            "events": lambda: list(runtime.events.recent),
+        }
+        try:
+            await runtime.serve(self._engine, handlers)
+        finally:
+            if not keep_forwarding:
+                await self._withdraw_everything()
+            if config.home_link:
+                self._dad.close()
+            await runtime.close(keep_forwarding=keep_forwarding)
+            self._store.close()
+
+    # Set-up ------------------------------------------------------------------------------------------------
+
+    async def _set_up_forwarding(self) -> None:
+        runtime, config = self._runtime, self._config
+        runtime.settings.set("net/ipv4/ip_forward", 1)
+        runtime.settings.set("net/ipv6/conf/all/forwarding", 1)
+        runtime.dataplane.add_local(config.address)
+        if config.ipv4_address is not None:
+            runtime.dataplane.add_local(config.ipv4_address)
+            # Reserved so that nobody else takes the port; what arrives there never reaches this socket.
+            runtime.sockets.reserve(UdpEndpoint(config.ipv4_address, DSMIP_PORT))
+        for uplink in config.uplinks:
+            runtime.dataplane.attach(uplink)
+        if config.home_link:
+            await self._set_up_home_link(config.home_link)
+        for network in routed_networks(config):
+            await runtime.routing.add_route(Route(network, runtime.device_index))
+
+    async def _set_up_home_link(self, interface: str) -> None:
+        runtime = self._runtime
+        self._announcer = Announcer(interface, runtime.sockets)
+        self._dad = DuplicateAddressDetection(interface, runtime.sockets)
+        self._home_link_index = socket.if_nametoindex(interface)
+        runtime.dataplane.set_home_link(self._home_link_index)
+        runtime.settings.set(f"net/ipv6/conf/{interface}/proxy_ndp", 1)
+        # Without these the kernel waits up to 0.8 s before it answers for a mobile node.
+        runtime.settings.set(f"net/ipv6/neigh/{interface}/proxy_delay", 0)
+        runtime.settings.set(f"net/ipv4/neigh/{interface}/proxy_delay", 0)
+
+    def _reconcile(self) -> None:
+        """After adopting a data plane: forget bindings that ended while nobody was there."""
+        alive = {binding.index for binding in self._engine.bindings.values()}
+        at_home = {self._engine.index_of(node.home_address) for node in self._config.mobile_node}
+        for index in set(self._runtime.dataplane.bindings()) - alive - at_home:
+            self._runtime.dataplane.remove_binding(index)
+        for node in self._config.mobile_node:
+            if node.home_address not in self._engine.bindings:
+                self._forward_to_home_link(node.home_address)
+
+    def _forward_to_home_link(self, home_address: IPv6Address) -> None:
+        """Until it registers, a mobile router's prefixes are reached over the home link."""
+        index = self._engine.index_of(home_address)
+        self._runtime.dataplane.remove_binding(index)
+        node = self._nodes.get(home_address)
+        networks = networks_at_home(node, self._config.home_prefixes) if node and self._home_link_index else []
+        if networks:
+            path = Path(
+                TunnelFormat.LINK,
+                local=self._config.address,
+                remote=home_address,
+                interface=self._home_link_index,
+                next_hop=home_address,
+            )
+            self._runtime.dataplane.set_path(index, path)
+            self._runtime.dataplane.set_networks(index, networks)
+
+    # Actions -----------------------------------------------------------------------------------------------
+
+    def _carry_out(self, action: Action) -> Awaitable[None] | None:
+        runtime = self._runtime
+        match action:
+            case SendDatagram():
+                runtime.sockets.send_datagram(action.payload, action.local, action.remote, action.interface)
+            case SendPacket():
+                runtime.sockets.send_ipv6(action.packet, action.interface or self._interface_for(action.packet))
+            case SendIPv4():
+                runtime.sockets.send_ipv4(action.packet, action.interface)
+            case StoreBinding():
+                self._store.put(action.binding, action.replay)
+                self._store.flush()
+            case StoreReplay():
+                self._store.put_replay(action.replay)
+                self._store.flush()
+            case ForgetBinding():
+                self._store.forget(action.home_address)
+                self._store.flush()
+            case InstallBinding():
+                self._install(action)
+            case RemoveBinding():
+                self._remove(action)
+            case StartDad():
+                self._dad.start(
+                    action.home_address,
+                    action.addresses,
+                    lambda duplicate, home=action.home_address: self._dad_finished(home, duplicate),
+                )
+            case Drop():
+                runtime.events.drop(action.reason, action.detail)
+            case Event():
+                runtime.events.event(action.kind, action.fields)
+            case _:
+                raise TypeError(f"a home agent does not do {type(action).__name__}")
+        return None
+
+    def _interface_for(self, packet: bytes) -> str:
+        """Packets to a mobile node on the home link must not be caught by its own binding."""
+        home_link = self._config.home_link
+        destination = IPv6Address(packet[24:40])
+        if home_link and any(destination in prefix for prefix in self._config.home_prefixes):
+            return home_link
+        return ""
+
+    def _install(self, action: InstallBinding) -> None:
+        dataplane, binding = self._runtime.dataplane, action.binding
+        now = instant()
+        expires = now.monotonic + max(0.0, binding.expires - now.unix)
+        sources = outer_sources(binding)
+        for address, port in sources:
+            dataplane.allow_source(binding.index, address, port, expires)
+        dataplane.set_path(binding.index, path_of(binding, self._config, expires))
+        if action.previous is None or action.previous.networks != binding.networks:
+            dataplane.set_networks(binding.index, binding.networks)
+        if action.previous is not None:
+            for source in outer_sources(action.previous):
+                if source not in sources:
+                    self._grant_grace(binding, source, action.grace)
+        if self._config.home_link and (action.previous is None or action.previous.ipv4 != binding.ipv4):
+            self._defend(binding, action.previous)
+
+    def _grant_grace(self, binding: Binding, source: Source, grace: float) -> None:
+        """Packets in flight from the previous care-of address are still good for a moment."""
+        loop = asyncio.get_running_loop()
+        self._runtime.dataplane.allow_source(binding.index, *source, loop.time() + grace)
+        loop.call_later(grace, self._end_grace, binding.home_address, binding.index, source)
+
+    def _end_grace(self, home_address: IPv6Address, index: int, source: Source) -> None:
+        binding = self._engine.bindings.get(home_address)
+        if binding is None or source not in outer_sources(binding):
+            self._runtime.dataplane.deny_source(index, *source)
+
+    def _remove(self, action: RemoveBinding) -> None:
+        self._forward_to_home_link(action.binding.home_address)
+        if self._config.home_link:
+            self._runtime.in_background(self._withdraw(defended(action.binding, self._config)))
+
+    def _dad_finished(self, home_address: IPv6Address, duplicate: bool) -> None:
+        self._engine.dad_finished(home_address, duplicate, instant())
+        self._runtime.turn()
+
+    # The home link -----------------------------------------------------------------------------------------
+
+    def _defend(self, binding: Binding, previous: Binding | None) -> None:
+        wanted = defended(binding, self._config)
+        before = defended(previous, self._config) if previous is not None else []
+        self._runtime.in_background(
+            self._take_over([a for a in wanted if a not in before], router=binding.mobile_router)
+        )
+        stale = [address for address in before if address not in wanted]
+        if stale:
+            self._runtime.in_background(self._withdraw(stale))
+
+    async def _take_over(self, addresses: list[IPAddress], *, router: bool) -> None:
+        for address in addresses:
+            await self._runtime.routing.add_proxy(self._home_link_index, address, router=router)
+            self._announcer.announce(address, self._config.address, router=router)
+
+    async def _withdraw(self, addresses: list[IPAddress]) -> None:
+        for address in addresses:
+            await self._runtime.routing.remove_proxy(self._home_link_index, address)
+
+    async def _withdraw_everything(self) -> None:
+        if self._config.home_link:
+            for binding in self._engine.bindings.values():
+                await self._withdraw(defended(binding, self._config))
+
+    # Questions ---------------------------------------------------------------------------------------------
+
+    def status(self) -> dict[str, Any]:
+        """For `dsmip status`."""
+        config = self._config
+        return {
+            "name": config.name,
+            "role": config.role,
+            "address": str(config.address),
+            "ipv4_address": str(config.ipv4_address) if config.ipv4_address else None,
+            "home_link": config.home_link,
+            "uplinks": list(config.uplinks),
+            "mobile_nodes": len(config.mobile_node),
+            "bindings": len(self._engine.bindings),
+            "unauthenticated": self._unauthenticated,
+            "adopted": self._runtime.dataplane.adopted,
+            "uptime": time.time() - self._runtime.started,
+        }
+
+    def bindings(self) -> list[dict[str, Any]]:
+        """For `dsmip bindings`."""
+        now = time.time()
+        names = {node.home_address: node.name for node in self._config.mobile_node}
+        rows = []
+        for binding in self._engine.bindings.values():
+            traffic = self._runtime.dataplane.traffic(binding.index)
+            rows.append(
+                {
+                    "name": names.get(binding.home_address, binding.identifier),
+                    "home_address": str(binding.home_address),
+                    "ipv4_home_address": str(binding.ipv4_home_address or "") or None,
+                    "care_of": str(binding.care_of),
+                    "nat": binding.nat.value,
+                    "nat_source": (
+                        f"{binding.nat_source.address}:{binding.nat_source.port}" if binding.nat_source else None
+                    ),
+                    "tunnel": binding.format.value,
+                    "prefixes": [str(prefix) for prefix in binding.prefixes],
+                    "ipv4_prefixes": [
+                        str(grant.network) for grant in binding.ipv4 if grant.network.prefixlen < 32
+                    ],
+                    "mobile_router": binding.mobile_router,
+                    "authentication": binding.authentication,
+                    "sequence": binding.sequence,
+                    "lifetime": binding.lifetime,
+                    "expires_in": round(binding.expires - now, 1),
+                    "registered_for": round(now - binding.created, 1),
+                    "sent_packets": traffic.sent_packets,
+                    "sent_bytes": traffic.sent_bytes,
+                    "received_packets": traffic.received_packets,
+                    "received_bytes": traffic.received_bytes,
+                }
+            )
+        return rows
+
+    def stats(self) -> dict[str, Any]:
+        """For `dsmip stats`."""
+        return {
+            "signalling_refused": dict(self._runtime.events.drops),
+            "dataplane_dropped": dict(self._runtime.dataplane.drops()),
+        }

@@ -1,0 +1,126 @@
+"""What a home agent puts into kernel and data plane for a configuration and a binding: pure decisions."""
+
+from __future__ import annotations
+
+import ipaddress
+from ipaddress import IPv6Address, IPv6Network
+
+from dsmip.core.home_agent import HomeAgentConfig
+from dsmip.core.types import (
+    DSMIP_PORT,
+    Binding,
+    IPAddress,
+    IPNetwork,
+    MobileNodeEntry,
+    Nat,
+    Path,
+    TunnelFormat,
+)
+from dsmip.daemon.config import HomeAgentFile, MobileNodeTable
+from dsmip.host.routing import halves
+
+Source = tuple[IPAddress, int]
+
+
+def engine_config(config: HomeAgentFile) -> HomeAgentConfig:
+    """The engine's view of the configuration file."""
+    return HomeAgentConfig(
+        address=config.address,
+        ipv4_address=config.ipv4_address,
+        home_prefixes=config.home_prefixes,
+        ipv4_home_prefixes=config.ipv4_home_prefixes,
+        mobile_nodes=tuple(_entry(node) for node in config.mobile_node),
+        max_lifetime=config.max_lifetime,
+        udp=config.udp_encapsulation,
+        nat_keepalive=config.nat_keepalive,
+        ipv4_pool=config.ipv4_pool,
+        ipv4_prefix_pool=config.ipv4_prefix_pool,
+        home_link=config.home_link is not None,
+        dad=config.home_link is not None and config.duplicate_address_detection,
+        grace=config.grace,
+        timestamp_tolerance=config.timestamp_tolerance,
+        max_bindings=config.max_bindings,
+    )
+
+
+def _entry(node: MobileNodeTable) -> MobileNodeEntry:
+    return MobileNodeEntry(
+        home_address=node.home_address,
+        identifier=node.identifier or node.name,
+        authentication=node.authentication,
+        spi=node.spi,
+        key=bytes(node.key or b""),
+        prefixes=node.mobile_network_prefixes,
+        ipv4_home_address=node.ipv4_home_address,
+        ipv4_prefixes=node.ipv4_prefixes,
+        allow_dynamic_ipv4=node.allow_dynamic_ipv4,
+    )
+
+
+def routed_networks(config: HomeAgentFile) -> list[IPNetwork]:
+    """What is routed into the tunnel device: aggregates, never one binding."""
+    ipv6 = [*config.home_prefixes, *config.mobile_prefixes]
+    ipv4 = [*config.ipv4_home_prefixes, *config.ipv4_mobile_prefixes]
+    ipv4 += [pool for pool in (config.ipv4_pool, config.ipv4_prefix_pool) if pool is not None]
+    for node in config.mobile_node:
+        ipv6 += node.mobile_network_prefixes
+        ipv4 += node.ipv4_prefixes
+    routed: list[IPNetwork] = list(ipaddress.collapse_addresses(ipv6))
+    for network in ipaddress.collapse_addresses(ipv4):
+        # On a home link the kernel has a connected route to this very network, which only a more specific
+        # one beats.
+        connected = config.home_link is not None and network in config.ipv4_home_prefixes
+        routed += halves(network) if connected else (network,)
+    return routed
+
+
+def path_of(binding: Binding, config: HomeAgentFile, expires: float) -> Path:
+    """How packets reach this binding's care-of address until `expires` (CLOCK_MONOTONIC seconds)."""
+    if binding.format is TunnelFormat.IPV6:
+        return Path(binding.format, local=config.address, remote=binding.care_of, expires=expires)
+    assert config.ipv4_address is not None, "a binding over IPv4 without an IPv4 address of our own"
+    if binding.format is TunnelFormat.UDP4 and binding.nat_source is not None:
+        return Path(
+            binding.format,
+            local=config.ipv4_address,
+            remote=binding.nat_source.address,
+            local_port=DSMIP_PORT,
+            remote_port=binding.nat_source.port,
+            expires=expires,
+        )
+    return Path(binding.format, local=config.ipv4_address, remote=binding.care_of, expires=expires)
+
+
+def outer_sources(binding: Binding) -> tuple[Source, ...]:
+    """Outer source addresses and ports this mobile node may tunnel from.
+
+    Without a NAT both plain and UDP encapsulation are accepted, whichever the mobile node chose: the home
+    agent's wish is known to it only one round trip later (RFC 5555 4.4.2 and 4.5 differ here).
+    """
+    if binding.nat_source is None:
+        return ((binding.care_of, 0),)
+    behind = (binding.nat_source.address, binding.nat_source.port)
+    if binding.nat is Nat.DETECTED:
+        return (behind,)
+    return ((binding.nat_source.address, 0), behind)
+
+
+def defended(binding: Binding, config: HomeAgentFile) -> list[IPAddress]:
+    """Addresses on the home link to answer for while the mobile node is away (RFC 6275 10.4.1)."""
+    addresses: list[IPAddress] = []
+    if any(binding.home_address in prefix for prefix in config.home_prefixes):
+        addresses.append(binding.home_address)
+        if binding.link_local:
+            interface_id = int(binding.home_address) & 0xFFFF_FFFF_FFFF_FFFF
+            addresses.append(IPv6Address(0xFE80 << 112 | interface_id))
+    ipv4 = binding.ipv4_home_address
+    if ipv4 is not None and any(ipv4 in prefix for prefix in config.ipv4_home_prefixes):
+        addresses.append(ipv4)
+    return addresses
+
+
+def networks_at_home(node: MobileNodeTable, home_prefixes: tuple[IPv6Network, ...]) -> list[IPNetwork]:
+    """Prefixes to hand to a mobile router over the home link while it is there (RFC 3963 section 8)."""
+    if not any(node.home_address in prefix for prefix in home_prefixes):
+        return []
+    return [*node.mobile_network_prefixes, *node.ipv4_prefixes]

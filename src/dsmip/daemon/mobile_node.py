@@ -1,0 +1,267 @@
+"""The mobile node or mobile router as a program: movement, engine, data plane and routes tied together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable
+from ipaddress import IPv4Interface
+from typing import Any
+
+from dsmip.core.actions import (
+    Action,
+    ComeHome,
+    Drop,
+    Event,
+    HomeAddressesChanged,
+    InstallPath,
+    LeaveHome,
+    RemovePath,
+    SendDatagram,
+    SendIPv4,
+    SendPacket,
+    SettleHome,
+)
+from dsmip.core.mobile_node import MobileNode
+from dsmip.core.mobile_node_config import MobileNodeConfig
+from dsmip.core.types import DSMIP_PORT, Attachments, Instant, IPAddress
+from dsmip.daemon.config import MobileNodeFile
+from dsmip.daemon.movement import InterfaceConfig, MovementService
+from dsmip.daemon.runtime import DEVICE, Runtime, instant
+from dsmip.dataplane.api import Role
+from dsmip.host.home_link import Announcer
+from dsmip.host.home_routes import HomeRoutes
+from dsmip.host.sockets import EchoReplies
+
+#: A mobile node has one binding: that of its home address.
+BINDING = 1
+
+log = logging.getLogger(__name__)
+
+
+class MobileNodeDaemon:
+    """Runs one mobile node or mobile router until told to stop."""
+
+    def __init__(self, config: MobileNodeFile) -> None:
+        self._config = config
+        self._runtime = Runtime(
+            config.name,
+            Role.MOBILE_NODE,
+            self._carry_out,
+            mtu=config.mtu,
+            state_directory=config.state_directory,
+            udp_port=config.udp_port,
+            capacity=64,
+        )
+        self._engine = MobileNode(engine_config(config), instant(), random.SystemRandom())
+        self._local: dict[IPAddress, asyncio.TimerHandle | None] = {}
+
+    async def run(self, *, keep_forwarding: bool = False) -> None:
+        """Serve until SIGTERM or SIGINT. Raises StartError when something needed is missing."""
+        runtime, config = self._runtime, self._config
+        await runtime.open([])
+        if config.authentication == "none":
+            log.warning("signalling is not authenticated: anybody can take over the home address")
+        self._movement = MovementService(
+            [InterfaceConfig(i.name, i.manage, i.preference) for i in config.interface],
+            config.home_prefix,
+            runtime.state_directory,
+            self._attachments_changed,
+            runtime.events.event,
+        )
+        self._routes = HomeRoutes(
+            runtime.routing, runtime.device_index, config.home_address, config.home_prefix
+        )
+        await self._set_up_forwarding()
+        replies = EchoReplies(self._echo_reply)
+        loop = asyncio.get_running_loop()
+        loop.add_reader(replies.fileno(), replies.drain)
+        handlers = {
+            "status": self.status,
+            "attachments": self._movement.snapshot,
+            "stats": self.stats,
+            "events": lambda: list(runtime.events.recent),
+        }
+        movement = loop.create_task(self._movement.start())
+        try:
+            await runtime.serve(self._engine, handlers)
+        finally:
+            loop.remove_reader(replies.fileno())
+            replies.close()
+            if not movement.done():
+                movement.cancel()
+            if not keep_forwarding:
+                await self._movement.stop()
+                await self._routes.depart()
+                await self._routes.set_networks(())
+            await runtime.close(keep_forwarding=keep_forwarding)
+
+    async def _set_up_forwarding(self) -> None:
+        runtime, config = self._runtime, self._config
+        if config.role == "mobile-router":
+            runtime.settings.set("net/ipv4/ip_forward", 1)
+            self._keep_accepting_advertisements()
+            runtime.settings.set("net/ipv6/conf/all/forwarding", 1)
+        dataplane = runtime.dataplane
+        dataplane.add_local(config.home_address)
+        dataplane.allow_source(BINDING, config.home_agent, 0, None)
+        if config.home_agent_ipv4 is not None:
+            dataplane.allow_source(BINDING, config.home_agent_ipv4, 0, None)
+            dataplane.allow_source(BINDING, config.home_agent_ipv4, DSMIP_PORT, None)
+        await self._routes.set_networks(self._engine.networks)
+
+    def _keep_accepting_advertisements(self) -> None:
+        """Forwarding turns the kernel's own autoconfiguration off, which watched interfaces may rely on."""
+        for interface in self._config.interface:
+            if not interface.manage:
+                name = f"net/ipv6/conf/{interface.name}/accept_ra"
+                self._runtime.settings.set(name, 2)
+
+    # Observations ------------------------------------------------------------------------------------------
+
+    def _attachments_changed(self, attachments: Attachments, now: Instant) -> None:
+        dataplane = self._runtime.dataplane
+        interfaces = {care_of.interface for care_of in attachments.care_of}
+        if attachments.home is not None:
+            interfaces.add(attachments.home.interface)
+        for interface in interfaces:
+            dataplane.attach(interface)
+        self._set_local({care_of.address for care_of in attachments.care_of})
+        self._engine.attachments_changed(attachments, now)
+        self._runtime.turn()
+
+    def _set_local(self, addresses: set[IPAddress]) -> None:
+        """Listen on every care-of address, and for a while on those that are gone: packets are in flight."""
+        loop = asyncio.get_running_loop()
+        for address in addresses:
+            timer = self._local.get(address)
+            if timer is not None:
+                timer.cancel()
+            self._runtime.dataplane.add_local(address)
+            self._local[address] = None
+        for address, timer in list(self._local.items()):
+            if address not in addresses and timer is None:
+                self._local[address] = loop.call_later(self._config.grace, self._forget_local, address)
+
+    def _forget_local(self, address: IPAddress) -> None:
+        del self._local[address]
+        self._runtime.dataplane.remove_local(address)
+
+    def _echo_reply(self, identifier: int, sequence: int) -> None:
+        self._engine.echo_reply(identifier, sequence, instant())
+        self._runtime.turn()
+
+    # Actions -----------------------------------------------------------------------------------------------
+
+    def _carry_out(self, action: Action) -> Awaitable[None] | None:
+        runtime = self._runtime
+        match action:
+            case SendPacket():
+                runtime.sockets.send_ipv6(action.packet, action.interface or DEVICE)
+            case SendDatagram():
+                runtime.sockets.send_datagram(action.payload, action.local, action.remote, action.interface)
+            case SendIPv4():
+                runtime.sockets.send_ipv4(action.packet, action.interface)
+            case InstallPath():
+                runtime.dataplane.set_path(BINDING, action.path)
+                runtime.dataplane.set_networks(BINDING, action.networks)
+                if not self._routes.tunnelled:
+                    return self._routes.use_tunnel()
+            case RemovePath():
+                runtime.dataplane.remove_path(BINDING)
+            case HomeAddressesChanged():
+                runtime.dataplane.set_networks(BINDING, action.networks)
+                return self._routes.set_networks(action.networks)
+            case ComeHome():
+                return self._routes.arrive(action.home, self._ipv4_home_interface())
+            case SettleHome():
+                return self._settle_home(action)
+            case LeaveHome():
+                return self._leave_home()
+            case Drop():
+                runtime.events.drop(action.reason, action.detail)
+            case Event():
+                runtime.events.event(action.kind, action.fields)
+            case _:
+                raise TypeError(f"a mobile node does not do {type(action).__name__}")
+        return None
+
+    def _ipv4_home_interface(self) -> IPv4Interface | None:
+        """The IPv4 home address with the length of the home link's prefix, as far as it is known."""
+        configured = self._config.ipv4_home_address
+        if isinstance(configured, IPv4Interface):
+            return configured
+        granted = self._routes.ipv4_home_address
+        return IPv4Interface(granted) if granted is not None else None
+
+    async def _settle_home(self, action: SettleHome) -> None:
+        """Native from now on; the neighbours learn that the home agent no longer answers for us."""
+        ipv4 = self._ipv4_home_interface()
+        await self._routes.arrive(action.home, ipv4)
+        await self._routes.use_home_link()
+        announcer = Announcer(action.home.interface, self._runtime.sockets)
+        router = self._config.role == "mobile-router"
+        announcer.announce(self._config.home_address, None, router=router)
+        if ipv4 is not None:
+            announcer.announce(ipv4.ip, None, router=False)
+
+    async def _leave_home(self) -> None:
+        await self._routes.use_tunnel()
+        await self._routes.depart()
+
+    # Questions ---------------------------------------------------------------------------------------------
+
+    def status(self) -> dict[str, Any]:
+        """For `dsmip status`."""
+        config, traffic = self._config, self._runtime.dataplane.traffic(BINDING)
+        return {
+            "name": config.name,
+            "role": config.role,
+            "home_address": str(config.home_address),
+            "ipv4_home_address": str(self._routes.ipv4_home_address or "") or None,
+            "home_agent": str(config.home_agent),
+            "home_agent_ipv4": str(config.home_agent_ipv4) if config.home_agent_ipv4 else None,
+            "prefixes": [str(network) for network in self._engine.networks if network.prefixlen < network.max_prefixlen],
+            "authentication": config.authentication,
+            **self._engine.status(instant()),
+            "sent_packets": traffic.sent_packets,
+            "sent_bytes": traffic.sent_bytes,
+            "received_packets": traffic.received_packets,
+            "received_bytes": traffic.received_bytes,
+            "adopted": self._runtime.dataplane.adopted,
+            "uptime": time.time() - self._runtime.started,
+        }
+
+    def stats(self) -> dict[str, Any]:
+        """For `dsmip stats`."""
+        return {
+            "signalling_refused": dict(self._runtime.events.drops),
+            "dataplane_dropped": dict(self._runtime.dataplane.drops()),
+        }
+
+
+def engine_config(config: MobileNodeFile) -> MobileNodeConfig:
+    """The engine's view of the configuration file."""
+    ipv4 = config.ipv4_home_address
+    return MobileNodeConfig(
+        home_address=config.home_address,
+        home_prefix=config.home_prefix,
+        home_agent=config.home_agent,
+        home_agent_ipv4=config.home_agent_ipv4,
+        identifier=config.identifier or config.name,
+        authentication=config.authentication,
+        spi=config.spi,
+        key=bytes(config.key or b""),
+        mobile_router=config.role == "mobile-router",
+        nemo_mode=config.nemo_mode,
+        prefixes=config.mobile_network_prefixes,
+        ipv4_home_address=ipv4.ip if isinstance(ipv4, IPv4Interface) else ipv4,
+        ipv4_prefixes=config.ipv4_prefixes,
+        ipv4_prefix_request=config.ipv4_prefix_request,
+        lifetime=config.lifetime,
+        udp=config.udp,
+        grace=config.grace,
+        udp_port=config.udp_port,
+    )

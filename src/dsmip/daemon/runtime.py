@@ -1,0 +1,264 @@
+"""What every role needs around its engine: a run directory, the tunnel device, the data plane, a timer.
+
+The runtime feeds upcalls and time into the engine and has the role carry out what comes back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import inspect
+import logging
+import os
+import signal
+import socket
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from dsmip.core.actions import Action
+from dsmip.core.types import Instant
+from dsmip.daemon.control import RUN_ROOT, SOCKET_NAME, ControlServer, Handler
+from dsmip.daemon.events import EventLog
+from dsmip.dataplane import features
+from dsmip.dataplane.api import Role
+from dsmip.dataplane.bpf import BpfDataPlane
+from dsmip.dataplane.tun import TunDevice
+from dsmip.host.routing import Routing
+from dsmip.host.sockets import SignallingSockets
+from dsmip.host.sysctl import Settings
+
+#: The tunnel device: one per node, whatever the number of bindings.
+DEVICE = "dsmip0"
+STATE_ROOT = Path("/var/lib/dsmip")
+BPF_ROOT = RUN_ROOT / "bpf"
+#: Upcalls read per wake-up, so that timers and the control socket get their turn under load.
+_UPCALLS_PER_WAKE = 64
+
+log = logging.getLogger(__name__)
+
+
+class StartError(RuntimeError):
+    """The daemon cannot start; nothing was changed. The message says what is missing and the mend."""
+
+
+class Engine(Protocol):
+    """What the runtime needs of a protocol engine."""
+
+    def receive(self, data: bytes, now: Instant) -> None: ...
+    def tick(self, now: Instant) -> None: ...
+    def timeout(self) -> float | None: ...
+    def actions(self) -> list[Action]: ...
+
+
+def instant() -> Instant:
+    """Now."""
+    return Instant(time.monotonic(), time.time())
+
+
+class Runtime:
+    """One node: opens and closes everything around an engine, and turns its crank."""
+
+    def __init__(
+        self,
+        name: str,
+        role: Role,
+        carry_out: Callable[[Action], Awaitable[None] | None],
+        *,
+        mtu: int,
+        state_directory: Path | None,
+        udp_port: int,
+        capacity: int = 131072,
+    ) -> None:
+        self.name = name
+        self.events = EventLog()
+        self.sockets = SignallingSockets()
+        self.routing = Routing()
+        self.run_directory = RUN_ROOT / name
+        self.state_directory = state_directory or STATE_ROOT / name
+        self.started = time.time()
+        self._role = role
+        self._carry_out = carry_out
+        self._mtu = mtu
+        self._udp_port = udp_port
+        self._capacity = capacity
+        self._engine: Engine | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._queue: deque[Action] = deque()
+        self._worker: asyncio.Task[None] | None = None
+        self._background: set[asyncio.Task[None]] = set()
+        self._lock: IO[str] | None = None
+        self._control: ControlServer | None = None
+        self._stop: asyncio.Event = asyncio.Event()
+
+    # Start and stop ----------------------------------------------------------------------------------------
+
+    async def open(self, interfaces: list[str]) -> None:
+        """Check what the kernel offers, then bring up device and data plane.
+
+        Raises StartError before anything is changed.
+        """
+        problems = [f"{problem.name}: {problem.mend}" for problem in features.probe()]
+        missing = [interface for interface in interfaces if not Path(f"/proc/sys/net/ipv4/conf/{interface}").exists()]
+        problems += [f"interface {interface}: does not exist; 'ip link' lists those that do" for interface in missing]
+        if problems:
+            raise StartError("\n".join(problems))
+        self.run_directory.mkdir(parents=True, exist_ok=True)
+        self._take_lock()
+        self.state_directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.settings = Settings(self.run_directory / "sysctl.json")
+        await self.routing.open()
+        self.device = TunDevice.open(DEVICE)
+        self.device_index = socket.if_nametoindex(DEVICE)
+        self.settings.set(f"net/ipv4/conf/{DEVICE}/rp_filter", 0)
+        self.settings.set(f"net/ipv4/conf/{DEVICE}/send_redirects", 0)
+        self.settings.set(f"net/ipv6/conf/{DEVICE}/accept_ra", 0)
+        await self.routing.set_link(self.device_index, mtu=self._mtu)
+        self.dataplane = BpfDataPlane.open(
+            self._role,
+            self.device_index,
+            BPF_ROOT / self.name,
+            udp_port=self._udp_port,
+            capacity=self._capacity,
+        )
+
+    async def serve(self, engine: Engine, handlers: dict[str, Handler]) -> None:
+        """Run the engine until `stop` is called or SIGTERM or SIGINT arrives."""
+        loop = asyncio.get_running_loop()
+        self._engine = engine
+        loop.add_reader(self.device.fileno(), self._upcall)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        self._control = ControlServer(self.run_directory / SOCKET_NAME, handlers)
+        await self._control.start()
+        self.turn()
+        notify("READY=1")
+        await self._stop.wait()
+        notify("STOPPING=1")
+        loop.remove_reader(self.device.fileno())
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._worker is not None:
+            self._worker.cancel()
+
+    def stop(self) -> None:
+        """End `serve`."""
+        self._stop.set()
+
+    async def close(self, *, keep_forwarding: bool) -> None:
+        """Take out what was put in, or leave forwarding as it is."""
+        if self._control is not None:
+            await self._control.stop()
+        for task in list(self._background):
+            await asyncio.wait([task], timeout=2.0)
+        self.sockets.close()
+        if keep_forwarding:
+            self.dataplane.close(keep=True)
+            self.device.close()
+        else:
+            await self.routing.flush(self.device_index)
+            self.dataplane.close(keep=False)
+            self.device.destroy()
+            self.settings.restore()
+        self.routing.close()
+        self.events.close()
+        if self._lock is not None:
+            self._lock.close()
+
+    def _take_lock(self) -> None:
+        self._lock = open(self.run_directory / "lock", "w")  # noqa: SIM115 - held until close
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._lock.close()
+            self._lock = None
+            raise StartError(f"{self.name} is running already; stop it, or give this one another name") from None
+        self._lock.write(f"{os.getpid()}\n")
+        self._lock.flush()
+
+    # The crank ---------------------------------------------------------------------------------------------
+
+    def turn(self) -> None:
+        """Carry out what the engine wants and arm its timer."""
+        engine = self._engine
+        if engine is None:
+            return
+        self._queue.extend(engine.actions())
+        if self._worker is None:
+            self._carry_out_queue()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        due = engine.timeout()
+        if due is not None:
+            # asyncio's clock is CLOCK_MONOTONIC, the clock of the engines.
+            self._timer = asyncio.get_running_loop().call_at(due, self._tick)
+
+    def in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do kernel work that nothing has to wait for, and log it if it fails."""
+        task = asyncio.get_running_loop().create_task(self._guard(work))
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    def _carry_out_queue(self) -> None:
+        """In order; the first action that has to wait takes the rest of the queue along into a task."""
+        while self._queue:
+            pending = self._carry_out(self._queue.popleft())
+            if pending is not None:
+                self._worker = asyncio.get_running_loop().create_task(self._work(pending))
+                return
+
+    async def _work(self, pending: Awaitable[None] | None) -> None:
+        try:
+            while True:
+                if pending is not None:
+                    await self._guard(pending)
+                if not self._queue:
+                    return
+                pending = self._carry_out(self._queue.popleft())
+        finally:
+            self._worker = None
+
+    async def _guard(self, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except (OSError, RuntimeError) as error:
+            log.error("%s", error)
+            self.events.event("host-error", {"error": str(error)})
+        finally:
+            if inspect.iscoroutine(work):
+                work.close()
+
+    def _upcall(self) -> None:
+        engine = self._engine
+        if engine is None:
+            return
+        for _ in range(_UPCALLS_PER_WAKE):
+            packet = self.device.read()
+            if packet is None:
+                break
+            engine.receive(packet, instant())
+        self.turn()
+
+    def _tick(self) -> None:
+        self._timer = None
+        if self._engine is not None:
+            self._engine.tick(instant())
+            self.turn()
+
+
+def notify(state: str) -> None:
+    """Tell the service manager (sd_notify protocol), if there is one."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    if address.startswith("@"):
+        address = "\0" + address[1:]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        try:
+            sender.connect(address)
+            sender.send(state.encode())
+        except OSError as error:
+            log.warning("cannot notify the service manager: %s", error)

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later OR Apache-2.0 */
+/* The data plane of dsmip: encapsulation on the tunnel device's egress, decapsulation on the uplinks' ingress.
+ *
+ * What is not understood is left to the kernel untouched; signalling goes to the daemon with all its outer
+ * headers, through the tunnel device's descriptor. Runs on Linux 5.15 and newer. */
+
+#include "decapsulate.bpf.h"
+#include "encapsulate.bpf.h"
+
+#define PACKET_OTHERHOST 3
+#define HOME_ADDRESS_OPTION 0xc9
+#define ROUTING_TYPE_2 2
+#define MAX_OPTIONS 8
+#define IPV4_FRAGMENT 0x3fff /* more fragments, or an offset */
+
+static __always_inline int upcall(struct __sk_buff *skb, const struct dsmip_settings *config)
+{
+    if (!take_token(DSMIP_BUCKET_SIGNALLING, config->signalling_rate))
+        return drop(DSMIP_DROP_UPCALL_RATE);
+    skb->mark = DSMIP_UPCALL_MARK;
+    return bpf_redirect(config->device, 0);
+}
+
+/* Packet to a home address without a binding: its owner is on the home link, or nowhere. */
+static __always_inline int without_binding(struct __sk_buff *skb, const struct dsmip_settings *config,
+                                           const struct inner *inner)
+{
+    int multicast = inner->version == 6 ? inner->destination[0] == 0xff : inner->destination[0] >= 224;
+
+    if (config->role == DSMIP_MOBILE_NODE || multicast)
+        return drop(DSMIP_DROP_NO_BINDING);
+    if (config->home_link)
+        return to_neighbour(skb, config->home_link, inner->version == 6 ? DSMIP_AF_INET6 : DSMIP_AF_INET,
+                            inner->destination);
+    if (!take_token(DSMIP_BUCKET_MISS, config->miss_rate))
+        return drop(DSMIP_DROP_MISS_RATE);
+    return TC_ACT_OK; /* the daemon answers that there is nobody */
+}
+
+SEC("tc")
+int tunnel_egress(struct __sk_buff *skb)
+{
+    struct dsmip_settings *config = get_settings();
+    struct inner inner = {};
+    __u32 *index;
+
+    if (skb->mark == DSMIP_UPCALL_MARK)
+        return TC_ACT_OK;
+    if (!config)
+        return TC_ACT_SHOT;
+    if (read_inner(skb, 0, &inner))
+        return drop(DSMIP_DROP_MALFORMED);
+    index = binding_of(inner.version,
+                       config->role == DSMIP_HOME_AGENT ? inner.destination : inner.source);
+    if (!index)
+        return without_binding(skb, config, &inner);
+    return encapsulate(skb, *index, &inner);
+}
+
+/* Whether the destination options at `offset` are the mobility protocol's business: a home address option,
+ * or a mobility header right behind. */
+static __always_inline int has_home_address(struct __sk_buff *skb, __u32 offset)
+{
+    __u8 header[2], option[2];
+    __u32 position = 2, end;
+
+    if (bpf_skb_load_bytes(skb, offset, header, 2))
+        return 0;
+    if (header[0] == IPPROTO_MH)
+        return 1;
+    end = (header[1] + 1) * 8;
+    for (int i = 0; i < MAX_OPTIONS; i++) {
+        if (position >= end || bpf_skb_load_bytes(skb, offset + position, option, 2))
+            return 0;
+        if (option[0] == HOME_ADDRESS_OPTION)
+            return 1;
+        position += option[0] == 0 ? 1 : 2 + option[1];
+    }
+    return 0;
+}
+
+/* Whether an IPv6 packet to one of our addresses is signalling, by the header that follows IPv6's. */
+static __always_inline int is_signalling(struct __sk_buff *skb, __u8 next_header, __u32 offset)
+{
+    __u8 header[3];
+
+    switch (next_header) {
+    case IPPROTO_MH:
+        return 1;
+    case NEXT_DESTINATION:
+        return has_home_address(skb, offset);
+    case NEXT_ROUTING:
+        return !bpf_skb_load_bytes(skb, offset, header, 3) && header[2] == ROUTING_TYPE_2;
+    case NEXT_HOP_BY_HOP:
+        return !bpf_skb_load_bytes(skb, offset, header, 2) &&
+               (header[0] == IPPROTO_MH || header[0] == NEXT_DESTINATION || header[0] == NEXT_ROUTING);
+    }
+    return 0;
+}
+
+/* The payload of a tunnel: at `offset`, behind `outer`; `protocol` says what it must be (UDP: either). */
+static __always_inline int tunnelled(struct __sk_buff *skb, const struct dsmip_settings *config,
+                                     __u32 offset, const struct outer_header *outer, __u8 protocol)
+{
+    struct inner inner = {};
+
+    if (read_inner(skb, offset, &inner))
+        return drop(DSMIP_DROP_MALFORMED);
+    if (protocol == IPPROTO_UDP) {
+        if (inner.version == 6 && is_signalling(skb, inner.protocol, offset + 40) &&
+            is_local(DSMIP_AF_INET6, inner.destination))
+            return upcall(skb, config);
+    } else if (protocol != (inner.version == 6 ? IPPROTO_IPV6 : IPPROTO_IPIP)) {
+        return drop(DSMIP_DROP_MALFORMED);
+    }
+    return decapsulate(skb, config, offset, outer, &inner);
+}
+
+/* UDP to our port: `outer` is complete but for the UDP header at its end. */
+static __always_inline int in_udp(struct __sk_buff *skb, const struct dsmip_settings *config, __u32 link,
+                                  struct outer_header *outer)
+{
+    struct udphdr udp;
+
+    if (bpf_skb_load_bytes(skb, link + outer->length, &udp, sizeof(udp)))
+        return TC_ACT_OK;
+    if (udp.dest != config->udp_port)
+        return TC_ACT_OK;
+    outer->port = udp.source;
+    outer->length += sizeof(udp);
+    return tunnelled(skb, config, link + outer->length, outer, IPPROTO_UDP);
+}
+
+static __always_inline int uplink6(struct __sk_buff *skb, const struct dsmip_settings *config, __u32 link)
+{
+    struct outer_header outer = {.family = DSMIP_AF_INET6, .version = 6, .length = 40};
+    __u8 header[40];
+
+    if (bpf_skb_load_bytes(skb, link, header, sizeof(header)))
+        return TC_ACT_OK;
+    switch (header[6]) {
+    case IPPROTO_IPV6:
+    case IPPROTO_IPIP:
+    case IPPROTO_UDP:
+    case IPPROTO_MH:
+    case NEXT_DESTINATION:
+    case NEXT_ROUTING:
+    case NEXT_HOP_BY_HOP:
+        break;
+    default:
+        return TC_ACT_OK;
+    }
+    if (!is_local(DSMIP_AF_INET6, header + 24))
+        return TC_ACT_OK;
+    __builtin_memcpy(outer.source, header + 8, 16);
+    outer.traffic_class = traffic_class6(header);
+    if (header[6] == IPPROTO_UDP)
+        return in_udp(skb, config, link, &outer);
+    if (header[6] == IPPROTO_IPV6 || header[6] == IPPROTO_IPIP)
+        return tunnelled(skb, config, link + 40, &outer, header[6]);
+    if (is_signalling(skb, header[6], link + 40))
+        return upcall(skb, config);
+    return TC_ACT_OK;
+}
+
+static __always_inline int uplink4(struct __sk_buff *skb, const struct dsmip_settings *config, __u32 link)
+{
+    struct outer_header outer = {.family = DSMIP_AF_INET, .version = 4};
+    struct iphdr header;
+
+    if (bpf_skb_load_bytes(skb, link, &header, sizeof(header)))
+        return TC_ACT_OK;
+    if (header.protocol != IPPROTO_UDP && header.protocol != IPPROTO_IPV6 && header.protocol != IPPROTO_IPIP)
+        return TC_ACT_OK;
+    if (header.ihl < 5 || header.frag_off & bpf_htons(IPV4_FRAGMENT))
+        return TC_ACT_OK;
+    if (!is_local(DSMIP_AF_INET, (__u8 *)&header.daddr))
+        return TC_ACT_OK;
+    __builtin_memcpy(outer.source, &header.saddr, 4);
+    outer.traffic_class = header.tos;
+    outer.length = header.ihl * 4;
+    if (header.protocol == IPPROTO_UDP)
+        return in_udp(skb, config, link, &outer);
+    return tunnelled(skb, config, link + outer.length, &outer, header.protocol);
+}
+
+static __always_inline int uplink(struct __sk_buff *skb, __u32 link)
+{
+    struct dsmip_settings *config = get_settings();
+
+    if (!config || skb->pkt_type == PACKET_OTHERHOST)
+        return TC_ACT_OK;
+    if (skb->protocol == bpf_htons(ETH_P_IPV6))
+        return uplink6(skb, config, link);
+    if (skb->protocol == bpf_htons(ETH_P_IP))
+        return uplink4(skb, config, link);
+    return TC_ACT_OK;
+}
+
+SEC("tc")
+int uplink_ethernet(struct __sk_buff *skb)
+{
+    return uplink(skb, ETH_HLEN);
+}
+
+/* Modems in raw-IP mode, PPP: no link-layer header. */
+SEC("tc")
+int uplink_raw(struct __sk_buff *skb)
+{
+    return uplink(skb, 0);
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

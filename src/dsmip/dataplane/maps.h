@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later OR Apache-2.0 */
+/* Layout of everything the daemon and the eBPF program share. maps.py mirrors it; a test compares the two.
+ * Addresses and ports are in network byte order; everything else in that of the host. */
+#ifndef DSMIP_MAPS_H
+#define DSMIP_MAPS_H
+
+#include <linux/types.h>
+
+/* Changes with every change below: pins of another layout are not adopted. */
+#define DSMIP_LAYOUT 1
+
+#define DSMIP_DEFAULT_CAPACITY 131072
+#define DSMIP_LOCAL_CAPACITY 256
+/* Programs of one run mark packets for the tunnel device's descriptor with this. */
+#define DSMIP_UPCALL_MARK 0x44534d50
+
+enum dsmip_role {
+    DSMIP_HOME_AGENT = 0,
+    DSMIP_MOBILE_NODE = 1,
+};
+
+enum dsmip_format {
+    DSMIP_FORMAT_IPV6 = 0, /* IPv6-in-IPv6, IPv4-in-IPv6 */
+    DSMIP_FORMAT_IPV4 = 1, /* IPv6-in-IPv4, IPv4-in-IPv4 */
+    DSMIP_FORMAT_UDP4 = 2, /* in UDP in IPv4 */
+    DSMIP_FORMAT_UDP6 = 3, /* in UDP in IPv6 */
+    DSMIP_FORMAT_LINK = 4, /* as it is, out of the home link */
+};
+
+/* Family of dsmip_address.family: numbers of Linux. */
+#define DSMIP_AF_INET 2
+#define DSMIP_AF_INET6 10
+
+#define DSMIP_PATH_RAW 1 /* the uplink has no Ethernet header */
+
+/* Inner address ranges: longest prefix match to a binding index. */
+struct dsmip_network6 {
+    __u32 prefix_length;
+    __u8 address[16];
+};
+
+struct dsmip_network4 {
+    __u32 prefix_length;
+    __u8 address[4];
+};
+
+struct dsmip_path_key {
+    __u32 index;
+    __u16 bid; /* RFC 5648; 0 = the only care-of address */
+    __u16 reserved;
+};
+
+/* IPv4 addresses stand in the first 4 octets, the rest zero. */
+struct dsmip_path {
+    __u64 expires_ns; /* CLOCK_MONOTONIC; 0 = never */
+    __u8 local[16];
+    __u8 remote[16];
+    __u8 next_hop[16];
+    __u32 interface; /* 0 = by the route to remote */
+    __be16 local_port;
+    __be16 remote_port;
+    __u16 next_hop_family; /* 0 = none */
+    __u8 format;
+    __u8 flags;
+    __u32 reserved;
+};
+
+struct dsmip_source_key {
+    __u32 index;
+    __be16 port; /* 0 = protocols 41 and 4 */
+    __u16 family;
+    __u8 address[16];
+};
+
+struct dsmip_source {
+    __u64 until_ns; /* CLOCK_MONOTONIC; 0 = no end */
+    __u16 bid;
+    __u16 reserved[3];
+};
+
+struct dsmip_traffic {
+    __u64 sent_packets;
+    __u64 sent_bytes;
+    __u64 received_packets;
+    __u64 received_bytes;
+};
+
+/* Key of the set of own outer addresses; the value is not looked at. */
+struct dsmip_local {
+    __u32 family;
+    __u8 address[16];
+};
+
+/* The one entry of the settings array. */
+struct dsmip_settings {
+    __u32 layout;
+    __u32 role;
+    __u32 device;    /* ifindex of the tunnel device */
+    __u32 home_link; /* ifindex; 0 = a virtual home network */
+    __be16 udp_port; /* the own port of signalling and data in UDP */
+    __u16 reserved;
+    __u32 signalling_rate; /* upcalls a second on each CPU */
+    __u32 miss_rate;
+};
+
+/* Reasons of the drop counters, in the order of drop_reasons in maps.py. */
+enum dsmip_drop {
+    DSMIP_DROP_NO_BINDING,       /* to a home address nobody is registered for */
+    DSMIP_DROP_NO_PATH,          /* bound, but nowhere to send to */
+    DSMIP_DROP_EXPIRED,          /* the binding's lifetime has passed */
+    DSMIP_DROP_INNER_ADDRESS,    /* tunnelled packet whose inner address belongs to no binding */
+    DSMIP_DROP_OUTER_SOURCE,     /* tunnelled packet from an address that is not the care-of address */
+    DSMIP_DROP_MALFORMED,        /* tunnelled packet with a broken inner header */
+    DSMIP_DROP_ECN,              /* congestion marked on a packet that cannot carry the mark (RFC 6040) */
+    DSMIP_DROP_UPCALL_RATE,      /* signalling beyond the rate limit */
+    DSMIP_DROP_MISS_RATE,        /* packets without a binding beyond the rate limit */
+    DSMIP_DROP_FAILED,           /* the kernel refused a change to the packet */
+    DSMIP_DROP_REASONS,
+};
+
+enum dsmip_bucket_kind {
+    DSMIP_BUCKET_SIGNALLING,
+    DSMIP_BUCKET_MISS,
+    DSMIP_BUCKETS,
+};
+
+/* Token bucket, one per CPU and kind. */
+struct dsmip_bucket {
+    __u64 filled_ns;
+    __u64 tokens; /* millionths of a packet */
+};
+
+#endif

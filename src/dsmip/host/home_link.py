@@ -1,0 +1,200 @@
+"""A home agent's physical home link: defending the home addresses of mobile nodes that are away.
+
+The kernel answers neighbour solicitations and ARP (proxy entries survive a crash of the daemon); taking an
+address over is announced, and a new home address is probed for duplicates first (RFC 6275 10.3.1 and 10.4.1).
+A mobile node that is back home uses the announcements too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable, Iterable
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+
+from dsmip.core.types import IPAddress
+from dsmip.host.sockets import SignallingSockets
+from dsmip.wire.arp import ArpPacket
+from dsmip.wire.constants import NextHeader
+from dsmip.wire.errors import DecodeError
+from dsmip.wire.icmpv6 import (
+    NeighborAdvertisement,
+    NeighborSolicitation,
+    TargetLinkLayerAddress,
+    decode_icmpv6,
+    encode_icmpv6,
+)
+from dsmip.wire.packet import encode_packet
+
+#: RetransTimer of RFC 4861 section 10: how long an objection to a duplicate may take.
+DAD_WAIT = 1.0
+
+_ALL_NODES = IPv6Address("ff02::1")
+_UNSPECIFIED = IPv6Address("::")
+_SOLICITED_NODE = int(IPv6Address("ff02::1:ff00:0"))
+_ETH_P_ARP = 0x0806
+_BROADCAST = b"\xff" * 6
+_ARP_REQUEST = 1
+_ICMP6_FILTER = 1
+_NEIGHBOUR_TYPES = (135, 136)
+
+log = logging.getLogger(__name__)
+
+
+def solicited_node(address: IPv6Address) -> IPv6Address:
+    """The solicited-node multicast group of an address (RFC 4291 2.7.1)."""
+    return IPv6Address(_SOLICITED_NODE | (int(address) & 0xFFFFFF))
+
+
+def link_layer_address(interface: str) -> bytes:
+    """The MAC address of an interface, b"" when it has none."""
+    try:
+        text = Path(f"/sys/class/net/{interface}/address").read_text().strip()
+    except OSError:
+        text = _link_layer_address_by_ioctl(interface)
+    address = bytes.fromhex(text.replace(":", "")) if text else b""
+    return address if len(address) == 6 else b""
+
+
+def _link_layer_address_by_ioctl(interface: str) -> str:
+    """Without /sys of this network namespace (it may be mounted from another one), ask a socket."""
+    with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((interface, 0))
+        except OSError:
+            return ""
+        hardware: bytes = probe.getsockname()[4]
+    return hardware.hex()
+
+
+class Announcer:
+    """Tells the neighbours on a link where an address is now."""
+
+    def __init__(self, interface: str, sockets: SignallingSockets) -> None:
+        self.interface = interface
+        self._sockets = sockets
+
+    def announce(self, address: IPAddress, source: IPv6Address | None, *, router: bool) -> None:
+        """Unsolicited Neighbor Advertisement with Override (RFC 4861 7.2.6), or gratuitous ARP.
+
+        `source` is the sender's own address on the link; None = the announced address.
+        """
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as probe:
+            try:
+                probe.bind((self.interface, 0))
+            except OSError as error:
+                log.warning("cannot announce %s on %s: %s", address, self.interface, error)
+                return
+            hardware: bytes = probe.getsockname()[4]
+            if isinstance(address, IPv4Address):
+                arp = ArpPacket(_ARP_REQUEST, hardware, address, bytes(6), address)
+                frame = _BROADCAST + hardware + _ETH_P_ARP.to_bytes(2) + arp.encode()
+                probe.send(frame)
+                return
+        sender = source or address
+        advertisement = NeighborAdvertisement(
+            target=address,
+            router=router,
+            solicited=False,
+            override=True,
+            options=(TargetLinkLayerAddress(hardware),),
+        )
+        payload = encode_icmpv6(advertisement, sender, _ALL_NODES)
+        packet = encode_packet(sender, _ALL_NODES, payload, NextHeader.ICMPV6, hop_limit=255)
+        self._sockets.send_ipv6(packet, self.interface)
+
+
+class DuplicateAddressDetection:
+    """Probes a link for home addresses somebody else uses (RFC 4862 5.4), one probe and one second each."""
+
+    def __init__(self, interface: str, sockets: SignallingSockets) -> None:
+        self._interface = interface
+        self._sockets = sockets
+        self._running: dict[IPv6Address, asyncio.TimerHandle] = {}
+        self._targets: dict[IPv6Address, tuple[IPv6Address, Callable[[bool], None]]] = {}
+        self._socket: socket.socket | None = None
+
+    def start(
+        self, home_address: IPv6Address, addresses: Iterable[IPv6Address], finished: Callable[[bool], None]
+    ) -> None:
+        """Probe for `addresses`; `finished(duplicate)` is called once, at most DAD_WAIT seconds later."""
+        if home_address in self._running:
+            return
+        loop = asyncio.get_running_loop()
+        if self._socket is None:
+            self._socket = self._open()
+            loop.add_reader(self._socket.fileno(), self._drain)
+        for address in addresses:
+            self._targets[address] = (home_address, finished)
+            self._join(address)
+            group = solicited_node(address)
+            payload = encode_icmpv6(NeighborSolicitation(target=address, options=()), _UNSPECIFIED, group)
+            packet = encode_packet(_UNSPECIFIED, group, payload, NextHeader.ICMPV6, hop_limit=255)
+            self._sockets.send_ipv6(packet, self._interface)
+        self._running[home_address] = loop.call_later(DAD_WAIT, self._finish, home_address, False)
+
+    def close(self) -> None:
+        """Stop; probes under way are never answered."""
+        for timer in self._running.values():
+            timer.cancel()
+        self._running.clear()
+        self._targets.clear()
+        if self._socket is not None:
+            asyncio.get_running_loop().remove_reader(self._socket.fileno())
+            self._socket.close()
+            self._socket = None
+
+    def _open(self) -> socket.socket:
+        listener = socket.socket(
+            socket.AF_INET6, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.IPPROTO_ICMPV6
+        )
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, self._interface.encode())
+        blocked = bytearray(b"\xff" * 32)
+        for kind in _NEIGHBOUR_TYPES:
+            blocked[kind // 8] &= ~(1 << kind % 8) & 0xFF
+        listener.setsockopt(socket.IPPROTO_ICMPV6, _ICMP6_FILTER, bytes(blocked))
+        return listener
+
+    def _join(self, address: IPv6Address) -> None:
+        """Hear another node's simultaneous probe for the same address."""
+        assert self._socket is not None
+        request = solicited_node(address).packed + socket.if_nametoindex(self._interface).to_bytes(4, "little")
+        try:
+            self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, request)
+        except OSError:
+            log.debug("already in the solicited-node group of %s", address)
+
+    def _drain(self) -> None:
+        while self._socket is not None:
+            try:
+                data, (source, *_rest) = self._socket.recvfrom(2048)
+            except BlockingIOError:
+                return
+            try:
+                message = decode_icmpv6(
+                    data, IPv6Address(source.split("%")[0]), _ALL_NODES, verify_checksum=False
+                )
+            except DecodeError:
+                continue
+            objection = isinstance(message, NeighborAdvertisement) or (
+                isinstance(message, NeighborSolicitation) and source.startswith("::")
+            )
+            if objection and isinstance(message, NeighborAdvertisement | NeighborSolicitation):
+                found = self._targets.get(message.target)
+                if found is not None:
+                    self._finish(found[0], True)
+
+    def _finish(self, home_address: IPv6Address, duplicate: bool) -> None:
+        timer = self._running.pop(home_address, None)
+        if timer is None:
+            return
+        timer.cancel()
+        callbacks = [
+            self._targets.pop(address)[1]
+            for address, (owner, _) in list(self._targets.items())
+            if owner == home_address
+        ]
+        if callbacks:
+            callbacks[0](duplicate)
