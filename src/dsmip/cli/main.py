@@ -32,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--keep-forwarding",
         action="store_true",
-        help="on a stop, leave device, routes and eBPF programs in place: traffic goes on, the next start adopts them",
+        help="on a stop, leave device, routes and eBPF programs: traffic goes on, the next start adopts them",
     )
     run.add_argument("-v", "--verbose", action="count", default=0, help="log more; twice for debugging")
     run.set_defaults(call=node.run)
@@ -49,7 +49,9 @@ def parser() -> argparse.ArgumentParser:
     ):
         question = commands.add_parser(name, help=text)
         question.add_argument(
-            "instance", nargs="?", help="name of the daemon (its `name` in the configuration), if several run here"
+            "instance",
+            nargs="?",
+            help="name of the daemon (its `name` in the configuration), if several run here",
         )
         question.add_argument("--json", action="store_true", help="print JSON instead of a table")
         question.set_defaults(call=call)

@@ -16,7 +16,9 @@ _OCTETS = ("sent_bytes", "received_bytes")
 
 def status(options: argparse.Namespace) -> int:
     """`dsmip status`."""
-    return _print(options, "status", lambda result: pairs([(_label(k), _text(k, v)) for k, v in result.items()]))
+    return _print(
+        options, "status", lambda result: pairs([(_label(k), _text(k, v)) for k, v in result.items()])
+    )
 
 
 def bindings(options: argparse.Namespace) -> int:
@@ -55,7 +57,9 @@ def _ask(instance: str | None, command: str) -> Any:
     if len(answers) == 1:
         return next(iter(answers.values()))
     if not answers:
-        raise ControlError("; ".join(errors) if errors else f"no daemon is running here (looked in {RUN_ROOT})")
+        raise ControlError(
+            "; ".join(errors) if errors else f"no daemon is running here (looked in {RUN_ROOT})"
+        )
     raise ControlError(f"several daemons run here: name one of {', '.join(answers)}")
 
 
@@ -66,7 +70,9 @@ def _bindings(rows: list[dict[str, Any]]) -> str:
         (
             row["name"],
             row["home_address"],
-            row["care_of"] if not row["nat_source"] or row["nat"] != "detected" else f"{row['nat_source']} (NAT)",
+            row["care_of"]
+            if not row["nat_source"] or row["nat"] != "detected"
+            else f"{row['nat_source']} (NAT)",
             row["tunnel"],
             row["authentication"],
             duration(row["expires_in"]),
@@ -91,7 +97,9 @@ def _attachments(rows: list[dict[str, Any]]) -> str:
 
 def _stats(result: dict[str, dict[str, int]]) -> str:
     rows = [
-        (_label(group), reason, str(count)) for group, counts in result.items() for reason, count in counts.items()
+        (_label(group), reason, str(count))
+        for group, counts in result.items()
+        for reason, count in counts.items()
     ]
     return table(("WHERE", "REASON", "COUNT"), rows) if rows else "nothing refused, nothing dropped"
 

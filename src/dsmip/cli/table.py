@@ -24,7 +24,11 @@ def pairs(values: Sequence[tuple[str, str]]) -> str:
 def duration(seconds: float) -> str:
     """A time span the way people say it: 42 s, 3 min 10 s, 2 h 5 min, 4 d 3 h."""
     whole = max(0, round(seconds))
-    for unit, size, smaller, smaller_size in (("d", 86400, "h", 3600), ("h", 3600, "min", 60), ("min", 60, "s", 1)):
+    for unit, size, smaller, smaller_size in (
+        ("d", 86400, "h", 3600),
+        ("h", 3600, "min", 60),
+        ("min", 60, "s", 1),
+    ):
         if whole >= size:
             rest = whole % size // smaller_size
             return f"{whole // size} {unit}" + (f" {rest} {smaller}" if rest else "")

@@ -37,6 +37,20 @@ class Key(bytes):
         return "Key(...)"
 
 
+class IPv4Home:
+    """The IPv4 home address: "198.51.100.10/24" with the home link's prefix length, or "dynamic".
+
+    A plain class, since msgspec would take a dataclass for a table. Raises ValueError.
+    """
+
+    def __init__(self, text: str) -> None:
+        #: None = whatever the home agent assigns.
+        self.interface = None if text == "dynamic" else IPv4Interface(text)
+
+    def __repr__(self) -> str:
+        return f"IPv4Home({str(self.interface or 'dynamic')!r})"
+
+
 class MobileNodeTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
     """`[[mobile_node]]` of a home agent: one mobile node or mobile router it serves."""
 
@@ -100,7 +114,7 @@ class MobileNodeFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, f
     home_agent_ipv4: IPv4Address | None = None
     home_address: IPv6Address
     home_prefix: IPv6Network
-    ipv4_home_address: IPv4Interface | Literal["dynamic"] | None = None
+    ipv4_home_address: IPv4Home | None = None
     mobile_network_prefixes: tuple[IPv6Network, ...] = ()
     nemo_mode: Literal["explicit", "implicit"] = "explicit"
     ipv4_prefixes: tuple[IPv4Network, ...] = ()
@@ -225,7 +239,9 @@ def _check_array(
         _check_value(schema, name, value, where, problems)
 
 
-def _check_value(schema: type[msgspec.Struct], name: str, value: object, where: str, problems: Problems) -> None:
+def _check_value(
+    schema: type[msgspec.Struct], name: str, value: object, where: str, problems: Problems
+) -> None:
     kind = next(field.type for field in msgspec.structs.fields(schema) if field.name == name)
     try:
         msgspec.convert(value, kind, dec_hook=_decode, strict=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from ipaddress import IPv4Interface, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network
 from typing import TYPE_CHECKING
 
 from dsmip.core.types import IPNetwork
@@ -26,7 +26,9 @@ def check_home_agent(config: HomeAgentFile, problems: Problems) -> None:
     """Rules of a home agent's file."""
     _check_unicast(config.address, "address", problems)
     if config.ipv4_home_prefixes and config.ipv4_address is None:
-        problems.add("ipv4_home_prefixes", "needs ipv4_address as well: IPv4 care-of addresses are served there")
+        problems.add(
+            "ipv4_home_prefixes", "needs ipv4_address as well: IPv4 care-of addresses are served there"
+        )
     if config.home_link is not None and not any(config.address in prefix for prefix in config.home_prefixes):
         problems.add("home_link", f"is given, but address {config.address} is in no home prefix")
     seen: dict[str, str] = {}
@@ -59,9 +61,7 @@ def _overlap(one: IPNetwork, other: IPNetwork) -> bool:
     return isinstance(other, IPv4Network) and one.overlaps(other)
 
 
-def _check_served_node(
-    config: HomeAgentFile, node: MobileNodeTable, where: str, problems: Problems
-) -> None:
+def _check_served_node(config: HomeAgentFile, node: MobileNodeTable, where: str, problems: Problems) -> None:
     ranges = (*config.home_prefixes, *node.mobile_network_prefixes)
     if not any(node.home_address in prefix for prefix in ranges):
         problems.add(f"{where}home_address", f"{node.home_address} is in none of the home prefixes")
@@ -86,8 +86,6 @@ def check_mobile_node(config: MobileNodeFile, problems: Problems) -> None:
         problems.add("home_address", f"{config.home_address} is not in home_prefix {config.home_prefix}")
     if config.home_address == config.home_agent:
         problems.add("home_address", "is the home agent's address")
-    if isinstance(config.ipv4_home_address, IPv4Interface) and config.ipv4_home_address.network.prefixlen == 0:
-        problems.add("ipv4_home_address", "needs a prefix length, such as 198.51.100.10/24")
     if config.role == "mobile-node":
         for key in ("mobile_network_prefixes", "ipv4_prefixes", "ipv4_prefix_request"):
             if getattr(config, key):

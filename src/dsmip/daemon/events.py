@@ -37,7 +37,7 @@ class EventLog:
 
     def event(self, kind: str, fields: Fields) -> None:
         """Record one event now."""
-        record: dict[str, Value] = {"time": time.monotonic(), "unix": time.time(), "event": kind, **fields}
+        record: dict[str, Value] = {**fields, "event": kind, "time": time.monotonic(), "unix": time.time()}
         self.recent.append(record)
         if self._stream is not None:
             self._stream.write(json.dumps(record) + "\n")
@@ -53,7 +53,9 @@ class EventLog:
             return
         more = self.drops[reason] - count - 1
         self._logged[reason] = (now, self.drops[reason])
-        log.warning("refused reason=%s %s%s", reason, detail, f" (and {more} more like it)" if more > 0 else "")
+        log.warning(
+            "refused reason=%s %s%s", reason, detail, f" (and {more} more like it)" if more > 0 else ""
+        )
 
     def close(self) -> None:
         """Close the JSON stream."""

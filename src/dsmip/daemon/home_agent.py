@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import socket
 import time
@@ -38,7 +39,8 @@ from dsmip.daemon.home_agent_plan import (
 )
 from dsmip.daemon.runtime import Runtime, instant
 from dsmip.dataplane.api import Role
-from dsmip.host.home_link import Announcer, DuplicateAddressDetection
+from dsmip.host import sysctl
+from dsmip.host.home_link import Announcer, DuplicateAddressDetection, link_local_address
 from dsmip.host.routing import Route
 from dsmip.store.sqlite import SqliteStore
 
@@ -117,6 +119,10 @@ class HomeAgentDaemon:
         self._home_link_index = socket.if_nametoindex(interface)
         runtime.dataplane.set_home_link(self._home_link_index)
         runtime.settings.set(f"net/ipv6/conf/{interface}/proxy_ndp", 1)
+        if "1" in (sysctl.read(f"net/ipv4/conf/{name}/rp_filter") for name in ("all", interface)):
+            # The home prefix is routed to the tunnel device, so a strict reverse path check would refuse
+            # every neighbour on the home link.
+            runtime.settings.set(f"net/ipv4/conf/{interface}/rp_filter", 2)
         # Without these the kernel waits up to 0.8 s before it answers for a mobile node.
         runtime.settings.set(f"net/ipv6/neigh/{interface}/proxy_delay", 0)
         runtime.settings.set(f"net/ipv4/neigh/{interface}/proxy_delay", 0)
@@ -136,7 +142,9 @@ class HomeAgentDaemon:
         index = self._engine.index_of(home_address)
         self._runtime.dataplane.remove_binding(index)
         node = self._nodes.get(home_address)
-        networks = networks_at_home(node, self._config.home_prefixes) if node and self._home_link_index else []
+        networks = (
+            networks_at_home(node, self._config.home_prefixes) if node and self._home_link_index else []
+        )
         if networks:
             path = Path(
                 TunnelFormat.LINK,
@@ -156,7 +164,9 @@ class HomeAgentDaemon:
             case SendDatagram():
                 runtime.sockets.send_datagram(action.payload, action.local, action.remote, action.interface)
             case SendPacket():
-                runtime.sockets.send_ipv6(action.packet, action.interface or self._interface_for(action.packet))
+                runtime.sockets.send_ipv6(
+                    action.packet, action.interface or self._interface_for(action.packet)
+                )
             case SendIPv4():
                 runtime.sockets.send_ipv4(action.packet, action.interface)
             case StoreBinding():
@@ -173,11 +183,8 @@ class HomeAgentDaemon:
             case RemoveBinding():
                 self._remove(action)
             case StartDad():
-                self._dad.start(
-                    action.home_address,
-                    action.addresses,
-                    lambda duplicate, home=action.home_address: self._dad_finished(home, duplicate),
-                )
+                finished = functools.partial(self._dad_finished, action.home_address)
+                self._dad.start(action.home_address, action.addresses, finished)
             case Drop():
                 runtime.events.drop(action.reason, action.detail)
             case Event():
@@ -244,9 +251,10 @@ class HomeAgentDaemon:
             self._runtime.in_background(self._withdraw(stale))
 
     async def _take_over(self, addresses: list[IPAddress], *, router: bool) -> None:
+        source = link_local_address(self._announcer.interface) or self._config.address
         for address in addresses:
             await self._runtime.routing.add_proxy(self._home_link_index, address, router=router)
-            self._announcer.announce(address, self._config.address, router=router)
+            self._announcer.announce(address, source, router=router)
 
     async def _withdraw(self, addresses: list[IPAddress]) -> None:
         for address in addresses:
@@ -291,7 +299,9 @@ class HomeAgentDaemon:
                     "care_of": str(binding.care_of),
                     "nat": binding.nat.value,
                     "nat_source": (
-                        f"{binding.nat_source.address}:{binding.nat_source.port}" if binding.nat_source else None
+                        f"{binding.nat_source.address}:{binding.nat_source.port}"
+                        if binding.nat_source
+                        else None
                     ),
                     "tunnel": binding.format.value,
                     "prefixes": [str(prefix) for prefix in binding.prefixes],

@@ -26,14 +26,16 @@ from dsmip.core.actions import (
 )
 from dsmip.core.mobile_node import MobileNode
 from dsmip.core.mobile_node_config import MobileNodeConfig
-from dsmip.core.types import DSMIP_PORT, Attachments, Instant, IPAddress
+from dsmip.core.types import DSMIP_PORT, Attachments, Instant, IPAddress, IPNetwork
 from dsmip.daemon.config import MobileNodeFile
-from dsmip.daemon.movement import InterfaceConfig, MovementService
+from dsmip.daemon.movement import MovementService
 from dsmip.daemon.runtime import DEVICE, Runtime, instant
 from dsmip.dataplane.api import Role
 from dsmip.host.home_link import Announcer
 from dsmip.host.home_routes import HomeRoutes
+from dsmip.host.routing import host_network
 from dsmip.host.sockets import EchoReplies
+from dsmip.movement.engine import InterfaceConfig
 
 #: A mobile node has one binding: that of its home address.
 BINDING = 1
@@ -65,7 +67,7 @@ class MobileNodeDaemon:
         if config.authentication == "none":
             log.warning("signalling is not authenticated: anybody can take over the home address")
         self._movement = MovementService(
-            [InterfaceConfig(i.name, i.manage, i.preference) for i in config.interface],
+            [InterfaceConfig(i.name, manage=i.manage, preference=i.preference) for i in config.interface],
             config.home_prefix,
             runtime.state_directory,
             self._attachments_changed,
@@ -110,7 +112,7 @@ class MobileNodeDaemon:
         if config.home_agent_ipv4 is not None:
             dataplane.allow_source(BINDING, config.home_agent_ipv4, 0, None)
             dataplane.allow_source(BINDING, config.home_agent_ipv4, DSMIP_PORT, None)
-        await self._routes.set_networks(self._engine.networks)
+        await self._routes.set_networks(initial_networks(config))
 
     def _keep_accepting_advertisements(self) -> None:
         """Forwarding turns the kernel's own autoconfiguration off, which watched interfaces may rely on."""
@@ -191,8 +193,8 @@ class MobileNodeDaemon:
     def _ipv4_home_interface(self) -> IPv4Interface | None:
         """The IPv4 home address with the length of the home link's prefix, as far as it is known."""
         configured = self._config.ipv4_home_address
-        if isinstance(configured, IPv4Interface):
-            return configured
+        if configured is not None and configured.interface is not None:
+            return configured.interface
         granted = self._routes.ipv4_home_address
         return IPv4Interface(granted) if granted is not None else None
 
@@ -223,9 +225,11 @@ class MobileNodeDaemon:
             "ipv4_home_address": str(self._routes.ipv4_home_address or "") or None,
             "home_agent": str(config.home_agent),
             "home_agent_ipv4": str(config.home_agent_ipv4) if config.home_agent_ipv4 else None,
-            "prefixes": [str(network) for network in self._engine.networks if network.prefixlen < network.max_prefixlen],
+            "mobile_network_prefixes": [
+                str(network) for network in self._routes.networks if network.prefixlen < network.max_prefixlen
+            ],
             "authentication": config.authentication,
-            **self._engine.status(instant()),
+            **self._registration(),
             "sent_packets": traffic.sent_packets,
             "sent_bytes": traffic.sent_bytes,
             "received_packets": traffic.received_packets,
@@ -234,12 +238,36 @@ class MobileNodeDaemon:
             "uptime": time.time() - self._runtime.started,
         }
 
+    def _registration(self) -> dict[str, Any]:
+        engine, now = self._engine, instant()
+        care_of, entry = engine.care_of, engine.entry
+        return {
+            "state": engine.state(now).value,
+            "care_of": str(care_of.address) if care_of else None,
+            "interface": care_of.interface if care_of else None,
+            "network": care_of.network if care_of else None,
+            "tunnel": engine.format.value if engine.format else None,
+            "nat": engine.nat.value,
+            "lifetime_left": engine.lifetime_left(now),
+            "last_status": engine.last_status,
+            "round_trip_ms": round(entry.round_trip * 1000, 2) if entry else None,
+        }
+
     def stats(self) -> dict[str, Any]:
         """For `dsmip stats`."""
         return {
             "signalling_refused": dict(self._runtime.events.drops),
             "dataplane_dropped": dict(self._runtime.dataplane.drops()),
         }
+
+
+def initial_networks(config: MobileNodeFile) -> list[IPNetwork]:
+    """What belongs to this mobile node before the home agent has said anything."""
+    networks: list[IPNetwork] = [host_network(config.home_address), *config.mobile_network_prefixes]
+    ipv4 = config.ipv4_home_address
+    if ipv4 is not None and ipv4.interface is not None:
+        networks.append(host_network(ipv4.interface.ip))
+    return [*networks, *config.ipv4_prefixes]
 
 
 def engine_config(config: MobileNodeFile) -> MobileNodeConfig:
@@ -257,7 +285,7 @@ def engine_config(config: MobileNodeFile) -> MobileNodeConfig:
         mobile_router=config.role == "mobile-router",
         nemo_mode=config.nemo_mode,
         prefixes=config.mobile_network_prefixes,
-        ipv4_home_address=ipv4.ip if isinstance(ipv4, IPv4Interface) else ipv4,
+        ipv4_home_address=None if ipv4 is None else ipv4.interface.ip if ipv4.interface else "dynamic",
         ipv4_prefixes=config.ipv4_prefixes,
         ipv4_prefix_request=config.ipv4_prefix_request,
         lifetime=config.lifetime,

@@ -101,8 +101,12 @@ class Runtime:
         Raises StartError before anything is changed.
         """
         problems = [f"{problem.name}: {problem.mend}" for problem in features.probe()]
-        missing = [interface for interface in interfaces if not Path(f"/proc/sys/net/ipv4/conf/{interface}").exists()]
-        problems += [f"interface {interface}: does not exist; 'ip link' lists those that do" for interface in missing]
+        missing = [
+            interface for interface in interfaces if not Path(f"/proc/sys/net/ipv4/conf/{interface}").exists()
+        ]
+        problems += [
+            f"interface {interface}: does not exist; 'ip link' lists those that do" for interface in missing
+        ]
         if problems:
             raise StartError("\n".join(problems))
         self.run_directory.mkdir(parents=True, exist_ok=True)
@@ -174,7 +178,9 @@ class Runtime:
         except BlockingIOError:
             self._lock.close()
             self._lock = None
-            raise StartError(f"{self.name} is running already; stop it, or give this one another name") from None
+            raise StartError(
+                f"{self.name} is running already; stop it, or give this one another name"
+            ) from None
         self._lock.write(f"{os.getpid()}\n")
         self._lock.flush()
 

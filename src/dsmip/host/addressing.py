@@ -1,6 +1,6 @@
 """Puts addresses, default routes and neighbours into the kernel, and takes them out (rtnetlink).
 
-Each call takes about 0.2 ms. Everything put in carries DSMIP_PROTOCOL, so a later process finds what an
+Each call takes about 0.2 ms. Everything put in carries LINK_PROTOCOL, so a later process finds what an
 earlier one left behind.
 """
 
@@ -14,7 +14,7 @@ from ipaddress import IPv4Address
 from typing import Any
 
 from dsmip.core.types import IPAddress
-from dsmip.host.ownership import DSMIP_PROTOCOL
+from dsmip.host.ownership import LINK_PROTOCOL
 
 LOG = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ class Addressing:
             valid=_lifetime(valid, at_least=1),
             preferred=_lifetime(preferred, at_least=0),
             rt_priority=metric,
-            proto=DSMIP_PROTOCOL,
+            proto=LINK_PROTOCOL,
         )
 
     async def remove_address(self, ifindex: int, address: IPAddress, prefix_length: int) -> None:
@@ -147,11 +147,11 @@ class Addressing:
         routes = [
             route
             for family in (socket.AF_INET, socket.AF_INET6)
-            async for route in await self._netlink.route("dump", family=family, proto=DSMIP_PROTOCOL)
+            async for route in await self._netlink.route("dump", family=family, proto=LINK_PROTOCOL)
         ]
         for route in routes:
             gateway, ifindex = route.get_attr("RTA_GATEWAY"), route.get_attr("RTA_OIF")
-            if route["proto"] == DSMIP_PROTOCOL and gateway and ifindex in names and not route["dst_len"]:
+            if route["proto"] == LINK_PROTOCOL and gateway and ifindex in names and not route["dst_len"]:
                 metric = route.get_attr("RTA_PRIORITY") or 0
                 await self._command(
                     "route",
@@ -161,7 +161,7 @@ class Addressing:
                     gateway=gateway,
                     oif=ifindex,
                     priority=metric,
-                    proto=DSMIP_PROTOCOL,
+                    proto=LINK_PROTOCOL,
                 )
                 found += 1
         addresses = [address async for address in await self._netlink.addr("dump")]
@@ -170,7 +170,7 @@ class Addressing:
                 continue
             protocol = address.get_attr("IFA_PROTO")
             flags = address.get_attr("IFA_FLAGS") or address["flags"]
-            if protocol == DSMIP_PROTOCOL or (protocol is None and not flags & _IFA_F_PERMANENT):
+            if protocol == LINK_PROTOCOL or (protocol is None and not flags & _IFA_F_PERMANENT):
                 await self._command(
                     "addr",
                     "del",
@@ -209,5 +209,5 @@ def _route(ifindex: int, gateway: IPAddress, metric: int) -> dict[str, Any]:
         "gateway": str(gateway),
         "oif": ifindex,
         "priority": metric,
-        "proto": DSMIP_PROTOCOL,
+        "proto": LINK_PROTOCOL,
     }

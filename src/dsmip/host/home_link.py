@@ -39,6 +39,7 @@ _BROADCAST = b"\xff" * 6
 _ARP_REQUEST = 1
 _ICMP6_FILTER = 1
 _NEIGHBOUR_TYPES = (135, 136)
+_IFA_F_TENTATIVE = 0x40
 
 log = logging.getLogger(__name__)
 
@@ -48,25 +49,13 @@ def solicited_node(address: IPv6Address) -> IPv6Address:
     return IPv6Address(_SOLICITED_NODE | (int(address) & 0xFFFFFF))
 
 
-def link_layer_address(interface: str) -> bytes:
-    """The MAC address of an interface, b"" when it has none."""
-    try:
-        text = Path(f"/sys/class/net/{interface}/address").read_text().strip()
-    except OSError:
-        text = _link_layer_address_by_ioctl(interface)
-    address = bytes.fromhex(text.replace(":", "")) if text else b""
-    return address if len(address) == 6 else b""
-
-
-def _link_layer_address_by_ioctl(interface: str) -> str:
-    """Without /sys of this network namespace (it may be mounted from another one), ask a socket."""
-    with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.bind((interface, 0))
-        except OSError:
-            return ""
-        hardware: bytes = probe.getsockname()[4]
-    return hardware.hex()
+def link_local_address(interface: str) -> IPv6Address | None:
+    """A link-local address of an interface that is not tentative, None when it has none."""
+    for line in Path("/proc/net/if_inet6").read_text().splitlines():
+        address, _index, _length, _scope, flags, name = line.split()
+        if name == interface and address.startswith("fe80") and not int(flags, 16) & _IFA_F_TENTATIVE:
+            return IPv6Address(bytes.fromhex(address))
+    return None
 
 
 class Announcer:
@@ -160,7 +149,9 @@ class DuplicateAddressDetection:
     def _join(self, address: IPv6Address) -> None:
         """Hear another node's simultaneous probe for the same address."""
         assert self._socket is not None
-        request = solicited_node(address).packed + socket.if_nametoindex(self._interface).to_bytes(4, "little")
+        request = solicited_node(address).packed + socket.if_nametoindex(self._interface).to_bytes(
+            4, "little"
+        )
         try:
             self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, request)
         except OSError:

@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6
 from typing import Final
 
 from dsmip.core.types import HomeAttachment, IPNetwork
-from dsmip.host.routing import Route, Routing, Rule
+from dsmip.host.routing import MAIN_TABLE, Route, Routing, Rule
 
 #: Routing table of what comes from the home address and the mobile network.
 HOME_TABLE: Final = 5191
@@ -34,7 +34,7 @@ class HomeRoutes:
         self._device = device
         self._home_address = home_address
         self._home_prefix = home_prefix
-        self._networks: tuple[IPNetwork, ...] = ()
+        self.networks: tuple[IPNetwork, ...] = ()
         self._home: HomeAttachment | None = None
         self._home_ipv4: IPv4Interface | None = None
         self.tunnelled = False
@@ -42,7 +42,7 @@ class HomeRoutes:
     @property
     def ipv4_home_address(self) -> IPv4Address | None:
         """The IPv4 home address in use."""
-        for network in self._networks:
+        for network in self.networks:
             if isinstance(network, IPv4Network) and network.prefixlen == 32:
                 return network.network_address
         return None
@@ -50,7 +50,7 @@ class HomeRoutes:
     async def set_networks(self, networks: Iterable[IPNetwork]) -> None:
         """Home address, mobile network prefixes and IPv4 grants: what may not leave natively when away."""
         wanted = tuple(dict.fromkeys(networks))
-        for network in self._networks:
+        for network in self.networks:
             if network not in wanted:
                 for rule in self._rules(network):
                     await self._routing.remove_rule(rule)
@@ -59,12 +59,12 @@ class HomeRoutes:
                         self._device, network.network_address, network.prefixlen
                     )
         for network in wanted:
-            if network not in self._networks:
+            if network not in self.networks:
                 if network.prefixlen == network.max_prefixlen:
                     await self._routing.add_address(self._device, network.network_address, network.prefixlen)
                 for rule in self._rules(network):
                     await self._routing.add_rule(rule)
-        self._networks = wanted
+        self.networks = wanted
         if self.tunnelled:
             await self.use_tunnel()
 
@@ -132,7 +132,7 @@ class HomeRoutes:
             Route(_DEFAULTS[0], self._device, table=HOME_TABLE),
             Route(_DEFAULTS[0], self._device, metric=_TUNNEL_METRIC, source=self._home_address),
         ]
-        if any(network.version == 4 for network in self._networks):
+        if any(network.version == 4 for network in self.networks):
             routes.append(Route(_DEFAULTS[1], self._device, table=HOME_TABLE))
         if self.ipv4_home_address is not None:
             routes.append(
@@ -145,5 +145,3 @@ class HomeRoutes:
         if network.prefixlen < network.max_prefixlen:
             rules.append(Rule(_TO_PRIORITY, MAIN_TABLE, destination=network))
         return rules
-
-

@@ -62,9 +62,7 @@ _ARP_REPLIES = (
 
 #: Called with the message, its IPv6 source, the frame's source, and when the kernel received it (seconds
 #: since 1970).
-OnAdvertisement = Callable[
-    [RouterAdvertisement | NeighborAdvertisement, IPv6Address, bytes, float], None
-]
+OnAdvertisement = Callable[[RouterAdvertisement | NeighborAdvertisement, IPv6Address, bytes, float], None]
 #: Called with the sender's protocol and hardware address and when the kernel received it.
 OnArpReply = Callable[[IPv4Address, bytes, float], None]
 
@@ -118,9 +116,7 @@ class LinkSockets:
         mac: bytes,
     ) -> None:
         body = encode_icmpv6(message, source, destination)
-        header = _IPV6.pack(
-            6 << 28, len(body), _ICMPV6, _HOP_LIMIT, source.packed, destination.packed
-        )
+        header = _IPV6.pack(6 << 28, len(body), _ICMPV6, _HOP_LIMIT, source.packed, destination.packed)
         self._send(self._ipv6, header + body, _ETH_P_IPV6, mac)
 
     def _send(self, sock: socket.socket, packet: bytes, protocol: int, mac: bytes) -> None:

@@ -1,0 +1,7 @@
+"""`python -m dsmip`."""
+
+import sys
+
+from dsmip.cli.main import main
+
+sys.exit(main())

@@ -1,0 +1,169 @@
+"""`dsmip lab` and `dsmip demo`: the virtual network, by hand or on tour."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+FAILED = 1
+
+
+def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add both commands to the program's parser."""
+    lab = commands.add_parser("lab", help="a virtual network of namespaces, by hand")
+    verbs = lab.add_subparsers(dest="verb", metavar="VERB", required=True)
+
+    up = verbs.add_parser("up", help="build it, start a home agent and a mobile router in it")
+    up.add_argument(
+        "--at", default="home", metavar="NETWORK", help="where the mobile router is (default: home)"
+    )
+    up.add_argument(
+        "--delay", type=float, default=0.0, metavar="MS", help="delay each way to the access networks"
+    )
+    up.add_argument("--no-daemons", action="store_true", help="build the network only")
+    up.set_defaults(call=_up)
+
+    show = verbs.add_parser("show", help="nodes, networks, addresses, and where the mobile router is")
+    show.add_argument("--json", action="store_true")
+    show.set_defaults(call=_show)
+
+    move = verbs.add_parser("move", help="plug the mobile router into another network")
+    move.add_argument("network", metavar="NETWORK")
+    move.set_defaults(call=_move)
+
+    execute = verbs.add_parser("exec", help="run a program in a node: dsmip lab exec host ping 192.0.2.200")
+    execute.add_argument("node", metavar="NODE")
+    execute.add_argument("argv", nargs=argparse.REMAINDER, metavar="PROGRAM ...")
+    execute.set_defaults(call=_exec)
+
+    down = verbs.add_parser("down", help="remove it")
+    down.set_defaults(call=_down)
+    for verb in (up, show, move, execute, down):
+        verb.add_argument("--name", default="lab", help="name of the lab, if there are several")
+
+    demo = commands.add_parser("demo", help="the tour through every kind of network, measured")
+    demo.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
+    demo.add_argument(
+        "--out", type=Path, metavar="DIR", help="write result.json, tour.png and tour.svg there"
+    )
+    demo.add_argument("--dwell", type=float, metavar="S", help="seconds on each network")
+    demo.add_argument(
+        "--delay", type=float, default=0.0, metavar="MS", help="delay each way to the access networks"
+    )
+    demo.set_defaults(call=_demo)
+
+
+def _guarded(work: Any) -> int:
+    """Run work that needs a lab; what goes wrong is one line, not a traceback."""
+    from dsmip.lab.errors import LabError
+    from dsmip.lab.lab import ended_in_order
+
+    if os.geteuid() != 0:
+        print("dsmip: the lab needs root (network namespaces and eBPF)", file=sys.stderr)
+        return FAILED
+    try:
+        with ended_in_order():
+            code: int = work()
+    except LabError as error:
+        print(f"dsmip: {error}", file=sys.stderr)
+        return FAILED
+    return code
+
+
+def _up(options: argparse.Namespace) -> int:
+    from dsmip.lab.lab import Lab
+
+    def work() -> int:
+        lab = Lab.up(options.name, at=options.at, delay=options.delay / 1000, keep=True)
+        if not options.no_daemons:
+            try:
+                lab.start_daemons()
+            except BaseException:
+                lab.down()
+                raise
+        print(f"lab {options.name!r} is up: dsmip lab show, dsmip lab move NETWORK, dsmip lab down")
+        return 0
+
+    return _guarded(work)
+
+
+def _show(options: argparse.Namespace) -> int:
+    from dsmip.lab.lab import Lab
+
+    def work() -> int:
+        shown = Lab.load(options.name).show()
+        if options.json:
+            print(json.dumps(shown, indent=2))
+        else:
+            from rich.console import Console
+
+            from dsmip.lab import report
+
+            Console().print(report.lab(shown))
+        return 0
+
+    return _guarded(work)
+
+
+def _move(options: argparse.Namespace) -> int:
+    from dsmip.lab.lab import Lab
+
+    def work() -> int:
+        Lab.load(options.name).move(options.network)
+        return 0
+
+    return _guarded(work)
+
+
+def _exec(options: argparse.Namespace) -> int:
+    from dsmip.lab.lab import Lab
+
+    if not options.argv:
+        print("dsmip: name a program to run", file=sys.stderr)
+        return 2
+    return _guarded(lambda: Lab.load(options.name).exec(options.node, options.argv).returncode)
+
+
+def _down(options: argparse.Namespace) -> int:
+    from dsmip.lab.lab import Lab
+
+    def work() -> int:
+        Lab.load(options.name).down()
+        return 0
+
+    return _guarded(work)
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from dsmip.lab import report, tour
+    from dsmip.lab.lab import Lab
+
+    console = Console(stderr=options.json)
+
+    def work() -> int:
+        console.print("building the lab: home agent, correspondent, seven access networks, a mobile router")
+        name = f"demo{os.getpid()}"
+        with Lab.up(name, delay=options.delay / 1000) as lab:
+            lab.start_daemons()
+            trip = tour.Tour(
+                lab,
+                dwell=options.dwell or tour.DWELL,
+                listener=lambda progress: console.print(report.progress(progress)),
+            )
+            result = trip.run()
+        if options.out is not None:
+            for path in tour.write(result, options.out).values():
+                console.print(f"wrote {path}")
+        if options.json:
+            print(json.dumps(result.as_json(), indent=2))
+        else:
+            console.print(report.tour(result))
+        return FAILED if result.broken or result.failed else 0
+
+    return _guarded(work)

@@ -1,0 +1,246 @@
+"""The home agent engine (RFC 6275 sections 9 and 10, RFC 3963 section 6, RFC 5555 section 4.5).
+
+Packets and time go in, actions come out. For an accepted Binding Update they are, in this order: store the
+binding, install it in the data plane, send the acknowledgement, tell. Nothing that fails its checks leaves a
+trace but a counted `Drop`.
+
+This room takes packets apart as far as the Binding Update in them; `home_agent_registrar` has the state and
+decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from ipaddress import IPv6Address, IPv6Network
+
+from dsmip.core.actions import Action, Drop, SendDatagram, SendIPv4, SendPacket, StoreReplay
+from dsmip.core.home_agent_authentication import authenticate
+from dsmip.core.home_agent_config import HomeAgentConfig
+from dsmip.core.home_agent_nodes import ServedNode, ServedNodes
+from dsmip.core.home_agent_rate_limit import TokenBucket
+from dsmip.core.home_agent_registrar import Registrar
+from dsmip.core.home_agent_replies import Answer, Replies
+from dsmip.core.home_agent_unreachable import unreachable
+from dsmip.core.lifetime import PrefixLifetime
+from dsmip.core.registration import Request, read_request
+from dsmip.core.types import Binding, Instant, ReplayState
+from dsmip.wire.constants import BAStatus, BEStatus, NextHeader
+from dsmip.wire.errors import DecodeError
+from dsmip.wire.icmpv6 import EchoRequest, decode_icmpv6
+from dsmip.wire.ip import is_unicast_routable
+from dsmip.wire.messages import BindingUpdate, UnknownMessage, decode_message
+from dsmip.wire.packet import Packet, decode_packet
+
+__all__ = ["HomeAgent", "HomeAgentConfig"]
+
+#: Answers a second, and at once, to packets of unknown origin: Binding Errors and ICMP (RFC 4443 section 2.4
+#: (f)).
+ERROR_RATE = 10.0
+ERROR_BURST = 10
+
+#: The same for status 146: that also answers somebody who only knows the mobile node's addresses.
+AUTHENTICATION_FAILURE_RATE = 100.0
+AUTHENTICATION_FAILURE_BURST = 100
+
+_REASONS = {
+    BAStatus.MIPV6_AUTH_FAIL: "authentication-failed",
+    BAStatus.MIPV6_ID_MISMATCH: "replay",
+    BAStatus.MIPV6_MESG_ID_REQD: "timestamp-missing",
+}
+
+
+class HomeAgent:
+    """One home agent. Times are `Instant`s; drain `actions` and ask `timeout` anew after every call."""
+
+    def __init__(self, config: HomeAgentConfig) -> None:
+        self._config = config
+        self._actions: list[Action] = []
+        self._nodes = ServedNodes(config.mobile_nodes)
+        self._replies = Replies(
+            config.address, force_udp=config.udp == "force", nat_keepalive=config.nat_keepalive
+        )
+        self._registrar = Registrar(config, self._nodes, self._replies, self._actions.append)
+        self._errors = TokenBucket(ERROR_RATE, ERROR_BURST)
+        self._failures = TokenBucket(AUTHENTICATION_FAILURE_RATE, AUTHENTICATION_FAILURE_BURST)
+        self._address = config.address.packed
+        self._ipv4_address = config.ipv4_address.packed if config.ipv4_address is not None else None
+
+    # Outside view ------------------------------------------------------------------------------------------
+
+    @property
+    def bindings(self) -> Mapping[IPv6Address, Binding]:
+        """The binding cache, by home address; not to be changed."""
+        return self._registrar.cache
+
+    def actions(self) -> list[Action]:
+        """What is to be done since the last call, in order."""
+        actions = self._actions[:]
+        self._actions.clear()
+        return actions
+
+    def timeout(self) -> float | None:
+        """CLOCK_MONOTONIC seconds at which `tick` should be called, None = not needed."""
+        return self._registrar.timeout()
+
+    def index_of(self, home_address: IPv6Address) -> int:
+        """The data plane's number for this configured mobile node, bound or not: it never changes.
+
+        Ask after `restore`. A new number is written to the store. Raises KeyError for an unknown home
+        address.
+        """
+        node = self._nodes.get(home_address)
+        if node is None:
+            raise KeyError(home_address)
+        if self._nodes.give_index(node):
+            self._actions.append(StoreReplay(node.replay))
+        return node.index
+
+    def set_prefix_lifetime(self, prefix: IPv6Network, lifetime: PrefixLifetime) -> None:
+        """Tell how long a home prefix goes on, as its router advertises it (RFC 6275 section 10.3.1).
+
+        Concerns bindings from their next Binding Update on.
+        """
+        self._registrar.set_prefix_lifetime(prefix, lifetime)
+
+    # Time --------------------------------------------------------------------------------------------------
+
+    def restore(self, bindings: Iterable[Binding], replays: Iterable[ReplayState], now: Instant) -> None:
+        """Take over what the store has, before anything else is asked of the engine.
+
+        Bindings that ended meanwhile and those of mobile nodes that are configured no more are removed; what
+        the configuration no longer grants is taken out of the others.
+        """
+        for replay in replays:
+            self._nodes.restore(replay)
+        self._registrar.restore(bindings, now)
+
+    def tick(self, now: Instant) -> None:
+        """End what has come to its end by `now`."""
+        self._registrar.tick(now)
+
+    def dad_finished(self, home_address: IPv6Address, duplicate: bool, now: Instant) -> None:
+        """The result of a `StartDad` (RFC 6275 section 10.3.1)."""
+        self._registrar.dad_finished(home_address, duplicate, now)
+
+    # Packets -----------------------------------------------------------------------------------------------
+
+    def receive(self, data: bytes, now: Instant) -> None:
+        """One packet of the data plane's upcalls: IPv6, or IPv6 in UDP in IPv4, with all outer headers.
+
+        A packet to another address than ours is data for a mobile node that has no binding.
+        """
+        version = data[0] >> 4 if data else 0
+        if (version == 6 and data[24:40] == self._address) or (version == 4 and self._is_ours(data[16:20])):
+            self._signalling(data, now)
+        else:
+            self.unreachable(data, now)
+
+    def unreachable(self, packet: bytes, now: Instant) -> None:
+        """Answer a data packet to a mobile node without a binding: address or host unreachable."""
+        answer = unreachable(packet, self._config)
+        if answer is None:
+            self._drop("no-binding")
+        else:
+            self._answer_error(answer, "no-binding", now)
+
+    def _is_ours(self, ipv4_destination: bytes) -> bool:
+        return self._ipv4_address is not None and ipv4_destination == self._ipv4_address
+
+    def _signalling(self, data: bytes, now: Instant) -> None:
+        try:
+            packet = decode_packet(data)
+        except DecodeError as error:
+            self._drop(error.reason, error.detail)
+            return
+        if packet.destination != self._config.address or packet.routing_home_address is not None:
+            self._drop("not-for-us")
+        elif packet.home_address is not None and not is_unicast_routable(packet.home_address):
+            self._drop("home-address-not-routable")
+        elif packet.next_header == NextHeader.MOBILITY:
+            self._mobility_header(packet, now)
+        elif packet.home_address is not None and packet.next_header not in (NextHeader.ESP, NextHeader.AH):
+            self._home_address_option(packet, now)
+        else:
+            self._drop("not-signalling", f"next header {packet.next_header}")
+
+    def _mobility_header(self, packet: Packet, now: Instant) -> None:
+        """RFC 6275 section 9.2."""
+        try:
+            message = decode_message(packet.payload, packet.sender, packet.recipient)
+        except DecodeError as error:
+            if error.pointer is None or not is_unicast_routable(packet.source):
+                self._drop(error.reason, error.detail)
+            else:
+                self._answer_error(self._replies.parameter_problem(packet, error.pointer), error.reason, now)
+            return
+        match message:
+            case BindingUpdate():
+                self._binding_update(packet, message, now)
+            case UnknownMessage():
+                self._binding_error(packet, BEStatus.UNRECOGNIZED_MH_TYPE, "unrecognized-mh-type", now)
+            case _:
+                self._drop("unexpected-message", type(message).__name__)
+
+    def _home_address_option(self, packet: Packet, now: Instant) -> None:
+        """A packet with a home address option needs a binding with its source (RFC 6275 section 9.3.1)."""
+        binding = self._registrar.cache.get(packet.sender)
+        if binding is None or packet.udp is not None or binding.care_of != packet.source:
+            self._binding_error(packet, BEStatus.UNKNOWN_BINDING, "unknown-binding", now)
+            return
+        if packet.next_header == NextHeader.ICMPV6:
+            try:
+                message = decode_icmpv6(packet.payload, packet.sender, packet.recipient)
+            except DecodeError as error:
+                self._drop(error.reason, error.detail)
+                return
+            if isinstance(message, EchoRequest):
+                self._actions.append(self._replies.echo_reply(packet, message))
+                return
+        self._drop("not-signalling", f"next header {packet.next_header}")
+
+    def _binding_error(self, packet: Packet, status: BEStatus, reason: str, now: Instant) -> None:
+        if is_unicast_routable(packet.source):
+            self._answer_error(self._replies.binding_error(packet, status), reason, now)
+        else:
+            self._drop(reason, f"from {packet.source}")
+
+    def _answer_error(self, answer: SendPacket | SendDatagram | SendIPv4, reason: str, now: Instant) -> None:
+        """Count the packet, and answer it if that is not too often."""
+        if self._errors.take(now.monotonic):
+            self._actions.append(answer)
+        self._drop(reason)
+
+    # Binding Updates ---------------------------------------------------------------------------------------
+
+    def _binding_update(self, packet: Packet, update: BindingUpdate, now: Instant) -> None:
+        """RFC 6275 sections 9.5.1, 10.3.1 and 10.3.2. Nothing happens before authentication."""
+        request = read_request(packet, update)
+        if isinstance(request, str):
+            self._drop(request, f"from {packet.source}")
+            return
+        node = self._nodes.get(request.home_address)
+        if node is None and request.options.identifier is not None:
+            # Tells a mobile node that got its home address wrong, once it has proved who it is.
+            node = self._nodes.identified(request.options.identifier)
+            if node is not None and node.association is None:
+                node = None
+        if node is None:
+            self._drop("unknown-mobile-node", str(request.home_address))
+            return
+        verdict = authenticate(request, node, packet.payload, now.unix, self._config.timestamp_tolerance)
+        if isinstance(verdict, BAStatus):
+            self._refuse_unauthentic(request, node, verdict, now)
+        elif verdict is not None:
+            self._drop(verdict, node.name)
+        else:
+            self._registrar.process(request, node, now)
+
+    def _refuse_unauthentic(self, request: Request, node: ServedNode, status: BAStatus, now: Instant) -> None:
+        """Statuses 144 to 146 (RFC 4285). They change no state, replay state included."""
+        if status is not BAStatus.MIPV6_AUTH_FAIL or self._failures.take(now.monotonic):
+            answer = Answer(status, request.update.sequence)
+            self._actions.append(self._replies.acknowledge(request, answer, node.association, now.unix))
+        self._drop(_REASONS[status], node.name)
+
+    def _drop(self, reason: str, detail: str = "") -> None:
+        self._actions.append(Drop(reason, detail))

@@ -1,0 +1,45 @@
+"""What a home agent is configured with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Literal
+
+from dsmip.core.authentication import TIMESTAMP_TOLERANCE
+from dsmip.core.lifetime import LIFETIME_UNIT, MAXIMUM_UNITS
+from dsmip.core.types import MobileNodeEntry
+
+#: Default interval of NAT keepalives in seconds: NATKATIMEOUT (RFC 5555 section 6).
+NAT_KEEPALIVE = 110
+
+
+@dataclass(frozen=True, slots=True)
+class HomeAgentConfig:
+    """The configuration of one home agent.
+
+    `home_prefixes` are the prefixes served; with `home_link` they are on a physical link behind the home
+    agent, and `dad` tells whether it probes that link for duplicates before it takes an address over (RFC
+    6275 section 10.3.1). `udp` is what happens to the F flag where no NAT is found: "accept" it, "refuse" it,
+    or "force" UDP upon everybody (RFC 5555 section 4.5). Times are in seconds. `min_lifetime` refuses
+    registrations that ask for less; `refresh_advice` 0 sends no Binding Refresh Advice, which is right as
+    long as bindings are stored on disk (RFC 6275 section 10.3.1).
+    """
+
+    address: IPv6Address
+    ipv4_address: IPv4Address | None = None
+    home_prefixes: tuple[IPv6Network, ...] = ()
+    ipv4_home_prefixes: tuple[IPv4Network, ...] = ()
+    mobile_nodes: tuple[MobileNodeEntry, ...] = ()
+    max_lifetime: float = float(MAXIMUM_UNITS * LIFETIME_UNIT)
+    min_lifetime: float = float(LIFETIME_UNIT)
+    udp: Literal["accept", "force", "refuse"] = "accept"
+    nat_keepalive: int = NAT_KEEPALIVE
+    ipv4_pool: IPv4Network | None = None
+    ipv4_prefix_pool: IPv4Network | None = None
+    home_link: bool = False
+    dad: bool = True
+    grace: float = 3.0
+    timestamp_tolerance: float = TIMESTAMP_TOLERANCE
+    max_bindings: int = 100_000
+    refresh_advice: float = 0.0

@@ -1,0 +1,105 @@
+"""The mobile nodes a home agent serves: configuration, security association, replay state, binding index."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv6Address
+
+from dsmip.core.authentication import SecurityAssociation
+from dsmip.core.types import MobileNodeEntry, ReplayState
+
+#: Seconds for which the last sequence number is held against a mobile node after its de-registration, so that
+#: a delayed Binding Update does not bring the binding back: MAX_DELETE_BCE_TIMEOUT (RFC 6275 section 12).
+MAX_DELETE_BCE_TIMEOUT = 10.0
+
+
+class ServedNode:
+    """One configured mobile node.
+
+    `association` is None with authentication = "none". `sequence` and `timestamp` are the last accepted ones,
+    `deregistered_until` the CLOCK_MONOTONIC seconds up to which `sequence` counts without a binding.
+    """
+
+    __slots__ = ("association", "deregistered_until", "entry", "index", "name", "sequence", "timestamp")
+
+    def __init__(self, entry: MobileNodeEntry) -> None:
+        self.entry = entry
+        self.association: SecurityAssociation | None = None
+        if entry.authentication != "none":
+            self.association = SecurityAssociation(entry.spi, entry.key, entry.identifier)
+        self.name = str(entry.home_address)
+        self.index = 0
+        self.sequence = 0
+        self.timestamp = 0
+        self.deregistered_until = 0.0
+
+    @property
+    def replay(self) -> ReplayState:
+        """What has to be stored about this mobile node besides its binding."""
+        return ReplayState(self.entry.home_address, self.sequence, self.timestamp, self.index)
+
+
+class IndexAllocator:
+    """Binding indices: the smallest number from 1 on that nobody has. Nodes keep theirs for good."""
+
+    def __init__(self) -> None:
+        self._next = 1
+        self._reserved: set[int] = set()
+
+    def reserve(self, index: int) -> bool:
+        """Take this very number; False when it is taken."""
+        if index < self._next or index in self._reserved:
+            return False
+        self._reserved.add(index)
+        return True
+
+    def allocate(self) -> int:
+        """The smallest number nobody has."""
+        while self._next in self._reserved:
+            self._reserved.discard(self._next)
+            self._next += 1
+        self._next += 1
+        return self._next - 1
+
+
+class ServedNodes:
+    """Every configured mobile node, by home address and by identifier (RFC 4283)."""
+
+    def __init__(self, entries: Iterable[MobileNodeEntry]) -> None:
+        self._by_address = {entry.home_address: ServedNode(entry) for entry in entries}
+        self._by_identifier = {
+            node.entry.identifier: node for node in self._by_address.values() if node.entry.identifier
+        }
+        self._indices = IndexAllocator()
+
+    def __iter__(self) -> Iterator[ServedNode]:
+        return iter(self._by_address.values())
+
+    def get(self, home_address: IPv6Address) -> ServedNode | None:
+        """The mobile node with this home address."""
+        return self._by_address.get(home_address)
+
+    def identified(self, identifier: str) -> ServedNode | None:
+        """The mobile node with this NAI."""
+        return self._by_identifier.get(identifier)
+
+    def restore(self, replay: ReplayState) -> None:
+        """Take over stored replay state and the index in it; nothing for a node that is not configured."""
+        node = self._by_address.get(replay.home_address)
+        if node is not None:
+            node.sequence, node.timestamp = replay.sequence, replay.timestamp
+            if replay.index:
+                self.claim_index(node, replay.index)
+
+    def claim_index(self, node: ServedNode, index: int) -> None:
+        """Give the mobile node this index; another one if it has one or if somebody else has that."""
+        if not node.index and self._indices.reserve(index):
+            node.index = index
+        self.give_index(node)
+
+    def give_index(self, node: ServedNode) -> bool:
+        """Make sure that the mobile node has an index, for good. True when it is a new one."""
+        if node.index:
+            return False
+        node.index = self._indices.allocate()
+        return True

@@ -1,0 +1,131 @@
+"""What a home agent says: Binding Acknowledgements, Binding Errors, Parameter Problems, echo replies.
+
+An answer takes the way its question came: over IPv6 to the wire source, or in UDP to the outer source
+(RFC 6275 section 9.5.4, RFC 5555 section 4.2). No binding is consulted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv6Address
+
+from dsmip.core.actions import SendDatagram, SendPacket
+from dsmip.core.authentication import SecurityAssociation, corrected_timestamp
+from dsmip.core.registration import Request
+from dsmip.core.types import UdpEndpoint
+from dsmip.wire.constants import NAT_NO_KEEPALIVE, BAFlag, BAStatus, BEStatus, NextHeader
+from dsmip.wire.icmpv6 import EchoReply, EchoRequest, ParameterProblem, encode_icmpv6
+from dsmip.wire.messages import BindingAcknowledgement, BindingError, encode_message
+from dsmip.wire.options import (
+    Authentication,
+    BindingRefreshAdvice,
+    IPv4AddressAcknowledgement,
+    MessageIdentifier,
+    MobilityOption,
+    NatDetection,
+)
+from dsmip.wire.packet import Packet, UdpOuter, encode_packet
+
+#: ICMPv6 Parameter Problem code: erroneous header field encountered (RFC 4443 section 3.4).
+_ERRONEOUS_HEADER_FIELD = 0
+
+NO_FLAGS = BAFlag(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The content of a Binding Acknowledgement. `lifetime` and `refresh_advice` in units, 0 = no advice."""
+
+    status: int
+    sequence: int
+    lifetime: int = 0
+    flags: BAFlag = NO_FLAGS
+    refresh_advice: int = 0
+    ipv4: tuple[IPv4AddressAcknowledgement, ...] = ()
+
+
+class Replies:
+    """Builds the answers of the home agent with this address."""
+
+    def __init__(self, address: IPv6Address, *, force_udp: bool, nat_keepalive: int) -> None:
+        self._address = address
+        self._force_udp = force_udp
+        self._nat_keepalive = nat_keepalive
+
+    def acknowledge(
+        self, request: Request, answer: Answer, association: SecurityAssociation | None, unix: float
+    ) -> SendPacket | SendDatagram:
+        """The Binding Acknowledgement to `request` (RFC 6275 section 6.1.8).
+
+        With an association it is authenticated as RFC 4285 section 5.1 says. `unix` is our time of day, for
+        status 144.
+        """
+        options: list[MobilityOption] = [*answer.ipv4]
+        if request.udp is not None:
+            options.append(self._nat_detection(request))
+        if answer.refresh_advice:
+            options.append(BindingRefreshAdvice(answer.refresh_advice))
+        timestamp = request.options.timestamp
+        if timestamp is not None:
+            # 144 also refuses forced UDP, to mobile nodes without an association (RFC 5555 section 4.5).
+            if answer.status == BAStatus.MIPV6_ID_MISMATCH and association is not None:
+                timestamp = corrected_timestamp(timestamp, unix)
+            options.append(MessageIdentifier(timestamp))
+        sign = None
+        if association is not None:
+            options.append(Authentication(association.spi, b""))
+            sign = association.signer(request.care_of, request.home_address)
+        message = BindingAcknowledgement(
+            answer.status, answer.flags, answer.sequence, answer.lifetime, tuple(options)
+        )
+        header = encode_message(message, self._address, request.home_address, sign)
+        routed = request.udp is None and not request.from_home_address
+        packet = encode_packet(
+            self._address,
+            request.source,
+            header,
+            routing_home_address=request.home_address if routed else None,
+        )
+        return _send(packet, request.udp)
+
+    def binding_error(self, packet: Packet, status: BEStatus) -> SendPacket | SendDatagram:
+        """A Binding Error about `packet`, to its wire source (RFC 6275 section 9.3.3)."""
+        message = BindingError(status, packet.home_address or IPv6Address(0))
+        header = encode_message(message, self._address, packet.source)
+        return _send(encode_packet(self._address, packet.source, header), packet.udp)
+
+    def parameter_problem(self, packet: Packet, offset: int) -> SendPacket | SendDatagram:
+        """An ICMPv6 Parameter Problem about the octet at `offset` of the mobility header (RFC 6275 9.2)."""
+        problem = ParameterProblem(_ERRONEOUS_HEADER_FIELD, packet.payload_offset + offset, packet.raw)
+        message = encode_icmpv6(problem, self._address, packet.source)
+        return _send(encode_packet(self._address, packet.source, message, NextHeader.ICMPV6), packet.udp)
+
+    def echo_reply(self, packet: Packet, echo: EchoRequest) -> SendPacket | SendDatagram:
+        """Answer an echo request with a home address option over the binding's route (RFC 6275 9.3.2)."""
+        home_address = packet.sender
+        message = encode_icmpv6(
+            EchoReply(echo.identifier, echo.sequence, echo.data), self._address, home_address
+        )
+        reply = encode_packet(
+            self._address,
+            packet.source,
+            message,
+            NextHeader.ICMPV6,
+            routing_home_address=home_address,
+        )
+        return _send(reply, packet.udp)
+
+    def _nat_detection(self, request: Request) -> NatDetection:
+        """Goes into every acknowledgement in UDP, refusals too (RFC 5555 sections 3.2.2 and 4.2)."""
+        refresh = self._nat_keepalive if request.nat else NAT_NO_KEEPALIVE
+        return NatDetection(self._force_udp, refresh)
+
+
+def _send(packet: bytes, udp: UdpOuter | None) -> SendPacket | SendDatagram:
+    if udp is None:
+        return SendPacket(packet)
+    return SendDatagram(
+        packet,
+        UdpEndpoint(udp.destination, udp.destination_port),
+        UdpEndpoint(udp.source, udp.source_port),
+    )

@@ -1,0 +1,110 @@
+"""Which care-of address to register (RFC 5555 section 4.4.1)."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Sequence
+from ipaddress import IPv6Address
+
+from dsmip.core.network_memory import NetworkMemory
+from dsmip.core.types import CareOfAddress
+
+#: A binding cannot be shorter than one lifetime unit (RFC 6275 section 6.1.7).
+MINIMUM_VALIDITY = 4.0
+
+_MOMENT = 0.001
+
+
+class Rank(enum.IntEnum):
+    """Address families in order of preference; a silent network comes last in either."""
+
+    IPV6 = 0
+    IPV4 = 1
+    SILENT_IPV6 = 2
+    SILENT_IPV4 = 3
+
+
+def same_place(one: CareOfAddress, other: CareOfAddress) -> bool:
+    """True when both are the same address in the same network.
+
+    The address alone does not say: every second NAT hands out 192.168.1.2.
+    """
+    return (one.address, one.ifindex, one.network) == (other.address, other.ifindex, other.network)
+
+
+def find(care_of: CareOfAddress, among: Iterable[CareOfAddress]) -> CareOfAddress | None:
+    """The entry of `among` that is the same place as `care_of`, as it is now."""
+    for candidate in among:
+        if same_place(candidate, care_of):
+            return candidate
+    return None
+
+
+class Chooser:
+    """Picks among the usable care-of addresses. Times are CLOCK_MONOTONIC seconds.
+
+    `ipv4` is false when the home agent has no IPv4 address: IPv4 networks are of no use then.
+    """
+
+    def __init__(self, memory: NetworkMemory, *, ipv4: bool) -> None:
+        self._memory = memory
+        self._ipv4 = ipv4
+
+    def rank(self, care_of: CareOfAddress, now: float) -> Rank:
+        """The place of this address's family and network in the order of preference."""
+        silent = self._memory.silent_until(care_of.network, care_of.address, now) is not None
+        if isinstance(care_of.address, IPv6Address):
+            return Rank.SILENT_IPV6 if silent else Rank.IPV6
+        return Rank.SILENT_IPV4 if silent else Rank.IPV4
+
+    def choose(
+        self, candidates: Sequence[CareOfAddress], current: CareOfAddress | None, now: float
+    ) -> CareOfAddress | None:
+        """The best care-of address, None if there is none.
+
+        IPv6 before IPv4 (RFC 5555 section 4.4.1), then the lower preference, then the current one, then the
+        order given.
+        """
+        usable = self._usable(candidates, now)
+        if not usable:
+            return None
+
+        def order(care_of: CareOfAddress) -> tuple[int, int, bool]:
+            elsewhere = current is None or not same_place(care_of, current)
+            return self.rank(care_of, now), care_of.preference, elsewhere
+
+        return min(usable, key=order)
+
+    def has_alternative(
+        self, candidates: Sequence[CareOfAddress], current: CareOfAddress, now: float
+    ) -> bool:
+        """True when another care-of address is there whose network is not known to be silent."""
+        return any(
+            not same_place(care_of, current) and self.rank(care_of, now) < Rank.SILENT_IPV6
+            for care_of in self._usable(candidates, now)
+        )
+
+    def next_change(
+        self, candidates: Sequence[CareOfAddress], choice: CareOfAddress | None, now: float
+    ) -> float | None:
+        """When the choice may come out differently by itself.
+
+        That is when a silent network is due for another try, or the chosen address loses its validity.
+        """
+        times = [
+            until
+            for care_of in self._usable(candidates, now)
+            if (until := self._memory.silent_until(care_of.network, care_of.address, now)) is not None
+        ]
+        if choice is not None and choice.valid_until is not None:
+            # A little later than the last instant at which it is usable, or nothing would change then.
+            times.append(choice.valid_until - MINIMUM_VALIDITY + _MOMENT)
+        return min(times, default=None)
+
+    def _usable(self, candidates: Sequence[CareOfAddress], now: float) -> list[CareOfAddress]:
+        return [
+            care_of
+            for care_of in candidates
+            if (self._ipv4 or isinstance(care_of.address, IPv6Address))
+            and (care_of.valid_until is None or care_of.valid_until - now >= MINIMUM_VALIDITY)
+        ]

@@ -1,0 +1,123 @@
+"""Delivering a Binding Update: numbers, timestamps, repetition (RFC 6275 sections 11.7.1 and 11.8)."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+
+from dsmip.core import sequence as sequences
+from dsmip.core.actions import SendDatagram, SendPacket
+from dsmip.core.authentication import clock_correction, ntp_timestamp
+from dsmip.core.binding_update_list import SentUpdate, lifetime_units
+from dsmip.core.mobile_node_config import MobileNodeConfig
+from dsmip.core.mobile_node_updates import Request, build_update
+from dsmip.core.retransmission import MAX_BINDACK_TIMEOUT, Backoff
+from dsmip.core.types import Instant
+from dsmip.wire.options import IPv4HomeAddress
+
+#: Transmissions that may still be acknowledged: an answer slower than the retransmission timer counts.
+_OUTSTANDING = 8
+
+#: Corrections of sequence number or clock that are tried at once; a home agent that goes on correcting us
+#: waits for the retransmission timer (RFC 6275 section 11.8: rate limiting).
+_IMMEDIATE_CORRECTIONS = 2
+
+
+class Delivery:
+    """The Binding Update under way, if any, and the counters that outlive it."""
+
+    def __init__(self, config: MobileNodeConfig, rng: random.Random) -> None:
+        self._config = config
+        self._sequence = rng.randrange(sequences.SEQUENCE_MODULUS)
+        self._timestamp = 0
+        self._accepted_timestamp = 0
+        self._clock_offset = 0.0
+        self._backoff: Backoff | None = None
+        self._outstanding: deque[SentUpdate] = deque(maxlen=_OUTSTANDING)
+        self._corrections = 0
+        self.request: Request | None = None
+        self.unanswered = 0
+        self.last_sent_at: float | None = None
+
+    @property
+    def due(self) -> float | None:
+        """CLOCK_MONOTONIC seconds of the next transmission; None when nothing is under way."""
+        return self._backoff.due if self._backoff is not None else None
+
+    @property
+    def outstanding(self) -> tuple[SentUpdate, ...]:
+        """Updates of the current request that may still be acknowledged, the latest last."""
+        return tuple(self._outstanding)
+
+    def start(self, request: Request, *, first_registration: bool) -> None:
+        """Begin delivering `request` instead of whatever was under way.
+
+        `first_registration`: the home agent holds no binding that we know of (RFC 6275 section 11.8).
+        """
+        self.request = request
+        self._backoff = Backoff(first_registration=first_registration)
+        self._outstanding.clear()
+        self._corrections = 0
+        self.unanswered = 0
+
+    def finish(self, accepted: SentUpdate | None = None) -> None:
+        """Stop: it was acknowledged, or there is no point in it any more."""
+        if accepted is not None:
+            self._accepted_timestamp = accepted.timestamp
+        self.request = None
+        self._backoff = None
+        self._outstanding.clear()
+
+    def transmit(
+        self, lifetime: float, ipv4: tuple[IPv4HomeAddress, ...], now: Instant
+    ) -> tuple[SentUpdate, SendPacket | SendDatagram]:
+        """The next transmission of the request, with a new sequence number and timestamp.
+
+        `lifetime` in seconds. Raises RuntimeError when nothing was started.
+        """
+        if self.request is None or self._backoff is None:
+            raise RuntimeError("there is no Binding Update to deliver")
+        self._sequence = sequences.successor(self._sequence)
+        self._timestamp = ntp_timestamp(now.unix + self._clock_offset, after=self._timestamp)
+        update, action = build_update(
+            self._config,
+            self.request,
+            sequence=self._sequence,
+            timestamp=self._timestamp,
+            lifetime=lifetime_units(lifetime),
+            ipv4=ipv4,
+            sent_at=now.monotonic,
+        )
+        self._backoff.sent(now.monotonic)
+        self._outstanding.append(update)
+        self.unanswered += 1
+        self.last_sent_at = now.monotonic
+        return update, action
+
+    def heard(self) -> None:
+        """The home agent answered, if with a refusal: it can be reached."""
+        self.unanswered = 0
+
+    def slow_down(self, now: Instant) -> None:
+        """Go on at the slowest rate (RFC 6275 section 11.8)."""
+        if self._backoff is not None:
+            self._backoff.postpone(now.monotonic, MAX_BINDACK_TIMEOUT)
+
+    def correct_sequence(self, last_accepted: int) -> bool:
+        """Continue after the number the home agent accepted last (status 135, RFC 6275 section 11.7.3).
+
+        True when to send again at once, False when to leave it to the retransmission timer.
+        """
+        self._sequence = last_accepted
+        return self._may_correct()
+
+    def correct_clock(self, timestamp: int, now: Instant) -> bool:
+        """Take over the home agent's time of day (status 144, RFC 4285 section 6). Result as above."""
+        self._clock_offset = clock_correction(timestamp, now.unix)
+        # Timestamps must exceed those the home agent accepted, not those it refused.
+        self._timestamp = self._accepted_timestamp
+        return self._may_correct()
+
+    def _may_correct(self) -> bool:
+        self._corrections += 1
+        return self._corrections <= _IMMEDIATE_CORRECTIONS

@@ -1,0 +1,94 @@
+"""The mobile node's events: what a person or a measurement wants to know, as flat fields."""
+
+from __future__ import annotations
+
+from dsmip.core.actions import Event
+from dsmip.core.binding_update_list import BindingUpdateListEntry, SentUpdate
+from dsmip.core.lifetime import LIFETIME_UNIT
+from dsmip.core.mobile_node_updates import Request
+from dsmip.core.types import CareOfAddress
+from dsmip.wire.constants import BAStatus, BUFlag
+
+Fields = dict[str, str | int | float | bool]
+
+
+def _where(care_of: CareOfAddress) -> Fields:
+    return {
+        "care_of": str(care_of.address),
+        "interface": care_of.interface,
+        "network": care_of.network,
+    }
+
+
+def _place(request: Request) -> Fields:
+    if request.care_of is not None:
+        return _where(request.care_of)
+    return {"care_of": "home", "interface": request.place.interface, "network": "home"}
+
+
+def _milliseconds(seconds: float) -> float:
+    return round(seconds * 1000, 3)
+
+
+def care_of_address(care_of: CareOfAddress, previous: CareOfAddress | None) -> Event:
+    """Another care-of address was chosen."""
+    before = str(previous.address) if previous is not None else ""
+    return Event("care-of-address", {**_where(care_of), "previous": before})
+
+
+def binding_update_sent(request: Request, update: SentUpdate, transmission: int) -> Event:
+    """A Binding Update left; `transmission` counts those without an answer so far, this one included."""
+    return Event(
+        "binding-update-sent",
+        {
+            **_place(request),
+            "purpose": request.purpose.value,
+            "sequence": update.sequence,
+            "lifetime": update.lifetime * LIFETIME_UNIT,
+            "forced_udp": bool(update.flags & BUFlag.F),
+            "transmission": transmission,
+        },
+    )
+
+
+def binding_acknowledged(entry: BindingUpdateListEntry, status: int, now: float) -> Event:
+    """The home agent accepted."""
+    return Event(
+        "binding-acknowledged",
+        {
+            **_where(entry.care_of),
+            "status": status,
+            "rtt_ms": _milliseconds(entry.round_trip),
+            "format": entry.format.value,
+            "nat": entry.nat.value,
+            "lifetime": round(entry.remaining(now), 3),
+        },
+    )
+
+
+def binding_refused(request: Request, status: int, reaction: str) -> Event:
+    """The home agent refused; `reaction` says what happens now."""
+    name = next((known.name for known in BAStatus if known == status), "unassigned")
+    return Event("binding-refused", {**_place(request), "status": status, "name": name, "reaction": reaction})
+
+
+def handover(entry: BindingUpdateListEntry, previous: BindingUpdateListEntry | None) -> Event:
+    """A registration with another care-of address than before is complete."""
+    fields: Fields = {**_where(entry.care_of), "format": entry.format.value}
+    fields["previous"] = str(previous.care_of.address) if previous is not None else ""
+    return Event("handover", fields)
+
+
+def fallback(care_of: CareOfAddress, reason: str) -> Event:
+    """Something that was preferred does not work from this care-of address."""
+    return Event("fallback", {**_where(care_of), "reason": reason})
+
+
+def probe(care_of: CareOfAddress, result: str) -> Event:
+    """A path probe came to an end."""
+    return Event("probe", {**_where(care_of), "result": result})
+
+
+def home(step: str, *, acknowledged: bool) -> Event:
+    """On the home link."""
+    return Event("home", {"step": step, "acknowledged": acknowledged})

@@ -1,0 +1,103 @@
+"""The mobile node's end of the tunnel: which path the data plane uses now, and for which inner networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from ipaddress import IPv4Network, IPv6Network
+
+from dsmip.core.actions import Action, HomeAddressesChanged, InstallPath, RemovePath
+from dsmip.core.mobile_node_choice import find, same_place
+from dsmip.core.mobile_node_config import MobileNodeConfig
+from dsmip.core.types import CareOfAddress, IPAddress, IPNetwork, IPv4Grant, Path, TunnelFormat
+
+_UDP_FORMATS = (TunnelFormat.UDP4, TunnelFormat.UDP6)
+
+
+class Tunnel:
+    """Decides when the data plane must hear of a change, and says so through `emit`."""
+
+    def __init__(self, config: MobileNodeConfig, emit: Callable[[Action], None]) -> None:
+        self._config = config
+        self._emit = emit
+        own: list[IPNetwork] = [IPv6Network(config.home_address)]
+        if config.mobile_router:
+            own += config.prefixes
+        self._own = tuple(own)
+        self._grants: tuple[IPv4Network, ...] = ()
+        self._installed: tuple[IPNetwork, ...] = ()
+        self._confirmed = False
+        self._down = False
+        self.path: Path | None = None
+        self.care_of: CareOfAddress | None = None
+
+    @property
+    def networks(self) -> tuple[IPNetwork, ...]:
+        """Home address, mobile network prefixes, granted IPv4 home addresses and prefixes."""
+        return (*self._own, *self._grants)
+
+    def works(self, attached: Iterable[CareOfAddress]) -> bool:
+        """True when the path in use was acknowledged and its care-of address is still there."""
+        return self._confirmed and self.care_of is not None and find(self.care_of, attached) is not None
+
+    def uses(self, care_of: CareOfAddress) -> bool:
+        """True when the path in use is over this care-of address."""
+        return self.care_of is not None and same_place(self.care_of, care_of)
+
+    def use(self, care_of: CareOfAddress, tunnel_format: TunnelFormat, *, confirmed: bool) -> None:
+        """Send over this care-of address from now on. `confirmed`: the home agent acknowledged it."""
+        path = self._path(care_of, tunnel_format)
+        self._confirmed = confirmed
+        self.care_of = care_of
+        if path == self.path and self.networks == self._installed:
+            return
+        self.path, self._installed, self._down = path, self.networks, False
+        self._emit(InstallPath(path, care_of, self.networks, self._config.grace))
+
+    def relocate(self, care_of: CareOfAddress) -> None:
+        """The router or the interface settings of the care-of address in use changed."""
+        if self.path is not None and self.uses(care_of):
+            self.use(care_of, self.path.format, confirmed=self._confirmed)
+
+    def grant(self, grants: tuple[IPv4Grant, ...]) -> None:
+        """Adopt what the home agent granted (RFC 5555 section 4.4.2). To be called before `use`."""
+        networks = tuple(grant.network for grant in grants)
+        if networks == self._grants:
+            return
+        self._grants = networks
+        self._emit(HomeAddressesChanged(self.networks))
+
+    def doubt(self) -> None:
+        """The home agent does not answer over this path any more: replace it at the first opportunity."""
+        self._confirmed = False
+
+    def remove(self, reason: str) -> None:
+        """Send nothing until there is a path again."""
+        if not self._down:
+            self._emit(RemovePath(reason))
+        self.forget()
+        self._down = True
+
+    def forget(self) -> None:
+        """There is no tunnel on the home link."""
+        self.path = None
+        self.care_of = None
+        self._confirmed = False
+        self._installed = ()
+        self._down = False
+
+    def _path(self, care_of: CareOfAddress, tunnel_format: TunnelFormat) -> Path:
+        config = self._config
+        over_ipv6 = tunnel_format in (TunnelFormat.IPV6, TunnelFormat.UDP6)
+        remote: IPAddress | None = config.home_agent if over_ipv6 else config.home_agent_ipv4
+        if remote is None:
+            raise ValueError("an IPv4 tunnel needs a home agent with an IPv4 address")
+        port = config.udp_port if tunnel_format in _UDP_FORMATS else 0
+        return Path(
+            format=tunnel_format,
+            local=care_of.address,
+            remote=remote,
+            local_port=port,
+            remote_port=port,
+            interface=care_of.ifindex,
+            next_hop=care_of.gateway,
+        )

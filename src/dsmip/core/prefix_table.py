@@ -1,0 +1,59 @@
+"""Which mobile network prefixes belong to which mobile router (RFC 3963 section 6.1.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import IPv6Address, IPv6Network
+
+from dsmip.core.types import MobileNodeEntry
+from dsmip.wire.constants import BAStatus
+
+_LINK_LOCAL = IPv6Network("fe80::/10")
+_MULTICAST = IPv6Network("ff00::/8")
+
+
+class PrefixTable:
+    """The configured prefixes, by home address."""
+
+    def __init__(self, entries: Iterable[MobileNodeEntry]) -> None:
+        self._prefixes = {entry.home_address: entry.prefixes for entry in entries if entry.prefixes}
+
+    def prefixes_of(self, home_address: IPv6Address) -> tuple[IPv6Network, ...]:
+        """The prefixes that belong to this mobile router."""
+        return self._prefixes.get(home_address, ())
+
+    def contains_home_address(self, home_address: IPv6Address) -> bool:
+        """True when the home address is taken from a mobile network prefix of the same mobile router."""
+        return any(home_address in prefix for prefix in self.prefixes_of(home_address))
+
+    def register(
+        self, home_address: IPv6Address, requested: tuple[IPv6Network, ...]
+    ) -> tuple[IPv6Network, ...] | BAStatus:
+        """The prefixes to forward for a Binding Update with the R flag, or why there are none.
+
+        With prefixes requested (explicit mode) each must lie inside one that belongs to the mobile router:
+        one that does not refuses them all. Without (implicit mode) it is everything the table has (RFC 3963
+        section 6.2).
+        """
+        own = self.prefixes_of(home_address)
+        if not requested:
+            return own or BAStatus.FORWARDING_SETUP_FAILED
+        if any(_is_invalid(prefix, own) for prefix in requested):
+            return BAStatus.INVALID_PREFIX
+        if not all(any(prefix.subnet_of(mine) for mine in own) for prefix in requested):
+            return BAStatus.NOT_AUTHORIZED_FOR_PREFIX
+        return tuple(dict.fromkeys(requested))
+
+    def still_own(
+        self, home_address: IPv6Address, prefixes: tuple[IPv6Network, ...]
+    ) -> tuple[IPv6Network, ...]:
+        """Those of an older binding's `prefixes` that still belong to the mobile router."""
+        own = self.prefixes_of(home_address)
+        return tuple(prefix for prefix in prefixes if any(prefix.subnet_of(mine) for mine in own))
+
+
+def _is_invalid(prefix: IPv6Network, own: tuple[IPv6Network, ...]) -> bool:
+    """True for a prefix nobody could be given, and for one of our own with too short a length."""
+    if prefix.prefixlen == 0 or prefix.overlaps(_LINK_LOCAL) or prefix.overlaps(_MULTICAST):
+        return True
+    return any(prefix != mine and prefix.supernet_of(mine) for mine in own)

@@ -1,0 +1,230 @@
+"""A Binding Update as a home agent reads it: who asks for what, and whether it may be had.
+
+`read_request` makes a `Request` of a packet, or says why nothing is to be done about it. `refusal` goes
+through the tests that need no more than the request, the configured mobile node and its present binding, in
+the order of RFC 6275 sections 9.5.1 and 10.3.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
+
+from dsmip.core.lifetime import LIFETIME_UNIT
+from dsmip.core.sequence import is_newer
+from dsmip.core.types import Binding, IPAddress, MobileNodeEntry
+from dsmip.wire.constants import BAStatus, BUFlag
+from dsmip.wire.ip import is_unicast_routable
+from dsmip.wire.messages import BindingUpdate
+from dsmip.wire.options import (
+    AlternateCareOfAddress,
+    Authentication,
+    IPv4CareOfAddress,
+    IPv4HomeAddress,
+    MessageIdentifier,
+    MobileNetworkPrefix,
+    MobileNodeIdentifier,
+    NonceIndices,
+)
+from dsmip.wire.packet import Packet, UdpOuter
+
+
+@dataclass(slots=True)
+class UpdateOptions:
+    """The mobility options of a Binding Update that a home agent acts upon, sorted in one pass."""
+
+    alternate_care_of: IPv6Address | None = None
+    ipv4_care_of: IPv4Address | None = None
+    identifier: str | None = None
+    timestamp: int | None = None
+    nonce_indices: bool = False
+    authentications: tuple[Authentication, ...] = ()
+    prefixes: tuple[IPv6Network, ...] = ()
+    ipv4_home_addresses: tuple[IPv4HomeAddress, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One Binding Update.
+
+    `care_of` is the address it asks to register, as the mobile node sees it: it goes into authenticators.
+    `tunnel_end` is where packets have to be sent: the same, or the outer source of a Binding Update in UDP.
+    `refused` is a status that was clear from the packet alone but may only be told to the authentic sender.
+    """
+
+    update: BindingUpdate
+    options: UpdateOptions
+    source: IPv6Address
+    home_address: IPv6Address
+    care_of: IPAddress
+    tunnel_end: IPAddress
+    udp: UdpOuter | None
+    refused: BAStatus | None = None
+
+    @property
+    def from_home_address(self) -> bool:
+        """The IPv6 source was the home address: no type 2 routing header in the answer (RFC 6275 9.5.4)."""
+        return self.source == self.home_address
+
+    @property
+    def at_home(self) -> bool:
+        """The mobile node sent this from its home link."""
+        return self.udp is None and self.from_home_address
+
+    @property
+    def deregistration(self) -> bool:
+        """Lifetime 0, or the home address as care-of address (RFC 6275 section 10.3.2).
+
+        The latter not in UDP: a missing IPv4 Care-of Address option does not mean that the node is at home.
+        """
+        return self.update.lifetime == 0 or (self.udp is None and self.care_of == self.home_address)
+
+    @property
+    def mobile_router(self) -> bool:
+        """The R flag (RFC 3963 section 4.1)."""
+        return bool(self.update.flags & BUFlag.R)
+
+    @property
+    def nat(self) -> bool:
+        """The outer source differs from what the mobile node takes for its address (RFC 5555 section 4.2)."""
+        return self.udp is not None and self.tunnel_end != self.care_of
+
+
+def read_request(packet: Packet, update: BindingUpdate) -> Request | str:
+    """The request in a packet, or the reason (a slug) to drop it silently.
+
+    A Binding Update without a unicast routable home address, care-of address or source is not answered
+    (RFC 6275 sections 9.3.1, 9.5.1, 9.5.4, 6.1.7), nor is one with the H flag and Nonce Indices (9.5.1).
+    """
+    options = sort_options(update)
+    home_address = packet.sender
+    if not is_unicast_routable(packet.source):
+        return "source-not-routable"
+    if not is_unicast_routable(home_address):
+        return "home-address-not-routable"
+    if options.nonce_indices:
+        return "nonce-indices"
+    if packet.udp is not None:
+        return _read_in_udp(packet, packet.udp, update, options)
+    care_of = options.alternate_care_of or packet.source
+    if not is_unicast_routable(care_of):
+        return "care-of-address-not-routable"
+    request = Request(update, options, packet.source, home_address, care_of, care_of, None)
+    if packet.home_address is None and not request.deregistration:
+        return "home-address-option-missing"
+    return request
+
+
+def _read_in_udp(
+    packet: Packet, udp: UdpOuter, update: BindingUpdate, options: UpdateOptions
+) -> Request | str:
+    """A Binding Update from an IPv4 network: its source is the home address (RFC 5555 section 4.4.2)."""
+    if packet.home_address is not None:
+        return "home-address-option-in-udp"
+    if not is_unicast_ipv4(udp.source) or not udp.source_port:
+        return "outer-source-not-routable"
+    care_of: IPAddress = options.ipv4_care_of or options.alternate_care_of or packet.source
+    usable = options.ipv4_care_of is not None and is_unicast_ipv4(options.ipv4_care_of)
+    refused = None
+    if options.alternate_care_of is not None or (not usable and update.lifetime):
+        refused = BAStatus.INVALID_CARE_OF_ADDRESS
+    return Request(update, options, packet.source, packet.source, care_of, udp.source, udp, refused)
+
+
+def sort_options(update: BindingUpdate) -> UpdateOptions:
+    """One pass over the options; of those that may come only once the first counts."""
+    found = UpdateOptions()
+    for option in update.options:
+        match option:
+            case Authentication():
+                found.authentications += (option,)
+            case MessageIdentifier():
+                if found.timestamp is None:
+                    found.timestamp = option.timestamp
+            case MobileNodeIdentifier():
+                if found.identifier is None and option.nai:
+                    found.identifier = option.nai
+            case AlternateCareOfAddress():
+                found.alternate_care_of = found.alternate_care_of or option.address
+            case IPv4CareOfAddress():
+                found.ipv4_care_of = found.ipv4_care_of or option.address
+            case MobileNetworkPrefix():
+                found.prefixes += (option.prefix,)
+            case IPv4HomeAddress():
+                found.ipv4_home_addresses += (option,)
+            case NonceIndices():
+                found.nonce_indices = bool(update.flags & BUFlag.H)
+            case _:
+                pass
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What `refusal` needs of the home agent's own configuration."""
+
+    address: IPv6Address
+    home_prefixes: tuple[IPv6Network, ...]
+    refuse_udp: bool
+    min_lifetime: float
+
+
+def refusal(
+    request: Request,
+    entry: MobileNodeEntry,
+    binding: Binding | None,
+    last_sequence: int | None,
+    policy: Policy,
+) -> BAStatus | str | None:
+    """The status that refuses an authentic Binding Update, a reason to drop it, or None.
+
+    `last_sequence` is the one to compare with, None when any will do (RFC 6275 section 9.5.1).
+    """
+    if not request.update.flags & BUFlag.H:
+        if request.mobile_router:
+            return BAStatus.MOBILE_ROUTER_OPERATION_NOT_PERMITTED
+        return "not-a-correspondent" if binding is None else BAStatus.REGISTRATION_TYPE_CHANGE_DISALLOWED
+    home_address = request.home_address
+    if not any(home_address in prefix for prefix in (*policy.home_prefixes, *entry.prefixes)):
+        return BAStatus.NOT_HOME_SUBNET
+    if home_address != entry.home_address:
+        return BAStatus.ADMINISTRATIVELY_PROHIBITED
+    deregistration = request.deregistration
+    if binding is not None and binding.mobile_router != request.mobile_router and not deregistration:
+        return BAStatus.REGISTRATION_TYPE_CHANGE_DISALLOWED
+    if last_sequence is not None and not is_newer(request.update.sequence, last_sequence):
+        return BAStatus.SEQUENCE_NUMBER_OUT_OF_WINDOW
+    if deregistration:
+        return BAStatus.NOT_HOME_AGENT_FOR_THIS_MOBILE_NODE if binding is None else None
+    if request.refused is not None:
+        return request.refused
+    return _refused_by_policy(request, entry, policy)
+
+
+def _refused_by_policy(request: Request, entry: MobileNodeEntry, policy: Policy) -> BAStatus | None:
+    if request.tunnel_end == policy.address or _within(request.tunnel_end, entry.prefixes):
+        # Packets to such a care-of address would be tunnelled to it again and again.
+        return BAStatus.INVALID_CARE_OF_ADDRESS
+    if request.update.flags & BUFlag.F and policy.refuse_udp and not request.nat:
+        # 144 means something else to a mobile node that uses RFC 4285: MIPV6-ID-MISMATCH.
+        return (
+            BAStatus.ADMINISTRATIVELY_PROHIBITED
+            if request.options.authentications
+            else BAStatus.MIPV6_ID_MISMATCH
+        )
+    if request.mobile_router and not entry.mobile_router:
+        return BAStatus.MOBILE_ROUTER_OPERATION_NOT_PERMITTED
+    if request.update.lifetime * LIFETIME_UNIT < policy.min_lifetime:
+        return BAStatus.ADMINISTRATIVELY_PROHIBITED
+    return None
+
+
+def _within(address: IPAddress, prefixes: Iterable[IPv6Network]) -> bool:
+    return isinstance(address, IPv6Address) and any(address in prefix for prefix in prefixes)
+
+
+def is_unicast_ipv4(address: IPv4Address) -> bool:
+    """True for an IPv4 address a single node elsewhere can have: private ones too, link-local ones not."""
+    bits = int(address)
+    return bits >> 24 not in (0, 127) and bits >> 28 < 0xE and bits >> 16 != 0xA9FE

@@ -1,0 +1,383 @@
+"""Runs the movement engine on a real machine: feeds it what the kernel and the links say, does what it asks.
+
+Everything that only sends a packet is done at once. Netlink commands and publications go through one queue in
+the engine's order, so an attachment is published when its address and route are in the kernel, and not before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dsmip.core.actions import Event
+from dsmip.core.types import Attachments, Instant, IPAddress
+from dsmip.host import autoconf, links
+from dsmip.host.addressing import Addressing, AddressingError
+from dsmip.host.link_sockets import LinkSockets
+from dsmip.host.sysctl import Settings
+from dsmip.movement import actions as act
+from dsmip.movement.engine import InterfaceConfig, MovementEngine
+from dsmip.movement.identifiers import StableIdentifiers
+from dsmip.movement.networks import KnownNetworks
+from dsmip.wire.icmpv6 import NeighborAdvertisement, RouterAdvertisement
+
+if TYPE_CHECKING:
+    from dsmip.host.dhcp import DhcpClient
+
+LOG = logging.getLogger(__name__)
+
+#: Changes in the memory of known networks are written to disk after this, s.
+SAVE_DELAY = 2.0
+
+EventField = str | int | float | bool
+_KernelAction = (
+    act.AddAddress
+    | act.RemoveAddress
+    | act.SetDefaultRoute
+    | act.RemoveDefaultRoute
+    | act.SetMtu
+    | act.AttachmentsChanged
+    | Event
+)
+
+
+def instant() -> Instant:
+    """Now."""
+    return Instant(time.monotonic(), time.time())
+
+
+class MovementService:
+    """Where the node is attached, on the interfaces given.
+
+    `on_change` gets every new set of attachments, the moment they are usable. `on_event` gets a slug and
+    fields for the log and for measurements: every event has `at`, when it was observed, and one that a neighbour
+    discovery or ARP packet caused has `wire`, when the kernel received that packet; both CLOCK_MONOTONIC seconds.
+    `state_directory` None: nothing is remembered after `stop`.
+    """
+
+    def __init__(
+        self,
+        interfaces: Sequence[InterfaceConfig],
+        home_prefix: IPv6Network | None,
+        state_directory: Path | None,
+        on_change: Callable[[Attachments, Instant], None],
+        on_event: Callable[[str, Mapping[str, EventField]], None],
+    ) -> None:
+        self._interfaces = tuple(interfaces)
+        self._managed = frozenset(config.name for config in interfaces if config.manage)
+        self._on_change = on_change
+        self._on_event = on_event
+        self._optimistic = autoconf.optimistic_dad_available()
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        if state_directory is None:
+            self._temporary = tempfile.TemporaryDirectory(prefix="dsmip-")
+            state_directory = Path(self._temporary.name)
+        state_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._networks = state_directory / "networks.json"
+        self._memory = _load(self._networks)
+        self._settings = Settings(state_directory / "link-settings.json")
+        identifiers = StableIdentifiers(_secret(state_directory / "identifier-secret"))
+        self._engine = MovementEngine(
+            interfaces, home_prefix, identifiers, self._memory, optimistic=self._optimistic
+        )
+        self._addressing = Addressing()
+        self._monitor: links.LinkMonitor | None = None
+        self._sockets: dict[str, LinkSockets] = {}
+        self._links: dict[str, links.LinkSeen] = {}
+        self._dhcp: dict[str, DhcpClient] = {}
+        self._queue: asyncio.Queue[tuple[_KernelAction, Instant]] = asyncio.Queue()
+        self._worker: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._saving: asyncio.TimerHandle | None = None
+        self._wire = 0.0
+
+    # Life --------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Clean up after a process that was killed, then watch. Raises OSError without CAP_NET_ADMIN."""
+        from dsmip.host.dhcp import DhcpClient
+
+        for name in self._managed:
+            self._dhcp[name] = DhcpClient(name, partial(self._leased, name), partial(self._unleased, name))
+        await self._addressing.open()
+        removed = await self._addressing.clean(self._managed)
+        if removed:
+            self._tell("leftovers-removed", {"count": removed}, time.monotonic())
+        self._worker = asyncio.create_task(self._work(), name="movement commands")
+        names = [config.name for config in self._interfaces]
+        self._monitor = links.LinkMonitor(names, self._link_event, self._addressing.port)
+        await self._monitor.start()
+
+    async def stop(self, *, keep: bool = False) -> None:
+        """Take out of the kernel what was put in (unless `keep`), remember the networks, close everything.
+
+        May be called whatever became of `start`.
+        """
+        if self._monitor is not None:
+            await self._monitor.stop()
+        if self._worker is not None:
+            if not keep:
+                now = instant()
+                for config in self._interfaces:
+                    self._engine.link_down(config.name, now)
+                self._drain(now)
+            await self._queue.join()
+            self._worker.cancel()
+            await asyncio.gather(self._worker, return_exceptions=True)
+            self._worker = None
+        for timer in (self._timer, self._saving):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._saving = None
+        for client in self._dhcp.values():
+            await client.close()
+        for name in [*self._sockets]:
+            self._close_sockets(name)
+        self._addressing.close()
+        self._save()
+        if not keep:
+            self._settings.restore()
+        if self._temporary is not None:
+            self._temporary.cleanup()
+
+    def snapshot(self) -> dict[str, object]:
+        """Everything known about the attachments, ready for JSON."""
+        return self._engine.snapshot(instant())
+
+    @property
+    def attachments(self) -> Attachments:
+        """What was published last."""
+        return self._engine.attachments
+
+    # Observations ------------------------------------------------------------------------------------------
+
+    def _link_event(self, event: links.LinkEvent) -> None:
+        now = instant()
+        self._wire = 0.0
+        engine = self._engine
+        match event:
+            case links.LinkSeen():
+                self._link_seen(event, now)
+            case links.LinkGone():
+                engine.link_down(event.name, now)
+                self._links.pop(event.name, None)
+                self._close_sockets(event.name)
+            case links.AddressSeen():
+                engine.address_added(
+                    event.name, event.address, event.prefix_length, event.flags, now, event.valid
+                )
+            case links.AddressGone():
+                engine.address_removed(event.name, event.address, event.flags, now)
+            case links.RouteSeen():
+                engine.default_route_added(event.name, event.gateway, event.metric, now)
+            case links.RouteGone():
+                engine.default_route_removed(event.name, event.gateway, event.metric, now)
+        self._drain(now)
+
+    def _link_seen(self, link: links.LinkSeen, now: Instant) -> None:
+        """Up, down, or down and up again so fast that the kernel told only the end (carrier counter)."""
+        before = self._links.get(link.name)
+        self._links[link.name] = link
+        if before is None or (before.ifindex, before.mac) != (link.ifindex, link.mac):
+            self._close_sockets(link.name)
+            if link.name in self._managed:
+                autoconf.take_over(link.name, self._settings)
+            try:
+                self._sockets[link.name] = LinkSockets(
+                    link.ifindex,
+                    link.mac,
+                    partial(self._advertised, link.name),
+                    partial(self._arp_replied, link.name),
+                )
+            except OSError as error:
+                LOG.warning("%s: no packet sockets: %s", link.name, error)
+        if not link.running:
+            self._engine.link_down(link.name, now)
+        elif (
+            before is None
+            or not before.running
+            or (before.ifindex, before.mac, before.carrier_changes)
+            != (link.ifindex, link.mac, link.carrier_changes)
+        ):
+            self._engine.link_up(link.name, link.ifindex, link.mac, now, link.mtu)
+
+    def _advertised(
+        self,
+        name: str,
+        message: RouterAdvertisement | NeighborAdvertisement,
+        source: IPv6Address,
+        mac: bytes,
+        received: float,
+    ) -> None:
+        now = instant()
+        self._wire = received
+        if isinstance(message, RouterAdvertisement):
+            self._engine.router_advertisement(name, source, mac, message, now)
+        else:
+            self._engine.neighbor_advertisement(name, mac, message, now)
+        self._drain(now)
+
+    def _arp_replied(self, name: str, sender: IPv4Address, mac: bytes, received: float) -> None:
+        now = instant()
+        self._wire = received
+        self._engine.arp_reply(name, sender, mac, now)
+        self._drain(now)
+
+    def _leased(self, name: str, lease: act.DhcpLease) -> None:
+        now = instant()
+        self._wire = 0.0
+        self._engine.lease_granted(name, lease, now)
+        self._drain(now)
+
+    def _unleased(self, name: str, address: IPv4Address) -> None:
+        now = instant()
+        self._wire = 0.0
+        self._engine.lease_lost(name, address, now)
+        self._drain(now)
+
+    def _tick(self) -> None:
+        now = instant()
+        self._wire = 0.0
+        self._timer = None
+        self._engine.tick(now)
+        self._drain(now)
+
+    # Actions -----------------------------------------------------------------------------------------------
+
+    def _drain(self, now: Instant) -> None:
+        """Send packets at once, queue the rest, arm the timer."""
+        for action in self._engine.actions():
+            match action:
+                case act.SolicitRouters(interface, source):
+                    if sockets := self._sockets.get(interface):
+                        sockets.solicit_routers(source)
+                        self._tell("router-solicitation", {"interface": interface}, time.monotonic())
+                case act.ProbeRouter(interface, source, router, mac):
+                    if sockets := self._sockets.get(interface):
+                        sockets.probe_router(source, router, mac)
+                case act.ProbeGateway(interface, sender, gateway, target):
+                    if sockets := self._sockets.get(interface):
+                        sockets.probe_gateway(sender, gateway, target)
+                case act.StartDhcp(interface, lease):
+                    link = self._links[interface]
+                    self._dhcp[interface].start(link.ifindex, link.mac, lease)
+                case act.StopDhcp(interface):
+                    self._dhcp[interface].stop()
+                case act.NetworksChanged():
+                    if self._saving is None:
+                        self._saving = asyncio.get_running_loop().call_later(SAVE_DELAY, self._save)
+                case Event() as event:
+                    wire = {"wire": self._wire - now.unix + now.monotonic} if self._wire else {}
+                    self._queue.put_nowait((Event(event.kind, {**event.fields, **wire}), now))
+                case _:
+                    self._queue.put_nowait((action, now))
+        self._arm()
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        due = self._engine.timeout()
+        if due is not None:
+            # A tick that comes a clock tick too early finds nothing to do and is armed again.
+            delay = max(0.0, due - time.monotonic()) + 0.0005
+            self._timer = asyncio.get_running_loop().call_later(delay, self._tick)
+
+    async def _work(self) -> None:
+        while True:
+            action, observed = await self._queue.get()
+            try:
+                await self._execute(action, observed)
+            except AddressingError as error:
+                LOG.warning("%s", error)
+                self._tell("kernel-refused", {"error": str(error)}, time.monotonic())
+            finally:
+                self._queue.task_done()
+
+    async def _execute(self, action: _KernelAction, observed: Instant) -> None:
+        kernel = self._addressing
+        match action:
+            case act.AddAddress():
+                await kernel.add_address(
+                    action.ifindex,
+                    action.address,
+                    action.prefix_length,
+                    valid=action.valid,
+                    preferred=action.preferred,
+                    metric=action.metric,
+                    on_link=action.on_link,
+                    optimistic=self._optimistic,
+                    dad=action.dad,
+                )
+            case act.RemoveAddress(_, ifindex, address, prefix_length):
+                await kernel.remove_address(ifindex, address, prefix_length)
+            case act.SetDefaultRoute():
+                await self._set_default_route(action)
+            case act.RemoveDefaultRoute(_, ifindex, gateway, metric):
+                await kernel.remove_default_route(ifindex, gateway, metric)
+            case act.SetMtu(interface, mtu):
+                autoconf.set_mtu(interface, mtu, self._settings)
+            case act.AttachmentsChanged(attachments):
+                self._on_change(attachments, instant())
+            case Event(kind, fields):
+                self._tell(kind, fields, observed.monotonic)
+
+    async def _set_default_route(self, action: act.SetDefaultRoute) -> None:
+        gateway: IPAddress = action.gateway
+        if action.mac is not None:
+            await self._addressing.set_neighbor(action.ifindex, gateway, action.mac)
+        await self._addressing.set_default_route(action.ifindex, gateway, action.metric, action.source)
+
+    def _tell(self, kind: str, fields: Mapping[str, EventField], at: float) -> None:
+        self._on_event(kind, {**fields, "at": at})
+
+    # -------------------------------------------------------------------------------------------------------
+
+    def _close_sockets(self, name: str) -> None:
+        sockets = self._sockets.pop(name, None)
+        if sockets is not None:
+            sockets.close()
+
+    def _save(self) -> None:
+        self._saving = None
+        temporary = self._networks.with_suffix(".new")
+        try:
+            temporary.write_bytes(self._memory.encode())
+            temporary.replace(self._networks)
+        except OSError as error:
+            LOG.warning("%s: the memory of known networks is not written: %s", self._networks, error)
+
+
+def _load(path: Path) -> KnownNetworks:
+    memory = KnownNetworks()
+    try:
+        memory.load(path.read_bytes())
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:
+        LOG.warning("%s: the memory of known networks is not readable: %s", path, error)
+    return memory
+
+
+def _secret(path: Path) -> bytes:
+    """The secret the interface identifiers are made with; made at the first start (RFC 7217 section 5)."""
+    try:
+        found = path.read_bytes()
+        if len(found) >= 32:
+            return found
+    except FileNotFoundError:
+        pass
+    made = secrets.token_bytes(32)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(made)
+    return made

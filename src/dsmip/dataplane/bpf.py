@@ -1,0 +1,320 @@
+"""The data plane in the kernel: loads the eBPF program, keeps its maps, finds again what an earlier run left.
+
+Programs and maps are pinned, so forwarding needs no process. A new process takes over the maps with all that
+is in them and replaces the programs one by one, each in one step: an upgrade loses no packet.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path as FilePath
+
+from dsmip.core.types import DSMIP_PORT, IPAddress, IPNetwork, Path
+from dsmip.dataplane import libbpf, maps
+from dsmip.dataplane.api import Role, Traffic
+from dsmip.dataplane.attachment import Attachments, is_raw
+from dsmip.dataplane.bpf_object import Map, Object
+from dsmip.dataplane.bpffs import ensure_bpffs, pin_directory_of, remove_tree
+
+OBJECT = FilePath(__file__).with_name("dsmip.bpf.o")
+PROGRAMS = ("tunnel_egress", "uplink_ethernet", "uplink_raw")
+MAPS = ("networks6", "networks4", "paths", "sources", "traffic", "local", "settings", "drops", "buckets")
+
+_DECAP_FLAGS_SINCE = (6, 3)
+_FIRST = maps.encode_index(0)
+
+log = logging.getLogger(__name__)
+
+
+def map_sizes(capacity: int) -> dict[str, int]:
+    """Entries of the maps that grow with the number of bindings.
+
+    A binding has some prefixes beside its home addresses, and outer sources of two kinds, now and before.
+    """
+    return {
+        "networks6": 4 * capacity,
+        "networks4": 4 * capacity,
+        "paths": capacity,
+        "sources": 4 * capacity,
+        "traffic": capacity,
+    }
+
+
+class BpfDataPlane:
+    """Implements `api.DataPlane`. One per node and process; not thread-safe."""
+
+    def __init__(
+        self,
+        settings: maps.Settings,
+        programs: dict[str, int],
+        tables: dict[str, Map],
+        pin_directory: FilePath,
+        *,
+        adopted: bool,
+    ) -> None:
+        self.adopted = adopted
+        self._settings = settings
+        self._programs = programs
+        self._maps = tables
+        self._pin_directory = pin_directory
+        self._attachments = Attachments(programs, pin_directory / "qdiscs")
+        # Keys as they stand in the maps, by binding index: octets, because there are many.
+        self._paths: set[int] = set()
+        self._networks: dict[int, frozenset[bytes]] = {}
+        self._sources: dict[int, frozenset[bytes]] = {}
+
+    @classmethod
+    def open(
+        cls,
+        role: Role,
+        device_ifindex: int,
+        pin_directory: FilePath,
+        *,
+        udp_port: int = DSMIP_PORT,
+        capacity: int = 131072,
+        signalling_rate: int = 50000,
+        miss_rate: int = 200,
+        decapsulate_by_flags: bool | None = None,
+    ) -> BpfDataPlane:
+        """Load the program, with the maps that are pinned in `pin_directory` if they are of this node.
+
+        Rates are packets a second on each CPU. `decapsulate_by_flags` None = if this kernel can. Raises
+        DataPlaneError.
+        """
+        pin_directory = pin_directory_of(pin_directory)
+        ensure_bpffs(pin_directory.parent)
+        sizes = map_sizes(capacity)
+        previous = _pinned_settings(pin_directory, sizes)
+        adopted = previous is not None and (previous.role, previous.device) == (role, device_ifindex)
+        if not adopted:
+            remove_tree(pin_directory)
+        pin_directory.mkdir(exist_ok=True)
+        home_link = previous.home_link if previous is not None and adopted else 0
+        settings = maps.Settings(role, device_ifindex, home_link, udp_port, signalling_rate, miss_rate)
+        if decapsulate_by_flags is None:
+            decapsulate_by_flags = kernel_version() >= _DECAP_FLAGS_SINCE
+        programs, tables = _load(pin_directory, sizes, decapsulate_by_flags=decapsulate_by_flags)
+        plane = cls(settings, programs, tables, pin_directory, adopted=adopted)
+        plane._start()
+        return plane
+
+    def _start(self) -> None:
+        self._store_settings()
+        if self.adopted:
+            self._recollect()
+            for _, name in list(self._attachments.uplinks()):
+                self._attachments.attach_uplink(name)
+        else:
+            self._attachments.detach_all(self._settings.device)
+        self._attachments.attach_device(self._settings.device)
+
+    def _recollect(self) -> None:
+        """Learn from the maps what an earlier process put there."""
+        networks: dict[int, set[bytes]] = {}
+        sources: dict[int, set[bytes]] = {}
+        for table in ("networks6", "networks4"):
+            for key, value in self._maps[table].items():
+                networks.setdefault(maps.decode_index(value), set()).add(key)
+        for key, _ in self._maps["sources"].items():
+            sources.setdefault(maps.source_index(key), set()).add(key)
+        self._paths = {maps.decode_path_key(key) for key, _ in self._maps["paths"].items()}
+        self._networks = {index: frozenset(keys) for index, keys in networks.items()}
+        self._sources = {index: frozenset(keys) for index, keys in sources.items()}
+
+    def close(self, keep: bool) -> None:
+        """Let go. `keep`: everything stays in place and forwarding goes on; otherwise nothing remains, also
+        nothing of earlier processes."""
+        if not keep:
+            self._attachments.detach_all(self._settings.device)
+            remove_tree(self._pin_directory)
+        for table in self._maps.values():
+            table.close()
+        for descriptor in self._programs.values():
+            os.close(descriptor)
+        self._maps, self._programs = {}, {}
+
+    # Bindings ----------------------------------------------------------------------------------------------
+
+    def set_path(self, index: int, path: Path) -> None:
+        """See `api.DataPlane`."""
+        raw = path.interface != 0 and is_raw(path.interface)
+        if index not in self._paths:
+            self._count(index)
+        self._maps["paths"].update(maps.encode_path_key(index), maps.encode_path(path, raw=raw))
+        self._paths.add(index)
+
+    def remove_path(self, index: int) -> None:
+        """See `api.DataPlane`."""
+        self._maps["paths"].delete(maps.encode_path_key(index))
+        self._paths.discard(index)
+
+    def set_networks(self, index: int, networks: Iterable[IPNetwork]) -> None:
+        """See `api.DataPlane`. First what is new is added, then what has gone is removed: what stays is never
+        missing."""
+        wanted = frozenset(maps.encode_network(network) for network in networks)
+        present = self._networks.get(index, frozenset())
+        if wanted:
+            self._count(index)
+        value = maps.encode_index(index)
+        for key in wanted - present:
+            table = self._networks_map(key)
+            self._dispossess(table.lookup(key), key)
+            table.update(key, value)
+            # At once: it must be found again even if the next one is refused.
+            self._networks[index] = self._networks.get(index, frozenset()) | {key}
+        for key in present - wanted:
+            self._networks_map(key).delete(key)
+        if wanted:
+            self._networks[index] = wanted
+        else:
+            self._networks.pop(index, None)
+
+    def _dispossess(self, found: bytes | None, key: bytes) -> None:
+        """A network that another binding had is no longer its. (`found` may be that of a shorter prefix,
+        whose binding does not have this key.)"""
+        if found is None:
+            return
+        owner = maps.decode_index(found)
+        networks = self._networks.get(owner, frozenset())
+        if key in networks:
+            self._networks[owner] = networks - {key}
+
+    def _networks_map(self, key: bytes) -> Map:
+        return self._maps["networks6" if len(key) == maps.NETWORK6.size else "networks4"]
+
+    def allow_source(self, index: int, address: IPAddress, port: int, until: float | None) -> None:
+        """See `api.DataPlane`."""
+        key = maps.encode_source_key(index, address, port)
+        self._maps["sources"].update(key, maps.encode_source(until))
+        present = self._sources.get(index, frozenset())
+        if key not in present:
+            self._sources[index] = present | {key}
+
+    def deny_source(self, index: int, address: IPAddress, port: int) -> None:
+        """See `api.DataPlane`."""
+        key = maps.encode_source_key(index, address, port)
+        self._maps["sources"].delete(key)
+        remaining = self._sources.get(index, frozenset()) - {key}
+        if remaining:
+            self._sources[index] = remaining
+        else:
+            self._sources.pop(index, None)
+
+    def remove_binding(self, index: int) -> None:
+        """See `api.DataPlane`."""
+        self.set_networks(index, ())
+        self.remove_path(index)
+        for key in self._sources.pop(index, frozenset()):
+            self._maps["sources"].delete(key)
+        self._maps["traffic"].delete(maps.encode_index(index))
+
+    def bindings(self) -> frozenset[int]:
+        """Indexes with a path or networks, those of an adopted data plane included."""
+        return frozenset(self._paths) | frozenset(self._networks)
+
+    def _count(self, index: int) -> None:
+        """Give the binding counters, unless it has some."""
+        key = maps.encode_index(index)
+        if self._maps["traffic"].lookup(key) is None:
+            self._maps["traffic"].update(key, maps.NO_TRAFFIC)
+
+    # Node --------------------------------------------------------------------------------------------------
+
+    def add_local(self, address: IPAddress) -> None:
+        """See `api.DataPlane`."""
+        self._maps["local"].update(maps.encode_local(address), maps.PRESENT)
+
+    def remove_local(self, address: IPAddress) -> None:
+        """See `api.DataPlane`."""
+        self._maps["local"].delete(maps.encode_local(address))
+
+    def local_addresses(self) -> frozenset[IPAddress]:
+        """Own outer addresses, those of an adopted data plane included."""
+        return frozenset(maps.decode_local(key) for key, _ in self._maps["local"].items())
+
+    def attach(self, interface: str) -> None:
+        """See `api.DataPlane`. Cheap when it is attached already; a re-created interface is attached anew."""
+        self._attachments.attach_uplink(interface)
+
+    def detach(self, interface: str) -> None:
+        """See `api.DataPlane`."""
+        self._attachments.detach_uplink(interface)
+
+    def attached(self) -> Iterator[str]:
+        """Names of the interfaces that are attached, by this process or an earlier one."""
+        return (name for _, name in self._attachments.uplinks())
+
+    def set_home_link(self, ifindex: int) -> None:
+        """See `api.DataPlane`."""
+        old = self._settings
+        self._settings = maps.Settings(
+            old.role, old.device, ifindex, old.udp_port, old.signalling_rate, old.miss_rate
+        )
+        self._store_settings()
+
+    def _store_settings(self) -> None:
+        self._maps["settings"].update(_FIRST, self._settings.encode())
+
+    # What happened -----------------------------------------------------------------------------------------
+
+    def traffic(self, index: int) -> Traffic:
+        """See `api.DataPlane`."""
+        counters = self._maps["traffic"].lookup(maps.encode_index(index))
+        return Traffic() if counters is None else maps.decode_traffic(counters)
+
+    def drops(self) -> Mapping[str, int]:
+        """See `api.DataPlane`."""
+        counts = {}
+        for number, reason in enumerate(maps.drop_reasons):
+            counters = self._maps["drops"].lookup(maps.encode_index(number))
+            counts[reason] = 0 if counters is None else maps.decode_counter(counters)
+        return counts
+
+    def program(self, name: str) -> int:
+        """Descriptor of one of PROGRAMS, to run it on a packet (`libbpf.run_program`)."""
+        return self._programs[name]
+
+
+def kernel_version() -> tuple[int, int]:
+    """Of the running kernel: (6, 1)."""
+    major, minor = os.uname().release.split(".")[:2]
+    return int(major), int("".join(c for c in minor if c.isdigit()))
+
+
+def _pinned_settings(pin_directory: FilePath, sizes: dict[str, int]) -> maps.Settings | None:
+    """What an earlier process left there, None unless every map is there and as it must be."""
+    if not all((pin_directory / name).exists() for name in MAPS):
+        return None
+    tables = {name: Map(name, libbpf.pinned(pin_directory / name)) for name in (*sizes, "settings")}
+    try:
+        if any(tables[name].max_entries != size for name, size in sizes.items()):
+            log.warning("%s: sized for another max_bindings; starting afresh", pin_directory)
+            return None
+        return maps.Settings.decode(tables["settings"].lookup(_FIRST) or b"")
+    finally:
+        for table in tables.values():
+            table.close()
+
+
+def _load(
+    pin_directory: FilePath, sizes: dict[str, int], *, decapsulate_by_flags: bool
+) -> tuple[dict[str, int], dict[str, Map]]:
+    """Programs by name, as descriptors, and maps; both are pinned."""
+    opened = Object(OBJECT)
+    try:
+        for name, size in sizes.items():
+            opened.set_max_entries(name, size)
+        for name in MAPS:
+            opened.set_pin_path(name, pin_directory / name)
+        opened.set_constants(maps.U32.pack(decapsulate_by_flags))
+        opened.load()
+        tables = {name: opened.map(name) for name in MAPS}
+        programs = {name: opened.program(name) for name in PROGRAMS}
+    finally:
+        opened.close()
+    for name, descriptor in programs.items():
+        (pin_directory / name).unlink(missing_ok=True)
+        libbpf.pin(descriptor, pin_directory / name)
+    return programs, tables

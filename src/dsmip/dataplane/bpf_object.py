@@ -1,0 +1,140 @@
+"""Loaded maps and the object file they come from."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from dsmip.dataplane.api import DataPlaneError
+from dsmip.dataplane.libbpf import LOAD_MEND, KernelRefusal, MapInfo, checked, library, pointer, possible_cpus
+
+# linux/bpf.h
+_ANY = 0
+_MAP_TYPE_PERCPU_ARRAY = 6
+
+_BATCH = 4096
+_FULL_MEND = "The map is full with {entries} entries: raise max_bindings in the configuration"
+
+
+class Map:
+    """A map by its descriptor. Keys and values are bytes of exactly the map's sizes."""
+
+    def __init__(self, name: str, descriptor: int) -> None:
+        self.name = name
+        self.descriptor = descriptor
+        self._library = library()
+        info, size = MapInfo(), ctypes.c_uint32(ctypes.sizeof(MapInfo))
+        checked(
+            self._library.bpf_obj_get_info_by_fd(descriptor, ctypes.byref(info), ctypes.byref(size)),
+            f"map {name}",
+        )
+        self.key_size = int(info.key_size)
+        self.value_size = int(info.value_size)
+        self.max_entries = int(info.max_entries)
+        self._value_room = self.value_size
+        if info.type == _MAP_TYPE_PERCPU_ARRAY:
+            self._value_room = (self.value_size + 7) // 8 * 8 * possible_cpus()
+        self._value = ctypes.create_string_buffer(self._value_room)
+
+    def update(self, key: bytes, value: bytes) -> None:
+        """Set an entry. Raises KernelRefusal: E2BIG or ENOSPC when it is full."""
+        result = self._library.bpf_map_update_elem(self.descriptor, key, value, _ANY)
+        if result < 0:
+            full = result in (-errno.E2BIG, -errno.ENOSPC)
+            mend = _FULL_MEND.format(entries=self.max_entries) if full else ""
+            raise KernelRefusal(-result, f"map {self.name}", mend)
+
+    def lookup(self, key: bytes) -> bytes | None:
+        """The value (of a per-CPU map: of all possible CPUs, each rounded up to 8 octets), None if absent."""
+        result = self._library.bpf_map_lookup_elem(self.descriptor, key, self._value)
+        if result == -errno.ENOENT:
+            return None
+        checked(result, f"map {self.name}")
+        return self._value.raw
+
+    def delete(self, key: bytes) -> bool:
+        """Remove an entry; False when there was none."""
+        result = self._library.bpf_map_delete_elem(self.descriptor, key)
+        if result == -errno.ENOENT:
+            return False
+        checked(result, f"map {self.name}")
+        return True
+
+    def items(self) -> Iterator[tuple[bytes, bytes]]:
+        """All entries, in batches. Not of per-CPU maps."""
+        keys = ctypes.create_string_buffer(self.key_size * _BATCH)
+        values = ctypes.create_string_buffer(self.value_size * _BATCH)
+        # The position is an u32 for hash maps, a key for the others.
+        position = ctypes.create_string_buffer(max(self.key_size, 8))
+        start: ctypes.Array[ctypes.c_char] | None = None
+        while True:
+            count = ctypes.c_uint32(_BATCH)
+            result = self._library.bpf_map_lookup_batch(
+                self.descriptor, start, position, keys, values, ctypes.byref(count), None
+            )
+            if result not in (0, -errno.ENOENT):
+                raise KernelRefusal(-result, f"map {self.name}")
+            found_keys, found_values = keys.raw, values.raw
+            for number in range(count.value):
+                yield (
+                    found_keys[number * self.key_size : (number + 1) * self.key_size],
+                    found_values[number * self.value_size : (number + 1) * self.value_size],
+                )
+            if result == -errno.ENOENT:
+                return
+            start = position
+
+    def close(self) -> None:
+        """Give the descriptor back; the map lives on while pinned or used."""
+        os.close(self.descriptor)
+
+
+class Object:
+    """An opened object file: settle maps first, then `load`, then take descriptors."""
+
+    def __init__(self, path: Path) -> None:
+        if not path.exists():
+            raise DataPlaneError(
+                f"{path} is missing: run 'make -C {path.parent}' (needs clang and libbpf-dev)"
+            )
+        self._library = library()
+        self._object = pointer(self._library.bpf_object__open_file(bytes(path), None), str(path))
+
+    def _map(self, name: str) -> int:
+        return pointer(self._library.bpf_object__find_map_by_name(self._object, name.encode()), f"map {name}")
+
+    def set_max_entries(self, name: str, entries: int) -> None:
+        """Size a map, before loading."""
+        checked(self._library.bpf_map__set_max_entries(self._map(name), entries), f"map {name}")
+
+    def set_pin_path(self, name: str, path: Path) -> None:
+        """Have `load` take the map pinned there, or pin the new one there."""
+        checked(self._library.bpf_map__set_pin_path(self._map(name), bytes(path)), f"map {name}")
+
+    def set_constants(self, value: bytes) -> None:
+        """Set the program's read-only data, before loading."""
+        checked(
+            self._library.bpf_map__set_initial_value(self._map(".rodata"), value, len(value)), "constants"
+        )
+
+    def load(self) -> None:
+        """Hand programs and maps to the kernel. Raises KernelRefusal."""
+        checked(self._library.bpf_object__load(self._object), "loading the eBPF program", LOAD_MEND)
+
+    def map(self, name: str) -> Map:
+        """A loaded map, with a descriptor that outlives this object."""
+        descriptor = checked(self._library.bpf_map__fd(self._map(name)), f"map {name}")
+        return Map(name, os.dup(descriptor))
+
+    def program(self, name: str) -> int:
+        """A descriptor of a loaded program, that outlives this object."""
+        found = self._library.bpf_object__find_program_by_name(self._object, name.encode())
+        program = pointer(found, f"program {name}")
+        return os.dup(checked(self._library.bpf_program__fd(program), f"program {name}"))
+
+    def close(self) -> None:
+        """Free what libbpf keeps in memory; what is pinned or dup'ed stays."""
+        self._library.bpf_object__close(self._object)

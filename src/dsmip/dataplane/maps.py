@@ -1,0 +1,192 @@
+"""The layout of the maps, mirroring maps.h: values of core.types to octets and back.
+
+Addresses and ports are in network byte order, everything else in that of the host. IPv4 addresses stand in
+the first 4 of 16 octets.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+
+from dsmip.core.types import IPAddress, IPNetwork, Path, TunnelFormat
+from dsmip.dataplane.api import Role, Traffic
+
+LAYOUT = 1
+LOCAL_CAPACITY = 256
+UPCALL_MARK = 0x44534D50
+PATH_RAW = 1
+
+U32 = struct.Struct("=I")
+NETWORK6 = struct.Struct("=I16s")
+NETWORK4 = struct.Struct("=I4s")
+PATH_KEY = struct.Struct("=IHH")
+PATH = struct.Struct("=Q16s16s16sI2s2sHBBI")
+SOURCE_KEY = struct.Struct("=I2sH16s")
+SOURCE = struct.Struct("=QH6x")
+TRAFFIC = struct.Struct("=QQQQ")
+LOCAL = struct.Struct("=I16s")
+SETTINGS = struct.Struct("=IIII2sHII")
+BUCKET = struct.Struct("=QQ")
+
+#: Slugs of the drop counters, in the order of enum dsmip_drop.
+drop_reasons = (
+    "no-binding",
+    "no-path",
+    "expired",
+    "inner-address",
+    "outer-source",
+    "malformed",
+    "ecn",
+    "upcall-rate",
+    "miss-rate",
+    "failed",
+)
+#: Values of enum dsmip_role and enum dsmip_format.
+roles = {Role.HOME_AGENT: 0, Role.MOBILE_NODE: 1}
+formats = {
+    TunnelFormat.IPV6: 0,
+    TunnelFormat.IPV4: 1,
+    TunnelFormat.UDP4: 2,
+    TunnelFormat.UDP6: 3,
+    TunnelFormat.LINK: 4,
+}
+
+NO_TRAFFIC = TRAFFIC.pack(0, 0, 0, 0)
+PRESENT = b"\1"
+
+_ROLES = {number: role for role, number in roles.items()}
+
+
+def _family(address: IPAddress | None) -> int:
+    if address is None:
+        return 0
+    return socket.AF_INET6 if address.version == 6 else socket.AF_INET
+
+
+def _octets(address: IPAddress | None) -> bytes:
+    return b"" if address is None else address.packed  # struct fills up with zeros
+
+
+def _address(family: int, octets: bytes) -> IPAddress:
+    return IPv6Address(octets) if family == socket.AF_INET6 else IPv4Address(octets[:4])
+
+
+def _nanoseconds(deadline: float | None) -> int:
+    """CLOCK_MONOTONIC seconds to nanoseconds; 0 stands for never."""
+    return 0 if deadline is None else max(1, int(deadline * 1e9))
+
+
+def encode_index(index: int) -> bytes:
+    """Key of the traffic map, value of the network maps, key of every array."""
+    return U32.pack(index)
+
+
+def decode_index(data: bytes) -> int:
+    """Inverse of `encode_index`."""
+    return int(U32.unpack(data)[0])
+
+
+def encode_network(network: IPNetwork) -> bytes:
+    """Key of networks6 (20 octets) or networks4 (8 octets)."""
+    layout = NETWORK6 if network.version == 6 else NETWORK4
+    return layout.pack(network.prefixlen, network.network_address.packed)
+
+
+def encode_path_key(index: int) -> bytes:
+    """Key of the only path of a binding."""
+    return PATH_KEY.pack(index, 0, 0)
+
+
+def decode_path_key(data: bytes) -> int:
+    """The binding's index."""
+    return int(PATH_KEY.unpack(data)[0])
+
+
+def encode_path(path: Path, *, raw: bool) -> bytes:
+    """`raw`: the path's interface has no Ethernet header."""
+    return PATH.pack(
+        _nanoseconds(path.expires),
+        _octets(path.local),
+        _octets(path.remote),
+        _octets(path.next_hop),
+        path.interface,
+        path.local_port.to_bytes(2, "big"),
+        path.remote_port.to_bytes(2, "big"),
+        _family(path.next_hop),
+        formats[path.format],
+        PATH_RAW if raw else 0,
+        0,
+    )
+
+
+def encode_source_key(index: int, address: IPAddress, port: int) -> bytes:
+    """`port` 0 = protocols 41 and 4."""
+    return SOURCE_KEY.pack(index, port.to_bytes(2, "big"), _family(address), address.packed)
+
+
+def source_index(key: bytes) -> int:
+    """The binding's index in a key of the sources."""
+    return int(SOURCE_KEY.unpack(key)[0])
+
+
+def encode_source(until: float | None) -> bytes:
+    """`until` in CLOCK_MONOTONIC seconds, None = no end."""
+    return SOURCE.pack(_nanoseconds(until), 0)
+
+
+def decode_traffic(data: bytes) -> Traffic:
+    """Counters of a binding."""
+    return Traffic(*TRAFFIC.unpack(data))
+
+
+def encode_local(address: IPAddress) -> bytes:
+    """Key of the set of own outer addresses."""
+    return LOCAL.pack(_family(address), address.packed)
+
+
+def decode_local(data: bytes) -> IPAddress:
+    """Inverse of `encode_local`."""
+    return _address(*LOCAL.unpack(data))
+
+
+def decode_counter(data: bytes) -> int:
+    """Sum over all CPUs of one entry of a per-CPU array of u64."""
+    return sum(struct.unpack(f"={len(data) // 8}Q", data))
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The one entry of the settings map. Rates are packets a second on each CPU."""
+
+    role: Role
+    device: int
+    home_link: int
+    udp_port: int
+    signalling_rate: int
+    miss_rate: int
+
+    def encode(self) -> bytes:
+        """struct dsmip_settings."""
+        return SETTINGS.pack(
+            LAYOUT,
+            roles[self.role],
+            self.device,
+            self.home_link,
+            self.udp_port.to_bytes(2, "big"),
+            0,
+            self.signalling_rate,
+            self.miss_rate,
+        )
+
+    @classmethod
+    def decode(cls, data: bytes) -> Settings | None:
+        """None if that is not of this layout."""
+        if len(data) != SETTINGS.size:
+            return None
+        layout, role, device, home_link, port, _, signalling_rate, miss_rate = SETTINGS.unpack(data)
+        if layout != LAYOUT or role not in _ROLES:
+            return None
+        return cls(_ROLES[role], device, home_link, int.from_bytes(port, "big"), signalling_rate, miss_rate)

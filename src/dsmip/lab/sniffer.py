@@ -1,0 +1,143 @@
+"""A passive witness on the mobile router's uplink: `python -m dsmip.lab.sniffer INTERFACE DIRECTORY`.
+
+Writes `wire.jsonl`, one line per control message with its time and one per kind of data packet met, and
+`wire.data`, the time of every data packet with the number of its kind. Times are the kernel's, in
+CLOCK_MONOTONIC seconds; the socket is read a few dozen times a second, so watching costs little.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import struct
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from dsmip.lab import clock, plan
+from dsmip.lab.observation import Control, DataClass, observe
+from dsmip.lab.processes import Processes
+
+LABEL = "sniffer"
+_CONTROL_FILE, _DATA_FILE = "wire.jsonl", "wire.data"
+_DATA = struct.Struct("<dH")
+_ETH_P_ALL = 3
+_SO_RCVBUFFORCE = 33
+_BUFFER = 16 << 20
+_SNAPLEN = 400
+_PAUSE = 0.015
+_KIND = "data"
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """What was seen: control messages in order (each with `time` and `kind`), and for each class of data
+    packets the times at which they passed."""
+
+    control: Sequence[Mapping[str, Any]]
+    data: Mapping[DataClass, Sequence[float]]
+
+
+def start(processes: Processes, directory: Path) -> None:
+    """Start watching the uplink of a lab's mobile router."""
+    processes.start(LABEL, "mr", [sys.executable, "-m", "dsmip.lab.sniffer", plan.UPLINK, str(directory)])
+
+
+class ControlReader:
+    """Follows the control messages while they are being written."""
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / _CONTROL_FILE
+        self._offset = 0
+
+    def news(self) -> list[dict[str, Any]]:
+        """Control messages since the last call."""
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._offset)
+                whole = file.read().rpartition(b"\n")[0]
+        except FileNotFoundError:
+            return []
+        if not whole:
+            return []
+        self._offset += len(whole) + 1
+        return [record for record in map(json.loads, whole.splitlines()) if record["kind"] != _KIND]
+
+
+def load(directory: Path) -> Wire:
+    """Read everything the sniffer wrote."""
+    control: list[dict[str, Any]] = []
+    classes: list[DataClass] = []
+    for line in (directory / _CONTROL_FILE).read_text(encoding="ascii").splitlines():
+        record = json.loads(line)
+        if record["kind"] == _KIND:
+            classes.append(DataClass(record["up"], record["family"], record["format"], record["local"]))
+        else:
+            control.append(record)
+    times: defaultdict[DataClass, list[float]] = defaultdict(list)
+    data = (directory / _DATA_FILE).read_bytes()
+    for moment, number in _DATA.iter_unpack(data[: len(data) // _DATA.size * _DATA.size]):
+        times[classes[number]].append(moment)
+    return Wire(control, dict(times))
+
+
+def run(interface: str, directory: Path) -> None:
+    """Watch until SIGTERM."""
+    stopping = False
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        nonlocal stopping
+        stopping = True
+
+    signal.signal(signal.SIGTERM, stop)
+    watched = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+    watched.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
+    watched.setsockopt(socket.SOL_SOCKET, clock.SO_TIMESTAMPNS, 1)
+    watched.bind((interface, _ETH_P_ALL))
+    watched.setblocking(False)
+    numbers: dict[DataClass, int] = {}
+    with (
+        (directory / _CONTROL_FILE).open("wb", buffering=0) as control,
+        (directory / _DATA_FILE).open("wb", buffering=0) as data,
+    ):
+        while not stopping:
+            time.sleep(_PAUSE)
+            lines, records = _drain(watched, numbers)
+            control.write(lines)
+            data.write(records)
+
+
+def _drain(watched: socket.socket, numbers: dict[DataClass, int]) -> tuple[bytes, bytes]:
+    clocks = clock.offset()
+    lines: list[str] = []
+    records = bytearray()
+    while True:
+        try:
+            frame, ancillary, _, address = watched.recvmsg(_SNAPLEN, clock.ANCILLARY_SIZE)
+        except BlockingIOError:
+            break
+        except OSError:
+            continue  # the interface was set down: the error is told once, and the socket lives on
+        seen = observe(frame, address[2] == socket.PACKET_OUTGOING)
+        if seen is None:
+            continue
+        moment = clock.stamp(ancillary, clocks)
+        if isinstance(seen, Control):
+            lines.append(json.dumps({"time": moment, "kind": seen.kind, **seen.fields}))
+            continue
+        number = numbers.get(seen)
+        if number is None:
+            number = numbers[seen] = len(numbers)
+            lines.append(json.dumps({"kind": _KIND, **seen._asdict()}))
+        records += _DATA.pack(moment, number)
+    return "".join(f"{line}\n" for line in lines).encode("ascii"), bytes(records)
+
+
+if __name__ == "__main__":
+    run(sys.argv[1], Path(sys.argv[2]))

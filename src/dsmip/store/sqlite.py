@@ -1,0 +1,182 @@
+"""The store in one SQLite file.
+
+The journal is a write-ahead log with `synchronous=NORMAL`: a commit hands the log to the kernel but does not
+wait for the disk. Whatever was flushed therefore survives `kill -9` and every other end of the process, and
+no crash of any kind corrupts the file. A power failure may take the last commits with it. That is the better
+bargain here: replay protection does not depend on them (by the time the machine is up again the timestamps of
+the lost updates are older than the tolerance of RFC 4285), the lost bindings come back with their next
+refresh, and a disk flush per commit would cost milliseconds of every handover. `synchronous="FULL"` makes the
+other choice.
+
+One process at a time: the file is locked while it is open.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import IPv6Address
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+from dsmip.core.types import Binding, ReplayState
+from dsmip.store.api import StoreError
+from dsmip.store.records import SCHEMA_VERSION, decode_binding, encode_binding
+
+#: "dsmi": tells our files from other SQLite databases (PRAGMA application_id).
+APPLICATION_ID = 0x64736D69
+
+_SCHEMA = f"""
+BEGIN; CREATE TABLE binding (home_address BLOB PRIMARY KEY, expires REAL NOT NULL, record BLOB NOT NULL)
+WITHOUT ROWID; CREATE TABLE replay (
+    home_address BLOB PRIMARY KEY, sequence INTEGER NOT NULL, timestamp BLOB NOT NULL, number INTEGER NOT NULL
+) WITHOUT ROWID;
+PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = {SCHEMA_VERSION};
+COMMIT;
+"""
+
+_PUT = "INSERT OR REPLACE INTO binding VALUES (?, ?, ?)"
+_PUT_REPLAY = "INSERT OR REPLACE INTO replay VALUES (?, ?, ?, ?)"
+
+#: An NTP timestamp has 64 bits without a sign, SQLite's integers have one: it is kept as octets.
+_TIMESTAMP_LENGTH = 8
+
+
+class SqliteStore:
+    """`dsmip.store.api.Store` in a file. Raises StoreError when the file cannot be opened or is not ours."""
+
+    def __init__(self, path: Path, *, synchronous: Literal["NORMAL", "FULL"] = "NORMAL") -> None:
+        self._path = path
+        self._pending = False
+        self._closed = False
+        with self._translated():
+            # Transactions are ours to begin: one spans everything between two flushes.
+            self._database = sqlite3.connect(path, isolation_level=None, timeout=0)
+        try:
+            with self._translated():
+                self._open(synchronous)
+        except StoreError:
+            self._database.close()
+            raise
+
+    def put(self, binding: Binding, replay: ReplayState) -> None:
+        """Write a new or changed binding together with its replay state."""
+        row = (binding.home_address.packed, binding.expires, encode_binding(binding))
+        with self._translated():
+            self._begin()
+            self._database.execute(_PUT, row)
+            self._database.execute(_PUT_REPLAY, _replay_row(replay))
+
+    def put_replay(self, replay: ReplayState) -> None:
+        """Write replay state alone."""
+        with self._translated():
+            self._begin()
+            self._database.execute(_PUT_REPLAY, _replay_row(replay))
+
+    def forget(self, home_address: IPv6Address) -> None:
+        """Delete a binding; its replay state stays."""
+        with self._translated():
+            self._begin()
+            self._database.execute("DELETE FROM binding WHERE home_address = ?", (home_address.packed,))
+
+    def load(self) -> tuple[list[Binding], list[ReplayState]]:
+        """Everything in the store, written or flushed. Raises StoreError for records that cannot be read."""
+        with self._translated():
+            records = self._database.execute("SELECT record FROM binding").fetchall()
+            rows = self._database.execute(
+                "SELECT home_address, sequence, timestamp, number FROM replay"
+            ).fetchall()
+        try:
+            bindings = [decode_binding(record) for (record,) in records]
+            replays = [
+                ReplayState(IPv6Address(home_address), sequence, int.from_bytes(timestamp), number)
+                for home_address, sequence, timestamp, number in rows
+            ]
+        except ValueError as error:
+            raise self._error(f"holds a record that cannot be read ({error})") from error
+        return bindings, replays
+
+    def flush(self) -> None:
+        """Commit: what was written so far survives the end of this process."""
+        if self._pending:
+            with self._translated():
+                self._database.execute("COMMIT")
+            self._pending = False
+
+    def close(self) -> None:
+        """Flush and let go of the file. Calling it again does nothing."""
+        if self._closed:
+            return
+        try:
+            self.flush()
+        finally:
+            self._closed = True
+            self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _open(self, synchronous: str) -> None:
+        database = self._database
+        database.execute("PRAGMA locking_mode = EXCLUSIVE")
+        application_id = self._number("PRAGMA application_id")
+        version = self._number("PRAGMA user_version")
+        if application_id == APPLICATION_ID:
+            if version != SCHEMA_VERSION:
+                raise self._error(f"has schema version {version}, this program reads {SCHEMA_VERSION}")
+            problem = database.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if problem != "ok":
+                raise self._error(f"is damaged ({problem})")
+        elif application_id or version or self._number("SELECT count(*) FROM sqlite_master"):
+            raise self._error("is a database of another program")
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute(f"PRAGMA synchronous = {synchronous}")
+        if application_id != APPLICATION_ID:
+            database.executescript(_SCHEMA)
+        # Takes the lock now, so that a second home agent is told at its start.
+        database.execute("BEGIN IMMEDIATE")
+        database.execute("COMMIT")
+
+    def _number(self, query: str) -> int:
+        return int(self._database.execute(query).fetchone()[0])
+
+    def _begin(self) -> None:
+        if not self._pending:
+            self._database.execute("BEGIN IMMEDIATE")
+            self._pending = True
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """SQLite's errors as StoreErrors that name the file and the mend."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            code = getattr(error, "sqlite_errorcode", None)
+            if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                raise StoreError(f"{self._path} is in use by another process: stop that one first") from error
+            if code == sqlite3.SQLITE_NOTADB:
+                raise self._error("is not a database") from error
+            if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_FULL):
+                mend = "check that its directory exists, is writable and has room"
+                raise StoreError(f"{self._path} cannot be written ({error}): {mend}") from error
+            raise self._error(f"cannot be used ({error})") from error
+
+    def _error(self, what: str) -> StoreError:
+        return StoreError(f"{self._path} {what}: move it away, and the mobile nodes will register anew")
+
+
+def _replay_row(replay: ReplayState) -> tuple[bytes, int, bytes, int]:
+    return (
+        replay.home_address.packed,
+        replay.sequence,
+        replay.timestamp.to_bytes(_TIMESTAMP_LENGTH),
+        replay.index,
+    )

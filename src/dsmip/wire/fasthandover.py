@@ -1,0 +1,132 @@
+"""Messages of fast handovers (RFC 5568). Lifetimes are in seconds here, unlike in a Binding Update."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from struct import Struct
+from typing import ClassVar, Self
+
+from dsmip.wire.constants import BAFlag, BUFlag, MHType
+from dsmip.wire.message import COMMON_SIZE, Message, Options
+
+_UPDATE = Struct(">HHH")
+_ACKNOWLEDGEMENT = Struct(">BBHH")
+_HANDOVER = Struct(">HBB")
+
+# The other flags of the Binding Update and Acknowledgement are reserved here.
+_UPDATE_FLAGS = BUFlag.A | BUFlag.H | BUFlag.L | BUFlag.K
+_ACKNOWLEDGEMENT_FLAGS = BAFlag.K
+
+_ASSIGN = 0x80
+_BUFFER = 0x40
+
+
+@dataclass(frozen=True, slots=True)
+class FastBindingUpdate(Message):
+    """Asks the previous access router to redirect traffic (RFC 5568 section 6.2.2); `lifetime` in seconds."""
+
+    MH_TYPE: ClassVar[int] = MHType.FAST_BINDING_UPDATE
+    MINIMUM_LENGTH: ClassVar[int] = 1
+    OPTIONS_AT: ClassVar[int] = 12
+
+    sequence: int
+    flags: BUFlag
+    lifetime: int
+    options: Options = ()
+
+    def encode_data(self) -> bytes:
+        return _UPDATE.pack(self.sequence, self.flags, self.lifetime)
+
+    @classmethod
+    def decode_data(cls, header: bytes, options: Options) -> Self:
+        sequence, flags, lifetime = _UPDATE.unpack_from(header, COMMON_SIZE)
+        return cls(sequence, BUFlag(flags) & _UPDATE_FLAGS, lifetime, options)
+
+
+@dataclass(frozen=True, slots=True)
+class FastBindingAcknowledgement(Message):
+    """The answer to a Fast Binding Update (RFC 5568 section 6.2.3); `lifetime` in seconds."""
+
+    MH_TYPE: ClassVar[int] = MHType.FAST_BINDING_ACKNOWLEDGEMENT
+    MINIMUM_LENGTH: ClassVar[int] = 1
+    OPTIONS_AT: ClassVar[int] = 12
+
+    status: int
+    flags: BAFlag
+    sequence: int
+    lifetime: int
+    options: Options = ()
+
+    def encode_data(self) -> bytes:
+        return _ACKNOWLEDGEMENT.pack(self.status, self.flags, self.sequence, self.lifetime)
+
+    @classmethod
+    def decode_data(cls, header: bytes, options: Options) -> Self:
+        status, flags, sequence, lifetime = _ACKNOWLEDGEMENT.unpack_from(header, COMMON_SIZE)
+        return cls(status, BAFlag(flags) & _ACKNOWLEDGEMENT_FLAGS, sequence, lifetime, options)
+
+
+@dataclass(frozen=True, slots=True)
+class FastNeighborAdvertisement(Message):
+    """Announces the mobile node to its new router; RFC 5568 section 8 replaces it by an unsolicited NA."""
+
+    MH_TYPE: ClassVar[int] = MHType.FAST_NEIGHBOR_ADVERTISEMENT
+    MINIMUM_LENGTH: ClassVar[int] = 0
+    OPTIONS_AT: ClassVar[int] = 8
+
+    options: Options = ()
+
+    def encode_data(self) -> bytes:
+        return bytes(2)
+
+    @classmethod
+    def decode_data(cls, header: bytes, options: Options) -> Self:
+        return cls(options)
+
+
+@dataclass(frozen=True, slots=True)
+class HandoverInitiate(Message):
+    """The previous access router announces a mobile node to the new one (RFC 5568 section 6.2.1.1).
+
+    `assign` is the S flag (assign an address), `buffer` the U flag (keep packets until the node is there).
+    """
+
+    MH_TYPE: ClassVar[int] = MHType.HANDOVER_INITIATE
+    MINIMUM_LENGTH: ClassVar[int] = 1
+    OPTIONS_AT: ClassVar[int] = 10
+
+    sequence: int
+    code: int
+    assign: bool = False
+    buffer: bool = False
+    options: Options = ()
+
+    def encode_data(self) -> bytes:
+        flags = (_ASSIGN if self.assign else 0) | (_BUFFER if self.buffer else 0)
+        return _HANDOVER.pack(self.sequence, flags, self.code)
+
+    @classmethod
+    def decode_data(cls, header: bytes, options: Options) -> Self:
+        sequence, flags, code = _HANDOVER.unpack_from(header, COMMON_SIZE)
+        return cls(sequence, code, bool(flags & _ASSIGN), bool(flags & _BUFFER), options)
+
+
+@dataclass(frozen=True, slots=True)
+class HandoverAcknowledge(Message):
+    """The answer to a Handover Initiate (RFC 5568 section 6.2.1.2)."""
+
+    MH_TYPE: ClassVar[int] = MHType.HANDOVER_ACKNOWLEDGE
+    MINIMUM_LENGTH: ClassVar[int] = 1
+    OPTIONS_AT: ClassVar[int] = 10
+
+    sequence: int
+    code: int
+    options: Options = ()
+
+    def encode_data(self) -> bytes:
+        return _HANDOVER.pack(self.sequence, 0, self.code)
+
+    @classmethod
+    def decode_data(cls, header: bytes, options: Options) -> Self:
+        sequence, _, code = _HANDOVER.unpack_from(header, COMMON_SIZE)
+        return cls(sequence, code, options)

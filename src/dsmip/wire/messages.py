@@ -1,0 +1,315 @@
+"""Mobility messages: the four of a registration, and the codec for all of them.
+
+The order of the checks on receipt is that of RFC 6275 section 9.2: checksum, MH Type, Payload Proto, Header
+Len.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import IPv6Address
+from typing import ClassVar, Self
+
+from dsmip.wire import fasthandover, heartbeat, homeagentswitch, returnroutability, revocation
+from dsmip.wire.checksum import pseudo_checksum_v6
+from dsmip.wire.constants import BAFlag, BUFlag, MHType, NextHeader, OptionType
+from dsmip.wire.errors import DecodeError, EncodeError
+from dsmip.wire.message import COMMON_SIZE, Message, Options
+from dsmip.wire.optioncodec import append_options, decode_options
+from dsmip.wire.options import MN_HA, AuthenticatingOption, Authentication, BindingAuthorizationData
+from dsmip.wire.tlv import walk
+
+__all__ = [
+    "MESSAGE_CLASSES",
+    "BindingAcknowledgement",
+    "BindingError",
+    "BindingRefreshRequest",
+    "BindingUpdate",
+    "Message",
+    "UnknownMessage",
+    "covered_octets",
+    "decode_message",
+    "encode_message",
+]
+
+#: What `sign` has to return for an authenticating option whose authenticator was left empty: HMAC-SHA1-96.
+_DEFAULT_AUTHENTICATOR = bytes(12)
+
+_MAX_SIZE = 8 * 256
+_CHECKSUM = slice(4, 6)
+_U16 = struct.Struct(">H")
+_BINDING_UPDATE = struct.Struct(">HHH")
+_BINDING_ACKNOWLEDGEMENT = struct.Struct(">BBHH")
+_BINDING_ERROR = struct.Struct(">Bx16s")
+
+# Making an IntFlag from an integer takes longer than the rest of a message: the ones seen are kept. Reserved
+# bits are masked off first, which bounds the tables.
+_BU_FLAGS_MASK = sum(BUFlag)
+_BA_FLAGS_MASK = sum(BAFlag)
+_BU_FLAGS: dict[int, BUFlag] = {}
+_BA_FLAGS: dict[int, BAFlag] = {value: BAFlag(value & _BA_FLAGS_MASK) for value in range(256)}
+
+
+@dataclass(frozen=True, slots=True)
+class BindingRefreshRequest(Message):
+    """A correspondent or home agent asks the mobile node to register again (RFC 6275 section 6.1.2)."""
+
+    MH_TYPE: ClassVar[int] = MHType.BINDING_REFRESH_REQUEST
+    MINIMUM_LENGTH: ClassVar[int] = 0
+    OPTIONS_AT: ClassVar[int] = 8
+
+    options: Options = ()
+
+    def encode_data(self) -> bytes:
+        return bytes(2)
+
+    @classmethod
+    def decode_data(cls, header: bytes, options: Options) -> Self:
+        return cls(options)
+
+
+@dataclass(frozen=True, slots=True)
+class BindingUpdate(Message):
+    """A mobile node tells where it is (RFC 6275 section 6.1.7). `lifetime` is in units of 4 seconds."""
+
+    MH_TYPE: ClassVar[int] = MHType.BINDING_UPDATE
+    MINIMUM_LENGTH: ClassVar[int] = 1
+    OPTIONS_AT: ClassVar[int] = 12
+
+    sequence: int
+    flags: BUFlag
+    lifetime: int
+    options: Options = ()
+
+    def encode_data(self) -> bytes:
+        return _BINDING_UPDATE.pack(self.sequence, self.flags, self.lifetime)
+
+    @classmethod
+    def decode_data(cls, header: bytes, options: Options) -> Self:
+        sequence, flags, lifetime = _BINDING_UPDATE.unpack_from(header, COMMON_SIZE)
+        return cls(sequence, _bu_flags(flags & _BU_FLAGS_MASK), lifetime, options)
+
+
+@dataclass(frozen=True, slots=True)
+class BindingAcknowledgement(Message):
+    """The answer to a Binding Update (RFC 6275 section 6.1.8). `lifetime` is in units of 4 seconds.
+
+    `status` is a BAStatus or a number that has no name yet.
+    """
+
+    MH_TYPE: ClassVar[int] = MHType.BINDING_ACKNOWLEDGEMENT
+    MINIMUM_LENGTH: ClassVar[int] = 1
+    OPTIONS_AT: ClassVar[int] = 12
+
+    status: int
+    flags: BAFlag
+    sequence: int
+    lifetime: int
+    options: Options = ()
+
+    def encode_data(self) -> bytes:
+        return _BINDING_ACKNOWLEDGEMENT.pack(self.status, self.flags, self.sequence, self.lifetime)
+
+    @classmethod
+    def decode_data(cls, header: bytes, options: Options) -> Self:
+        status, flags, sequence, lifetime = _BINDING_ACKNOWLEDGEMENT.unpack_from(header, COMMON_SIZE)
+        return cls(status, _BA_FLAGS[flags], sequence, lifetime, options)
+
+
+@dataclass(frozen=True, slots=True)
+class BindingError(Message):
+    """A packet could not be accepted as it came (RFC 6275 section 6.1.9).
+
+    `home_address` is copied from the home address option of the offending packet, :: if it had none.
+    """
+
+    MH_TYPE: ClassVar[int] = MHType.BINDING_ERROR
+    MINIMUM_LENGTH: ClassVar[int] = 2
+    OPTIONS_AT: ClassVar[int] = 24
+
+    status: int
+    home_address: IPv6Address
+    options: Options = ()
+
+    def encode_data(self) -> bytes:
+        return _BINDING_ERROR.pack(self.status, self.home_address.packed)
+
+    @classmethod
+    def decode_data(cls, header: bytes, options: Options) -> Self:
+        status, home_address = _BINDING_ERROR.unpack_from(header, COMMON_SIZE)
+        return cls(status, IPv6Address(home_address), options)
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownMessage(Message):
+    """A message of a type without a class here: to be answered with BEStatus.UNRECOGNIZED_MH_TYPE.
+
+    `body` is everything after the checksum. Nobody knows where its options start, so it has none.
+    """
+
+    MINIMUM_LENGTH: ClassVar[int] = 0
+
+    mh_type: int
+    body: bytes
+
+    @property
+    def options(self) -> Options:
+        return ()
+
+    @property
+    def type_code(self) -> int:
+        return self.mh_type
+
+    def encode_data(self) -> bytes:
+        return self.body
+
+    @classmethod
+    def decode_data(cls, header: bytes, options: Options) -> Self:
+        return cls(header[2], header[COMMON_SIZE:])
+
+
+#: Every message with a class of its own.
+MESSAGE_CLASSES: tuple[type[Message], ...] = (
+    BindingRefreshRequest,
+    returnroutability.HomeTestInit,
+    returnroutability.CareOfTestInit,
+    returnroutability.HomeTest,
+    returnroutability.CareOfTest,
+    BindingUpdate,
+    BindingAcknowledgement,
+    BindingError,
+    fasthandover.FastBindingUpdate,
+    fasthandover.FastBindingAcknowledgement,
+    fasthandover.FastNeighborAdvertisement,
+    homeagentswitch.HomeAgentSwitch,
+    heartbeat.Heartbeat,
+    fasthandover.HandoverInitiate,
+    fasthandover.HandoverAcknowledge,
+    revocation.BindingRevocation,
+)
+
+_CLASSES: dict[int, type[Message]] = {cls.MH_TYPE: cls for cls in MESSAGE_CLASSES}
+
+
+def encode_message(
+    message: Message,
+    source: IPv6Address,
+    destination: IPv6Address,
+    sign: Callable[[bytes], bytes] | None = None,
+) -> bytes:
+    """The mobility header of `message`, checksum included.
+
+    `source` and `destination` are those of the pseudo-header: the home address in place of the care-of
+    address when the packet has a home address option or a type 2 routing header (RFC 6275 section 6.1.1).
+
+    With `sign` the last option must be an authenticating one. `sign` gets the octets that its authenticator
+    covers, checksum zero, and returns the authenticator, of the length the option has (12 octets if it is
+    empty). EncodeError when a field is out of range, when the message is too long, and when `sign` and
+    option disagree.
+    """
+    options = message.options
+    if sign is not None:
+        options = _with_room_for_authenticator(options)
+    try:
+        header = bytearray((NextHeader.NONE, 0, message.type_code, 0, 0, 0))
+        header += message.encode_data()
+        last = append_options(header, options)
+    except (struct.error, ValueError) as error:
+        raise EncodeError(f"{type(message).__name__}: {error}") from error
+    if len(header) > _MAX_SIZE:
+        raise EncodeError(f"{type(message).__name__} of {len(header)} octets")
+    header[1] = len(header) // 8 - 1
+    if sign is not None:
+        option = options[-1]
+        assert isinstance(option, AuthenticatingOption)
+        start = last + 2 + option.COVERED
+        authenticator = sign(bytes(header[:start]))
+        if len(authenticator) != len(option.authenticator):
+            raise EncodeError(
+                f"room for {len(option.authenticator)} octets, signed with {len(authenticator)}"
+            )
+        header[start : start + len(authenticator)] = authenticator
+    header[_CHECKSUM] = _U16.pack(pseudo_checksum_v6(source, destination, NextHeader.MOBILITY, header))
+    return bytes(header)
+
+
+def decode_message(
+    data: bytes, source: IPv6Address, destination: IPv6Address, *, verify_checksum: bool = True
+) -> Message:
+    """The message of a mobility header; `source` and `destination` as for `encode_message`.
+
+    Octets after the end of the header are ignored (RFC 8200 section 4.7). Raises DecodeError: "checksum"
+    first, then "payload-proto" and "header-length" with the pointer for a Parameter Problem (RFC 6275
+    section 9.2), then what the options have to complain about. An unknown MH Type is an UnknownMessage.
+    """
+    if len(data) < 8:
+        raise DecodeError("truncated", f"mobility header of {len(data)} octets")
+    size = _size(data)
+    header = data if size == len(data) else data[:size]
+    # The Upper-Layer Packet Length of the pseudo-header is the length of the mobility header (RFC 6275
+    # section 6.1.1). Where Header Len is wrong, which has to be reported and not dropped as a bad checksum,
+    # that can only be the length of what came.
+    if (
+        verify_checksum
+        and pseudo_checksum_v6(source, destination, NextHeader.MOBILITY, header)
+        and (header is data or pseudo_checksum_v6(source, destination, NextHeader.MOBILITY, data))
+    ):
+        raise DecodeError("checksum", "mobility header")
+    cls = _CLASSES.get(data[2])
+    if cls is None:
+        return UnknownMessage.decode_data(header, ())
+    if data[0] != NextHeader.NONE:
+        raise DecodeError("payload-proto", f"{data[0]}", pointer=0)
+    if data[1] < cls.MINIMUM_LENGTH:
+        raise DecodeError("header-length", f"{data[1]} for MH type {data[2]}", pointer=1)
+    if size > len(data):
+        raise DecodeError("truncated", f"mobility header of {size} octets, {len(data)} received")
+    return cls.decode_data(header, decode_options(header, cls.options_offset(header), size))
+
+
+def covered_octets(data: bytes) -> bytes | None:
+    """What the authenticator of a received mobility header covers, with a checksum of zero; None without one.
+
+    That is the header through the SPI of the MN-HA authentication option (RFC 4285 section 5.1), otherwise
+    through the Option Length of the binding authorization data (RFC 6275 section 6.2.7).
+    """
+    cls = _CLASSES.get(data[2]) if len(data) >= 8 else None
+    if cls is None:
+        return None
+    size = min(_size(data), len(data))
+    end = None
+    try:
+        for kind, start, stop in walk(data, cls.options_offset(data), size):
+            if kind == OptionType.AUTHENTICATION and start < stop and data[start] == MN_HA:
+                end = start + Authentication.COVERED
+                break
+            if kind == OptionType.BINDING_AUTHORIZATION_DATA:
+                end = start + BindingAuthorizationData.COVERED
+    except DecodeError:
+        return None
+    if end is None or end > size:
+        return None
+    return data[: _CHECKSUM.start] + bytes(2) + data[_CHECKSUM.stop : end]
+
+
+def _size(data: bytes) -> int:
+    """The length of a mobility header in octets, as it says itself."""
+    return 8 * (data[1] + 1)
+
+
+def _with_room_for_authenticator(options: Options) -> Options:
+    last = options[-1] if options else None
+    if not isinstance(last, AuthenticatingOption):
+        raise EncodeError("only a message whose last option carries an authenticator can be signed")
+    if last.authenticator:
+        return options
+    return (*options[:-1], last.with_authenticator(_DEFAULT_AUTHENTICATOR))
+
+
+def _bu_flags(value: int) -> BUFlag:
+    flags = _BU_FLAGS.get(value)
+    if flags is None:
+        flags = _BU_FLAGS[value] = BUFlag(value)
+    return flags

@@ -1,0 +1,88 @@
+"""All mobility options of one message, to octets and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from dsmip.wire import fasthandoveroptions, flows, multihoming, options, otheroptions
+from dsmip.wire.errors import DecodeError, EncodeError
+from dsmip.wire.option import AuthenticatingOption, MobilityOption, UnknownOption
+from dsmip.wire.tlv import PADDING, walk
+
+#: Every option with a class of its own.
+OPTION_CLASSES: tuple[type[MobilityOption], ...] = (
+    options.BindingRefreshAdvice,
+    options.AlternateCareOfAddress,
+    options.NonceIndices,
+    options.BindingAuthorizationData,
+    options.MobileNetworkPrefix,
+    options.MobileNodeIdentifier,
+    options.Authentication,
+    options.MessageIdentifier,
+    options.IPv4HomeAddress,
+    options.IPv4AddressAcknowledgement,
+    options.NatDetection,
+    options.IPv4CareOfAddress,
+    multihoming.BindingIdentifier,
+    flows.FlowIdentification,
+    flows.FlowSummary,
+    fasthandoveroptions.MHLinkLayerAddress,
+    fasthandoveroptions.MHIPv6AddressPrefix,
+    fasthandoveroptions.FastBindingAuthorizationData,
+    otheroptions.VendorSpecific,
+    otheroptions.ServiceSelection,
+    otheroptions.RestartCounter,
+)
+
+_DECODERS: dict[int, tuple[int, int, Callable[[bytes], MobilityOption]]] = {
+    cls.TYPE: (*cls.LENGTH, cls.decode_data) for cls in OPTION_CLASSES
+}
+
+_MAX_LENGTH = 255
+
+
+def decode_options(data: bytes, start: int, end: int) -> tuple[MobilityOption, ...]:
+    """The options between two offsets of a mobility header, without the padding.
+
+    DecodeError "truncated" when one runs past the end, "option-length" when a known one has a length that its
+    RFC does not allow, "malformed" when its content is impossible.
+    """
+    found: list[MobilityOption] = []
+    for kind, first, last in walk(data, start, end):
+        entry = _DECODERS.get(kind)
+        if entry is None:
+            found.append(UnknownOption(kind, data[first:last]))
+            continue
+        shortest, longest, decode = entry
+        if not shortest <= last - first <= longest:
+            raise DecodeError("option-length", f"option {kind} of length {last - first}")
+        found.append(decode(data[first:last]))
+    return tuple(found)
+
+
+def append_options(header: bytearray, options: Sequence[MobilityOption]) -> int:
+    """Append the options, each on its alignment, and pad the header to a multiple of 8 octets.
+
+    Returns the offset of the last option (the length of the header before, if there is none).
+    """
+    position = len(header)
+    last = len(options) - 1
+    for index, option in enumerate(options):
+        data = option.encode_data()
+        if len(data) > _MAX_LENGTH:
+            raise EncodeError(f"{len(data)} octets do not fit into a mobility option")
+        start = len(header)
+        modulus, remainder = option.alignment
+        padding = (remainder - start) % modulus
+        if index == last and isinstance(option, AuthenticatingOption):
+            # The header shall end with the authenticator, where the alignment leaves that possible.
+            flush = -(start + 2 + len(data)) % 8
+            if (start + flush - remainder) % modulus == 0:
+                padding = flush
+        position = start + padding
+        header += PADDING[padding]
+        header.append(option.type_code)
+        header.append(len(data))
+        header += data
+    header += PADDING[-len(header) % 8]
+    return position

@@ -1,0 +1,159 @@
+"""Whole signalling packets: IPv6 with extension headers, bare or in UDP over IPv4 (RFC 5555 section 4.1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+
+from dsmip.wire.checksum import pseudo_checksum_v4
+from dsmip.wire.constants import NextHeader
+from dsmip.wire.errors import DecodeError
+from dsmip.wire.extensionheaders import (
+    encode_home_address_option,
+    encode_type_2_routing_header,
+    walk_extension_headers,
+)
+from dsmip.wire.ip import (
+    IPV6_HEADER_SIZE,
+    UDP_HEADER_SIZE,
+    IPv4Header,
+    IPv6Header,
+    UdpHeader,
+    encode_udp,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class UdpOuter:
+    """The UDP and IPv4 headers around a packet, as seen on the wire: after any NAT."""
+
+    source: IPv4Address
+    source_port: int
+    destination: IPv4Address
+    destination_port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """A received IPv6 packet, taken apart as far as its upper-layer header.
+
+    `source` and `destination` are those of the IPv6 header, `payload` is the upper layer (a mobility header
+    when `next_header` is 135) and starts `payload_offset` octets into `raw`, the IPv6 packet without what
+    was around it. `udp` is what was around it.
+    """
+
+    source: IPv6Address
+    destination: IPv6Address
+    home_address: IPv6Address | None
+    routing_home_address: IPv6Address | None
+    next_header: int
+    payload: bytes
+    payload_offset: int
+    hop_limit: int
+    udp: UdpOuter | None
+    raw: bytes
+
+    @property
+    def sender(self) -> IPv6Address:
+        """Who the upper layer sees as the source: the home address if there is a Home Address option.
+
+        It also stands in the pseudo-header of checksums (RFC 6275 section 6.1.1).
+        """
+        return self.home_address or self.source
+
+    @property
+    def recipient(self) -> IPv6Address:
+        """Who the upper layer sees as the destination: the home address of a type 2 routing header if any."""
+        return self.routing_home_address or self.destination
+
+
+def decode_packet(data: bytes, *, verify_udp_checksum: bool = False) -> Packet:
+    """The IPv6 packet that `data` starts with, or that is in UDP in the IPv4 packet it starts with.
+
+    A UDP checksum is not verified unless asked for, because transmit offload leaves it unfinished on a packet
+    that never was on a wire. Nothing but DecodeError is raised: the reasons of `walk_extension_headers`, and
+    "truncated", "version", "malformed", "checksum", "fragment", "outer-protocol" (IPv4 without UDP) and
+    "inner-version" (no IPv6 in UDP; a NAT keepalive for example).
+    """
+    if not data:
+        raise DecodeError("truncated", "empty packet")
+    udp: UdpOuter | None = None
+    if data[0] >> 4 == 4:
+        udp, data = _decapsulate(data, verify_udp_checksum)
+    header = IPv6Header.decode(data)
+    end = IPV6_HEADER_SIZE + header.payload_length
+    if end < len(data):
+        data = data[:end]
+    extensions = walk_extension_headers(data, header.next_header, IPV6_HEADER_SIZE)
+    return Packet(
+        header.source,
+        header.destination,
+        extensions.home_address,
+        extensions.routing_home_address,
+        extensions.next_header,
+        data[extensions.offset :],
+        extensions.offset,
+        header.hop_limit,
+        udp,
+        data,
+    )
+
+
+def encode_packet(
+    source: IPv6Address,
+    destination: IPv6Address,
+    payload: bytes,
+    next_header: int = NextHeader.MOBILITY,
+    *,
+    home_address: IPv6Address | None = None,
+    routing_home_address: IPv6Address | None = None,
+    hop_limit: int = 64,
+    traffic_class: int = 0,
+) -> bytes:
+    """An IPv6 packet: header, type 2 routing header, Home Address option (RFC 6275 sections 6.4, 6.3), payload.
+
+    Checksums inside `payload` are the caller's business. EncodeError when the packet gets too long.
+    """
+    extensions = b""
+    if home_address is not None:
+        extensions = encode_home_address_option(home_address, next_header)
+        next_header = NextHeader.DESTINATION
+    if routing_home_address is not None:
+        extensions = encode_type_2_routing_header(routing_home_address, next_header) + extensions
+        next_header = NextHeader.ROUTING
+    length = len(extensions) + len(payload)
+    header = IPv6Header(source, destination, next_header, length, hop_limit, traffic_class)
+    return header.encode() + extensions + payload
+
+
+def encapsulate_udp(
+    inner: bytes, outer: UdpOuter, *, ttl: int = 64, traffic_class: int = 0, identification: int = 0
+) -> bytes:
+    """`inner` in UDP in IPv4, with both checksums (RFC 5555 section 4.1)."""
+    datagram = encode_udp(outer.source, outer.source_port, outer.destination, outer.destination_port, inner)
+    header = IPv4Header(
+        outer.source, outer.destination, NextHeader.UDP, len(datagram), ttl, traffic_class, identification
+    )
+    return header.encode() + datagram
+
+
+def _decapsulate(data: bytes, verify_checksum: bool) -> tuple[UdpOuter, bytes]:
+    """The UDP and IPv4 headers that `data` starts with, and the IPv6 packet after them."""
+    ipv4 = IPv4Header.decode(data)
+    if ipv4.fragmented:
+        raise DecodeError("fragment", "IPv4 fragment")
+    if ipv4.protocol != NextHeader.UDP:
+        raise DecodeError("outer-protocol", f"IPv4 protocol {ipv4.protocol}")
+    datagram = data[ipv4.header_length : ipv4.header_length + ipv4.payload_length]
+    udp = UdpHeader.decode(datagram)
+    datagram = datagram[: udp.length]
+    if (
+        verify_checksum
+        and udp.checksum
+        and pseudo_checksum_v4(ipv4.source, ipv4.destination, NextHeader.UDP, datagram)
+    ):
+        raise DecodeError("checksum", "UDP")
+    inner = datagram[UDP_HEADER_SIZE:]
+    if not inner or inner[0] >> 4 != 6:
+        raise DecodeError("inner-version", f"{inner[:1].hex() or 'nothing'} after the UDP header")
+    return UdpOuter(ipv4.source, udp.source_port, ipv4.destination, udp.destination_port), inner

@@ -1,0 +1,383 @@
+"""What a mobile node believes, and what it does about it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+import pytest
+from mobile_node_bench import (
+    BEHIND_NAT,
+    CAFE4,
+    CONFIG,
+    HOME_ADDRESS,
+    HOME_AGENT,
+    HOME_AGENT_IPV4,
+    NAT4,
+    NO_NAT,
+    OTHER6,
+    UNIX,
+    WIFI6,
+    Bench,
+    at,
+    drops,
+    event,
+    only,
+    registered,
+)
+
+from dsmip.core.actions import HomeAddressesChanged, InstallPath, RemovePath
+from dsmip.core.authentication import ntp_timestamp, timestamp_seconds
+from dsmip.core.mobile_node import MobileNodeState
+from dsmip.core.types import CareOfAddress, IPv4Grant, Nat, TunnelFormat
+from dsmip.wire.constants import BAStatus, BUFlag
+from dsmip.wire.messages import BindingError, BindingRefreshRequest, encode_message
+from dsmip.wire.options import (
+    BindingRefreshAdvice,
+    IPv4AddressAcknowledgement,
+    IPv4HomeAddress,
+    find,
+)
+from dsmip.wire.packet import UdpOuter, encapsulate_udp, encode_packet
+
+REGISTERING, REGISTERED = MobileNodeState.REGISTERING, MobileNodeState.REGISTERED
+
+# Believing --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [0, 1, 127])
+def test_rfc6275_11_7_3_status_below_128_is_accepted(status: int) -> None:
+    bench = Bench()
+    bench.attach(0.0, WIFI6)
+    assert bench.node.state(at(0.0)) is REGISTERING
+    actions = bench.answer(time=0.02, status=status)
+    assert bench.node.state(at(0.02)) is REGISTERED
+    assert bench.node.last_status == status
+    fields = event(actions, "binding-acknowledged").fields
+    assert fields["status"] == status
+    assert fields["rtt_ms"] == 20.0
+    assert fields["format"] == "ipv6"
+
+
+def test_rfc6275_11_7_3_acknowledgement_of_an_earlier_transmission_counts() -> None:
+    bench = Bench()
+    bench.attach(0.0, WIFI6)
+    bench.run(5.0)
+    bench.answer(bench.sent[0])
+    assert bench.node.state(at(5.0)) is REGISTERED
+    assert drops(bench.answer(bench.sent[1])) == ["no-outstanding-update"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"sequence": 7}, "sequence"),
+        ({"timestamp": 7}, "timestamp"),
+        ({"key": bytes(16)}, "authenticator"),
+        ({"care_of": IPv6Address("2001:db8:666::1")}, "authenticator"),
+        ({"status": 135, "sequence": 7, "key": bytes(16)}, "authenticator"),
+        ({"status": 146, "key": bytes(16)}, "authenticator"),
+    ],
+)
+def test_rfc6275_11_7_3_what_does_not_match_is_ignored_and_retransmission_goes_on(
+    fields: dict[str, object], reason: str
+) -> None:
+    bench = Bench()
+    bench.attach(0.0, WIFI6)
+    actions = bench.receive(bench.acknowledgement(bench.last, **fields), 0.5)  # type: ignore[arg-type]
+    assert drops(actions) == [reason]
+    assert bench.node.state(at(0.5)) is REGISTERING
+    assert bench.node.last_status is None
+    bench.run(5.0)
+    assert [sent.time for sent in bench.sent] == [0.0, 1.5, 4.5]
+
+
+def test_rfc4285_5_acknowledgement_without_authentication_is_dropped() -> None:
+    bench = Bench()
+    bench.attach(0.0, WIFI6)
+    bench.config = replace(CONFIG, authentication="none")
+    assert drops(bench.answer(time=0.1)) == ["timestamp"]
+
+
+def test_authentication_none_matches_by_sequence_number() -> None:
+    bench = Bench(replace(CONFIG, authentication="none"))
+    bench.attach(0.0, WIFI6)
+    assert drops(bench.answer(time=0.1, sequence=1)) == ["sequence"]
+    bench.answer(time=0.1)
+    assert bench.node.state(at(0.1)) is REGISTERED
+
+
+def test_rfc6275_9_2_wrong_checksum_is_dropped_silently() -> None:
+    bench = Bench()
+    bench.attach(0.0, WIFI6)
+    data = bytearray(bench.acknowledgement(bench.last))
+    data[-1] ^= 0xFF
+    assert drops(bench.receive(bytes(data), 0.1)) == ["checksum"]
+
+
+def test_acknowledgement_from_somebody_else_is_dropped() -> None:
+    bench = Bench()
+    bench.attach(0.0, WIFI6)
+    stranger = IPv6Address("2001:db8:666::1")
+    message = encode_message(BindingRefreshRequest(()), stranger, HOME_ADDRESS)
+    packet = encode_packet(stranger, WIFI6.address, message, routing_home_address=HOME_ADDRESS)
+    assert drops(bench.receive(packet, 0.1)) == ["unknown-sender"]
+
+
+def test_rfc6275_11_7_3_acknowledgement_must_come_to_the_care_of_address_with_the_home_address() -> None:
+    bench = Bench()
+    bench.attach(0.0, WIFI6, OTHER6)
+    data = bench.acknowledgement(bench.last)
+    elsewhere = data[:24] + OTHER6.address.packed + data[40:]
+    assert drops(bench.receive(elsewhere, 0.1)) == ["wrong-destination"]
+
+
+@pytest.mark.parametrize(("source", "port"), [(IPv4Address("203.0.113.9"), 4191), (HOME_AGENT_IPV4, 4192)])
+def test_rfc5555_4_2_acknowledgement_from_a_wrong_udp_source_is_dropped(
+    source: IPv4Address, port: int
+) -> None:
+    bench = Bench()
+    bench.attach(0.0, CAFE4)
+    inner = bench.acknowledgement(bench.last, (NO_NAT,))[28:]
+    forged = encapsulate_udp(inner, UdpOuter(source, port, IPv4Address("198.51.100.7"), 4191))
+    assert drops(bench.receive(forged, 0.1)) == ["wrong-udp-source"]
+
+
+def test_acknowledgement_of_an_update_in_udp_must_come_in_udp() -> None:
+    bench = Bench()
+    bench.attach(0.0, CAFE4)
+    inner = bench.acknowledgement(bench.last, (NO_NAT,))[28:]
+    assert drops(bench.receive(inner, 0.1)) == ["not-in-udp"]
+
+
+def test_answer_to_the_previous_care_of_address_comes_too_late() -> None:
+    bench = Bench()
+    bench.attach(0.0, WIFI6)
+    old = bench.last
+    bench.attach(0.1, OTHER6)
+    assert drops(bench.receive(bench.acknowledgement(old), 0.2)) == ["wrong-destination"]
+    assert bench.node.state(at(0.2)) is REGISTERING
+
+
+# Corrections ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("last", "following"), [(15, 16), (65535, 0)])
+@pytest.mark.parametrize("authentication", ["mn-ha", "none"])
+def test_rfc6275_11_7_3_status_135_goes_on_after_the_number_given(
+    last: int, following: int, authentication: str
+) -> None:
+    config = replace(CONFIG, authentication="none") if authentication == "none" else CONFIG
+    bench = Bench(config)
+    bench.attach(0.0, WIFI6)
+    bench.answer(time=0.02, status=135, sequence=last)
+    assert bench.last.time == 0.02
+    assert bench.last.update.sequence == following
+    bench.answer(time=0.04)
+    assert bench.node.state(at(0.04)) is REGISTERED
+
+
+def test_endless_corrections_are_left_to_the_retransmission_timer() -> None:
+    bench = Bench()
+    bench.attach(0.0, WIFI6)
+    for _ in range(5):
+        bench.answer(status=135, sequence=15, time=bench.time)
+    assert len(bench.sent) == 3
+
+
+def test_rfc4285_6_status_144_takes_over_the_home_agents_clock() -> None:
+    bench = Bench()
+    bench.attach(0.0, WIFI6)
+    home_agent_time = UNIX - 5000.0
+    corrected = (ntp_timestamp(home_agent_time) >> 32 << 32) | (bench.last.timestamp & 0xFFFFFFFF)
+    bench.answer(time=0.02, status=144, timestamp=corrected)
+    assert len(bench.sent) == 2
+    assert timestamp_seconds(bench.last.timestamp) == pytest.approx(home_agent_time, abs=1.0)
+    bench.answer(time=0.04)
+    assert bench.node.state(at(0.04)) is REGISTERED
+    bench.run(500.0)
+    assert timestamp_seconds(bench.last.timestamp) == pytest.approx(home_agent_time + 480.0, abs=1.0)
+
+
+def test_rfc4285_6_status_144_must_repeat_our_half_of_the_timestamp() -> None:
+    bench = Bench()
+    bench.attach(0.0, WIFI6)
+    forged = (ntp_timestamp(UNIX - 5000.0) >> 32 << 32) | (bench.last.timestamp + 1 & 0xFFFFFFFF)
+    assert drops(bench.answer(time=0.02, status=144, timestamp=forged)) == ["timestamp"]
+    assert len(bench.sent) == 1
+
+
+# Refusals ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [128, 130])
+def test_rfc6275_11_7_3_passing_trouble_is_met_with_back_off(status: int) -> None:
+    bench = Bench()
+    bench.attach(0.0, WIFI6)
+    bench.answer(time=0.02, status=status)
+    bench.run(5.0)
+    assert [sent.time for sent in bench.sent] == [0.0, 1.5, 4.5]
+
+
+@pytest.mark.parametrize("status", [129, 131, 132, 133, 145, 146, 174, 200])
+def test_rfc4285_5_3_lasting_trouble_is_not_hammered(status: int) -> None:
+    bench = Bench()
+    bench.attach(0.0, WIFI6)
+    actions = bench.answer(time=0.02, status=status)
+    assert event(actions, "binding-refused").fields["status"] == status
+    bench.run(70.0)
+    assert [sent.time for sent in bench.sent] == pytest.approx([0.0, 32.02, 64.02])
+
+
+def test_rfc6275_11_7_1_duplicate_home_address_is_never_used_again() -> None:
+    bench = Bench()
+    bench.attach(0.0, WIFI6)
+    actions = bench.answer(time=0.02, status=BAStatus.DUPLICATE_ADDRESS_DETECTION_FAILED)
+    assert len(only(actions, RemovePath)) == 1
+    bench.attach(1.0, OTHER6)
+    bench.run(100_000.0)
+    assert len(bench.sent) == 1
+    assert bench.node.timeout() is None
+
+
+def test_status_139_clears_the_binding_in_the_way_and_registers_again() -> None:
+    bench = Bench()
+    bench.attach(0.0, WIFI6)
+    bench.answer(time=0.02, status=139)
+    assert bench.last.update.lifetime == 0
+    assert bench.last.packet.source == WIFI6.address
+    bench.answer(time=0.04)
+    assert bench.last.update.lifetime == 150
+    bench.answer(time=0.06, status=139)
+    assert len(bench.sent) == 3  # once is enough
+    bench.run(33.0)
+    assert len(bench.sent) == 4
+
+
+def test_clearing_is_given_up_when_it_is_not_answered() -> None:
+    bench = Bench()
+    bench.attach(0.0, WIFI6)
+    bench.answer(time=0.0, status=139)
+    bench.run(7.0)
+    assert [(sent.time, sent.update.lifetime) for sent in bench.sent[1:]] == [
+        (0.0, 0),
+        (1.0, 0),
+        (3.0, 0),
+        (7.0, 150),
+    ]
+
+
+@pytest.mark.parametrize(("status", "authentication"), [(129, "mn-ha"), (144, "none"), (129, "none")])
+def test_rfc5555_4_4_2_refused_forced_udp_is_asked_for_without(status: int, authentication: str) -> None:
+    config = replace(CONFIG, authentication="none") if authentication == "none" else CONFIG
+    bench = Bench(config)
+    bench.attach(0.0, CAFE4)
+    assert bench.last.update.flags & BUFlag.F
+    bench.answer(time=0.02, status=status)
+    assert bench.last.time == 0.02
+    assert not bench.last.update.flags & BUFlag.F
+    bench.answer(time=0.04, options=(NO_NAT,))
+    assert bench.node.format is TunnelFormat.IPV4
+    bench.attach(1.0, NAT4)
+    assert not bench.last.update.flags & BUFlag.F  # it will refuse that everywhere
+
+
+def test_refusal_that_was_not_about_forced_udp_does_not_forbid_it() -> None:
+    bench = Bench()
+    bench.attach(0.0, CAFE4)
+    bench.answer(time=0.02, status=129)
+    bench.answer(time=0.04, status=129)
+    bench.attach(1.0, NAT4)
+    assert bench.last.update.flags & BUFlag.F
+
+
+# Binding Refresh Advice, Binding Refresh Request, Binding Error ---------------------------------------------
+
+
+def test_rfc6275_11_7_3_refresh_advice_is_honoured() -> None:
+    bench = Bench()
+    bench.attach(0.0, WIFI6)
+    bench.answer(time=0.02, options=(BindingRefreshAdvice(25),))
+    bench.run(101.0)
+    assert bench.sent[1].time == 80.0
+
+
+def from_home_agent(message: object, care_of: CareOfAddress = WIFI6) -> bytes:
+    octets = encode_message(message, HOME_AGENT, HOME_ADDRESS)  # type: ignore[arg-type]
+    return encode_packet(HOME_AGENT, care_of.address, octets, routing_home_address=HOME_ADDRESS)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [BindingRefreshRequest(()), BindingError(1, HOME_ADDRESS)],
+    ids=["RFC 6275 11.7.4", "RFC 6275 11.3.6"],
+)
+def test_asked_for_an_update_the_mobile_node_registers_again(message: object) -> None:
+    bench = registered()
+    bench.receive(from_home_agent(message), 50.0)
+    assert bench.last.time == 50.0
+    bench.answer(time=50.1)
+    bench.receive(from_home_agent(message), 50.5)
+    assert len(bench.sent) == 2  # anybody can forge it: once a second is enough
+
+
+def test_rfc6275_11_7_4_refresh_request_without_a_binding_is_ignored() -> None:
+    bench = Bench()
+    bench.attach(0.0, WIFI6)
+    assert drops(bench.receive(from_home_agent(BindingRefreshRequest(())), 1.2)) == [
+        "binding-refresh-request"
+    ]
+    assert len(bench.sent) == 1
+
+
+def test_rfc6275_11_3_6_binding_error_2_changes_nothing() -> None:
+    bench = registered()
+    assert drops(bench.receive(from_home_agent(BindingError(2, HOME_ADDRESS)), 50.0)) == ["binding-error"]
+    assert bench.node.state(at(50.0)) is REGISTERED
+
+
+# IPv4 home addresses ----------------------------------------------------------------------------------------
+
+
+def test_rfc5555_4_4_2_granted_ipv4_home_address_is_adopted_and_refused_later() -> None:
+    bench = Bench(replace(CONFIG, ipv4_home_address="dynamic"))
+    bench.attach(0.0, WIFI6)
+    granted = IPv4AddressAcknowledgement(0, IPv4Address("10.1.0.5"), 32)
+    actions = bench.answer(time=0.02, options=(granted,))
+    networks = (IPv6Network(HOME_ADDRESS), IPv4Network("10.1.0.5/32"))
+    assert only(actions, HomeAddressesChanged) == [HomeAddressesChanged(networks)]
+    assert only(actions, InstallPath)[-1].networks == networks
+    assert bench.node.ipv4_grants == (IPv4Grant(IPv4Network("10.1.0.5/32"), dynamic=True),)
+    bench.run(480.0)
+    assert find(bench.last.update.options, IPv4HomeAddress) == IPv4HomeAddress(IPv4Address("10.1.0.5"), 32)
+    refused = IPv4AddressAcknowledgement(130, IPv4Address("10.1.0.5"), 0)
+    actions = bench.answer(time=480.02, options=(refused,))
+    assert only(actions, HomeAddressesChanged) == [HomeAddressesChanged(networks[:1])]
+    assert bench.node.ipv4_refusals == (130,)
+    # There may be another one, so ask at once, but only once.
+    assert bench.last.time == 480.02
+    assert find(bench.last.update.options, IPv4HomeAddress) == IPv4HomeAddress(IPv4Address(0), 32)
+    bench.answer(time=480.04, options=(IPv4AddressAcknowledgement(132, IPv4Address(0), 0),))
+    assert bench.last.time == 480.02
+
+
+# NAT --------------------------------------------------------------------------------------------------------
+
+
+def test_rfc5555_4_3_nat_mapping_is_kept_alive_by_binding_updates() -> None:
+    bench = Bench()
+    bench.attach(0.0, NAT4)
+    actions = bench.answer(time=0.02, options=(BEHIND_NAT,))
+    assert bench.node.nat is Nat.DETECTED
+    assert event(actions, "binding-acknowledged").fields["nat"] == "detected"
+    bench.run(109.0)
+    assert len(bench.sent) == 1
+    bench.answer(time=110.0, options=(BEHIND_NAT,))
+    bench.run(220.0)
+    assert [sent.time for sent in bench.sent] == [0.0, 110.0, 220.0]
+
+
+def test_rfc5555_3_2_2_all_ones_means_no_keepalives() -> None:
+    bench = registered(care_of=CAFE4)
+    bench.run(400.0)
+    assert len(bench.sent) == 1

@@ -1,0 +1,340 @@
+"""Moving: which path is used when, fall-back between care-of addresses, home."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import IPv6Address, IPv6Network
+
+import pytest
+from mobile_node_bench import (
+    BEHIND_NAT,
+    CAFE4,
+    CONFIG,
+    HOME,
+    HOME_ADDRESS,
+    HOME_AGENT,
+    HOME_AGENT_IPV4,
+    MOBILE_PREFIX,
+    NAT4,
+    NO_NAT,
+    NO_NAT_FORCED,
+    OTHER6,
+    WIFI6,
+    Bench,
+    at,
+    drops,
+    event,
+    only,
+    registered,
+)
+
+from dsmip.core.actions import (
+    Action,
+    ComeHome,
+    InstallPath,
+    LeaveHome,
+    RemovePath,
+    SendDatagram,
+    SendPacket,
+    SettleHome,
+)
+from dsmip.core.mobile_node import MobileNodeState
+from dsmip.core.types import Path, TunnelFormat
+
+IPV4, IPV6, UDP4 = TunnelFormat.IPV4, TunnelFormat.IPV6, TunnelFormat.UDP4
+
+
+def order(actions: list[Action], *kinds: type[Action]) -> list[type[Action]]:
+    """The classes of the actions that are of one of `kinds`, in order."""
+    return [type(action) for action in actions if isinstance(action, kinds)]
+
+
+# Paths ------------------------------------------------------------------------------------------------------
+
+
+def test_first_registration_uses_the_path_at_once_and_the_update_goes_first() -> None:
+    bench = Bench(replace(CONFIG, mobile_router=True, prefixes=(MOBILE_PREFIX,)))
+    actions = bench.attach(0.0, WIFI6)
+    assert order(actions, SendPacket, InstallPath) == [SendPacket, InstallPath]
+    [install] = only(actions, InstallPath)
+    assert install.path == Path(IPV6, WIFI6.address, HOME_AGENT, interface=3, next_hop=IPv6Address("fe80::1"))
+    assert install.networks == (IPv6Network(HOME_ADDRESS), MOBILE_PREFIX)
+    assert only(bench.answer(time=0.02), InstallPath) == []  # nothing new
+
+
+def test_break_before_make_uses_the_new_path_with_the_first_update() -> None:
+    bench = registered()
+    actions = bench.attach(10.0, OTHER6)
+    assert order(actions, SendPacket, InstallPath) == [SendPacket, InstallPath]
+    assert only(actions, InstallPath)[0].grace == 3.0
+
+
+def test_make_before_break_waits_for_the_acknowledgement() -> None:
+    bench = registered(care_of=NAT4)
+    actions = bench.attach(10.0, NAT4, WIFI6)
+    assert order(actions, SendPacket, InstallPath) == [SendPacket]
+    assert bench.node.format is UDP4
+    assert bench.node.state(at(10.0)) is MobileNodeState.REGISTERING
+    actions = bench.answer(time=10.02)
+    assert [install.path.format for install in only(actions, InstallPath)] == [IPV6]
+    assert event(actions, "handover").fields["previous"] == "192.168.1.2"
+
+
+def test_make_before_break_turns_into_break_before_make_when_the_old_path_goes() -> None:
+    bench = registered(care_of=NAT4)
+    bench.attach(10.0, NAT4, WIFI6)
+    actions = bench.attach(10.01, WIFI6)
+    assert [install.path.format for install in only(actions, InstallPath)] == [IPV6]
+    assert order(actions, SendPacket, SendDatagram) == []  # the update is under way already
+
+
+def test_a_path_that_was_never_acknowledged_is_not_kept() -> None:
+    bench = Bench()
+    bench.attach(0.0, NAT4)
+    actions = bench.attach(0.1, NAT4, WIFI6)
+    assert [install.path.format for install in only(actions, InstallPath)] == [IPV6]
+
+
+def test_ipv4_path_carries_ports_in_udp_only() -> None:
+    bench = Bench()
+    [install] = only(bench.attach(0.0, CAFE4), InstallPath)
+    assert install.path == Path(
+        UDP4, CAFE4.address, HOME_AGENT_IPV4, 4191, 4191, interface=5, next_hop=CAFE4.gateway
+    )
+
+
+def test_another_router_for_the_same_address_changes_the_path_without_an_update() -> None:
+    bench = registered()
+    router = IPv6Address("fe80::99")
+    actions = bench.attach(10.0, replace(WIFI6, gateway=router))
+    assert [install.path.next_hop for install in only(actions, InstallPath)] == [router]
+    assert len(bench.sent) == 1
+
+
+def test_the_same_private_address_in_another_network_is_registered_anew() -> None:
+    bench = registered(care_of=NAT4)
+    bench.attach(10.0, replace(NAT4, network="another-nat"))
+    assert bench.last.time == 10.0
+
+
+def test_detached_and_back_sends_an_update_at_once() -> None:
+    bench = registered()
+    actions = bench.attach(10.0)
+    assert only(actions, RemovePath) == [RemovePath("detached")]
+    assert bench.node.state(at(10.0)) is MobileNodeState.DETACHED
+    assert only(bench.attach(10.5), RemovePath) == []
+    actions = bench.attach(11.0, WIFI6)
+    assert order(actions, SendPacket, InstallPath) == [SendPacket, InstallPath]
+    bench.run(12.0)
+    assert bench.last.time == 12.0  # one second: the home agent still has the binding
+
+
+def test_unchanged_attachments_send_nothing() -> None:
+    bench = registered()
+    for time in (1.0, 2.0, 3.0):
+        assert bench.attach(time, WIFI6) == []
+    assert len(bench.sent) == 1
+
+
+# Fall-back --------------------------------------------------------------------------------------------------
+
+
+def test_rfc5555_4_4_1_three_unanswered_updates_over_ipv6_lead_to_ipv4() -> None:
+    bench = Bench()
+    bench.attach(0.0, WIFI6, CAFE4)
+    actions = bench.run(11.0)
+    assert [(sent.time, str(sent.care_of)) for sent in bench.sent] == [
+        (0.0, "2001:db8:200::5678"),
+        (1.5, "2001:db8:200::5678"),
+        (4.5, "2001:db8:200::5678"),
+        (10.5, "198.51.100.7"),
+    ]
+    assert event(actions, "fallback").fields["network"] == "wifi6"
+    assert [install.path.format for install in only(actions, InstallPath)] == [UDP4]
+
+
+def test_ipv6_is_tried_again_after_five_minutes_make_before_break() -> None:
+    bench = Bench()
+    bench.attach(0.0, WIFI6, CAFE4)
+    bench.run(10.5)
+    bench.answer(time=10.52, options=(NO_NAT_FORCED,))
+    bench.run(310.0)
+    assert bench.node.care_of == CAFE4
+    actions = bench.run(310.5)
+    assert str(bench.last.care_of) == "2001:db8:200::5678"
+    assert only(actions, InstallPath) == []
+    bench.answer(time=310.52)
+    assert bench.node.format is IPV6
+
+
+def test_ipv6_that_is_still_broken_costs_no_packet_on_ipv4() -> None:
+    bench = Bench()
+    bench.attach(0.0, WIFI6, CAFE4)
+    bench.run(10.5)
+    bench.answer(time=10.52, options=(NO_NAT_FORCED,))
+    actions = bench.run(330.0)
+    assert only(actions, InstallPath) == []
+    assert only(actions, RemovePath) == []
+    assert str(bench.last.care_of) == "198.51.100.7"
+    bench.answer(options=(NO_NAT_FORCED,))
+    assert bench.node.state(at(330.0)) is MobileNodeState.REGISTERED
+
+
+def test_the_network_with_broken_ipv6_is_remembered_over_visits() -> None:
+    bench = Bench()
+    bench.attach(0.0, WIFI6, CAFE4)
+    bench.run(10.5)
+    bench.attach(20.0)
+    bench.attach(30.0, WIFI6, CAFE4)
+    assert str(bench.last.care_of) == "198.51.100.7"
+
+
+def test_without_an_alternative_ipv6_goes_on() -> None:
+    bench = Bench(replace(CONFIG, home_agent_ipv4=None))
+    bench.attach(0.0, WIFI6, CAFE4)
+    bench.run(50.0)
+    assert {str(sent.care_of) for sent in bench.sent} == {"2001:db8:200::5678"}
+
+
+def test_a_silent_access_network_is_left_for_another_interface() -> None:
+    bench = Bench()
+    bench.attach(0.0, CAFE4, replace(NAT4, interface="wwan0", ifindex=9, preference=200))
+    bench.run(10.5)
+    assert str(bench.last.care_of) == "192.168.1.2"
+
+
+def test_refusals_are_answers_and_cause_no_fall_back() -> None:
+    bench = Bench()
+    bench.attach(0.0, WIFI6, CAFE4)
+    for _ in range(4):
+        bench.answer(status=130, time=bench.time)
+        due = bench.node.timeout()
+        assert due is not None
+        bench.run(due)
+    assert {str(sent.care_of) for sent in bench.sent} == {"2001:db8:200::5678"}
+
+
+# Home -------------------------------------------------------------------------------------------------------
+
+
+def test_rfc6275_11_5_5_returning_home() -> None:
+    bench = registered()
+    actions = bench.attach(10.0, home=HOME)
+    assert order(actions, ComeHome, SendPacket, RemovePath, SettleHome) == [ComeHome, SendPacket, RemovePath]
+    assert bench.node.state(at(10.0)) is MobileNodeState.RETURNING_HOME
+    actions = bench.answer(time=10.02)
+    assert only(actions, SettleHome) == [SettleHome(HOME)]
+    assert bench.node.state(at(10.02)) is MobileNodeState.AT_HOME
+    assert bench.node.format is TunnelFormat.LINK
+    assert bench.node.timeout() is None
+
+
+def test_rfc6275_11_5_5_tunnel_over_another_interface_works_until_settled() -> None:
+    bench = registered()
+    actions = bench.attach(10.0, WIFI6, home=HOME)
+    assert only(actions, RemovePath) == []
+    assert bench.node.format is IPV6
+    actions = bench.attach(10.5, home=HOME)
+    assert only(actions, RemovePath) == [RemovePath("returning home")]
+
+
+def test_rfc6275_11_5_5_deregistration_is_repeated_and_not_settled_while_the_binding_lasts() -> None:
+    bench = registered()
+    bench.sent.clear()
+    bench.attach(10.0, home=HOME)
+    actions = bench.run(590.0)
+    assert [sent.time for sent in bench.sent][:5] == [10.0, 11.0, 13.0, 17.0, 25.0]
+    assert only(actions, SettleHome) == []
+    assert only(bench.run(600.0), SettleHome) == [SettleHome(HOME)]  # now it has expired
+
+
+@pytest.mark.parametrize("status", [0, 133])
+def test_rfc6275_11_7_3_home_at_start_is_told_to_the_home_agent_too(status: int) -> None:
+    bench = Bench()
+    bench.attach(0.0, home=HOME)
+    assert bench.last.update.lifetime == 0
+    assert only(bench.answer(time=0.01, status=status), SettleHome) == [SettleHome(HOME)]
+
+
+def test_home_at_start_with_a_silent_home_agent_settles_after_three_attempts() -> None:
+    bench = Bench()
+    bench.attach(0.0, home=HOME)
+    actions = bench.run(10.0)
+    assert only(actions, SettleHome) == []
+    assert only(bench.run(10.5), SettleHome) == [SettleHome(HOME)]
+    assert only(bench.answer(time=11.0), SettleHome) == []
+    assert bench.node.timeout() is None
+
+
+def test_sequence_number_refused_at_home_is_corrected() -> None:
+    bench = Bench()
+    bench.attach(0.0, home=HOME)
+    bench.answer(time=0.01, status=135, sequence=99)
+    assert bench.last.update.sequence == 100
+    assert bench.last.update.lifetime == 0
+
+
+def test_leaving_home() -> None:
+    bench = registered()
+    bench.attach(10.0, home=HOME)
+    bench.answer(time=10.02)
+    actions = bench.attach(20.0, WIFI6)
+    assert order(actions, LeaveHome, SendPacket, InstallPath) == [LeaveHome, SendPacket, InstallPath]
+    bench.run(21.5)
+    assert bench.last.time == 21.5  # a first registration again
+
+
+def test_home_link_lost_before_the_acknowledgement() -> None:
+    bench = registered()
+    bench.attach(10.0, home=HOME)
+    deregistration = bench.last
+    actions = bench.attach(10.1, WIFI6)
+    assert order(actions, LeaveHome, SendPacket, InstallPath) == [LeaveHome, SendPacket, InstallPath]
+    assert bench.last.update.lifetime == 150
+    assert len(drops(bench.receive(bench.acknowledgement(deregistration), 10.2))) == 1
+    assert bench.node.state(at(10.2)) is MobileNodeState.REGISTERING
+
+
+def test_leaving_home_to_nowhere() -> None:
+    bench = Bench()
+    bench.attach(0.0, home=HOME)
+    bench.answer(time=0.01)
+    actions = bench.attach(5.0)
+    assert order(actions, LeaveHome, RemovePath) == [LeaveHome, RemovePath]
+    assert bench.node.state(at(5.0)) is MobileNodeState.DETACHED
+
+
+def test_router_heard_later_on_the_home_link_is_passed_on() -> None:
+    bench = Bench()
+    bench.attach(0.0, home=HOME)
+    bench.answer(time=0.01)
+    later = replace(HOME, router=IPv6Address("fe80::101"))
+    assert bench.attach(1.0, home=later) == [SettleHome(later)]
+
+
+def test_home_link_on_another_interface_is_come_home_to_again() -> None:
+    bench = Bench()
+    bench.attach(0.0, home=HOME)
+    bench.answer(time=0.01)
+    other = replace(HOME, interface="eth9", ifindex=9)
+    actions = bench.attach(1.0, home=other)
+    assert order(actions, LeaveHome, ComeHome, SendPacket) == [LeaveHome, ComeHome, SendPacket]
+
+
+# Tunnel format of IPv4 networks is in test_mn_encapsulation; here only what a NAT means for the path --------
+
+
+def test_nat_keeps_udp_without_a_second_registration() -> None:
+    bench = Bench()
+    bench.attach(0.0, NAT4)
+    actions = bench.answer(time=0.02, options=(BEHIND_NAT,))
+    assert only(actions, InstallPath) == []
+    assert len(bench.sent) == 1
+
+
+def test_no_nat_and_not_forced_is_ip_in_ip() -> None:
+    bench = Bench()
+    bench.attach(0.0, CAFE4)
+    bench.answer(time=0.02, status=129)
+    actions = bench.answer(time=0.04, options=(NO_NAT,))
+    assert [install.path.format for install in only(actions, InstallPath)] == [IPV4]

@@ -1,0 +1,19 @@
+"""A bpffs of its own for each test session."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def bpf_directory() -> Iterator[Path]:
+    path = Path(f"/run/dsmip-dp-{os.getpid()}")
+    yield path
+    ctypes.CDLL(None).umount2(bytes(path), 2)  # MNT_DETACH
+    if path.is_dir():
+        path.rmdir()

@@ -1,0 +1,85 @@
+"""Imports point downwards only: docs/architecture.md draws what this enforces."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import dsmip
+
+ROOT = Path(dsmip.__file__).parent
+
+#: What each layer may import besides itself.
+ALLOWED: dict[str, set[str]] = {
+    "wire": set(),
+    "core": {"wire"},
+    "movement": {"wire", "core"},
+    "dataplane": {"wire", "core"},
+    "store": {"wire", "core"},
+    "host": {"wire", "core", "movement"},
+    "daemon": {"wire", "core", "movement", "dataplane", "store", "host"},
+    "lab": {"wire"},
+    "cli": {"core", "dataplane", "store", "host", "daemon", "lab"},
+}
+
+#: Layers that are pure: no sockets, clocks, files, processes or tasks.
+PURE = ("wire", "core", "movement")
+IMPURE_MODULES = {
+    "asyncio",
+    "fcntl",
+    "logging",
+    "multiprocessing",
+    "os",
+    "select",
+    "signal",
+    "socket",
+    "sqlite3",
+    "subprocess",
+    "tempfile",
+    "threading",
+    "time",
+}
+
+
+def _imports(path: Path) -> set[str]:
+    """Names of the modules a file imports, "dsmip.core" for dsmip.core.types."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            module = node.module or ""
+            found.add(module)
+            if module == "dsmip":
+                found.update(f"dsmip.{alias.name}" for alias in node.names)
+    return found
+
+
+def _files(layer: str) -> list[Path]:
+    return sorted((ROOT / layer).rglob("*.py"))
+
+
+@pytest.mark.parametrize("layer", sorted(ALLOWED))
+def test_layer_imports_downwards_only(layer: str) -> None:
+    files = _files(layer)
+    assert files
+    for path in files:
+        for module in _imports(path):
+            parts = module.split(".")
+            if parts[0] == "dsmip" and len(parts) > 1 and parts[1] in ALLOWED:
+                assert parts[1] == layer or parts[1] in ALLOWED[layer], f"{path} imports {module}"
+
+
+@pytest.mark.parametrize("layer", PURE)
+def test_pure_layers_do_no_input_or_output(layer: str) -> None:
+    for path in _files(layer):
+        touched = {module.split(".")[0] for module in _imports(path)} & IMPURE_MODULES
+        assert not touched, f"{path} imports {sorted(touched)}"
+
+
+def test_every_package_has_its_rule() -> None:
+    packages = {path.name for path in ROOT.iterdir() if (path / "__init__.py").exists()}
+    assert packages == set(ALLOWED)
