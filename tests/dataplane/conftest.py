@@ -17,3 +17,12 @@ def bpf_directory() -> Iterator[Path]:
     ctypes.CDLL(None).umount2(bytes(path), 2)  # MNT_DETACH
     if path.is_dir():
         path.rmdir()
+
+
+@pytest.fixture
+def one_cpu() -> Iterator[None]:
+    """Token buckets are per CPU: stay on one."""
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(allowed)})
+    yield
+    os.sched_setaffinity(0, allowed)

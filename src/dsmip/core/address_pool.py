@@ -18,7 +18,7 @@ _HEAP_SLACK = 64
 
 
 class IPv4Pool:
-    """Hands out subnets of `networks`, the lowest free one first."""
+    """Hands out subnets of `networks`: the lowest one out of the smallest free block that is large enough."""
 
     def __init__(self, networks: Iterable[IPv4Network]) -> None:
         self._networks = tuple(networks)
@@ -40,7 +40,7 @@ class IPv4Pool:
         return pool
 
     def allocate(self, length: int) -> IPv4Network | None:
-        """The lowest free network of this prefix length; None when there is none."""
+        """A free network of this prefix length; None when there is none."""
         for shorter in range(length, -1, -1):
             address = self._take_lowest(shorter)
             if address is not None:

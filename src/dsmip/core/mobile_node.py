@@ -159,6 +159,11 @@ class MobileNode:
         return self.entry.nat if self.entry is not None else Nat.UNKNOWN
 
     @property
+    def round_trip(self) -> float | None:
+        """Seconds from the last acknowledged Binding Update to its acknowledgement."""
+        return self.entry.round_trip if self.entry is not None else None
+
+    @property
     def last_status(self) -> int | None:
         """Status of the last Binding Acknowledgement believed."""
         return self._registration.last_status
@@ -205,6 +210,7 @@ class MobileNode:
             bound_until = self.entry.expires if self.entry and self._registration.is_bound(now) else None
             self._home.come(home, bound_until, now.monotonic)
             self._registration.return_home(home, now)
+            self._emit(events.home(home, "returning"))
         else:
             self._home.update(home)
         tunnel = self._registration.tunnel
@@ -216,13 +222,16 @@ class MobileNode:
 
         Without an acknowledgement the home agent goes on being told: it may hear it one day.
         """
-        self._home.settle()
+        attachment = self._home.settle()
         self._registration.settle()
-        self._emit(events.home("settled", acknowledged=acknowledged))
+        if attachment is not None:
+            self._emit(events.home(attachment, "settled" if acknowledged else "settled unacknowledged"))
 
     def _leave_home(self) -> None:
         self._registration.leave_home()
-        self._home.leave()
+        attachment = self._home.leave()
+        if attachment is not None:
+            self._emit(events.home(attachment, "left"))
 
     # Other messages ---------------------------------------------------------------------------------------
 

@@ -39,7 +39,7 @@ def _answered(
     config: MobileNodeConfig, message: BindingAcknowledgement, outstanding: Sequence[SentUpdate]
 ) -> SentUpdate | Drop:
     if not outstanding:
-        return Drop("no-outstanding-update", f"acknowledgement {message.sequence}")
+        return Drop("not-outstanding", f"acknowledgement {message.sequence}")
     if config.security_association is None:
         if message.status == BAStatus.SEQUENCE_NUMBER_OUT_OF_WINDOW:
             # Its sequence number is the one accepted last, not ours (RFC 6275 section 9.5.4).
@@ -62,14 +62,14 @@ def _answered(
             ):
                 return Drop("sequence", f"acknowledgement {message.sequence}")
             return update
-    return Drop("timestamp", "acknowledgement of an update not sent")
+    return Drop("not-outstanding", f"acknowledgement {message.sequence}")
 
 
 def _by_sequence(message: BindingAcknowledgement, outstanding: Sequence[SentUpdate]) -> SentUpdate | Drop:
     for update in outstanding:
         if update.sequence == message.sequence:
             return update
-    return Drop("sequence", f"acknowledgement {message.sequence}")
+    return Drop("not-outstanding", f"acknowledgement {message.sequence}")
 
 
 def _wrong_way(config: MobileNodeConfig, packet: Packet, update: SentUpdate) -> Drop | None:

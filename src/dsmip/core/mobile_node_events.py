@@ -6,7 +6,7 @@ from dsmip.core.actions import Event
 from dsmip.core.binding_update_list import BindingUpdateListEntry, SentUpdate
 from dsmip.core.lifetime import LIFETIME_UNIT
 from dsmip.core.mobile_node_updates import Request
-from dsmip.core.types import CareOfAddress
+from dsmip.core.types import CareOfAddress, HomeAttachment
 from dsmip.wire.constants import BAStatus, BUFlag
 
 Fields = dict[str, str | int | float | bool]
@@ -89,6 +89,6 @@ def probe(care_of: CareOfAddress, result: str) -> Event:
     return Event("probe", {**_where(care_of), "result": result})
 
 
-def home(step: str, *, acknowledged: bool) -> Event:
-    """On the home link."""
-    return Event("home", {"step": step, "acknowledged": acknowledged})
+def home(attachment: HomeAttachment, step: str) -> Event:
+    """The home link: "returning", "settled", "settled unacknowledged" or "left"."""
+    return Event("home", {"interface": attachment.interface, "network": "home", "step": step})

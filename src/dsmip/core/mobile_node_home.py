@@ -51,16 +51,19 @@ class HomeLink:
         self._attachment = home
         self._emit(SettleHome(home) if self.phase is HomePhase.SETTLED else ComeHome(home))
 
-    def settle(self) -> None:
-        """The home agent does not intercept our packets any more."""
+    def settle(self) -> HomeAttachment | None:
+        """The home agent does not intercept our packets any more; returns where, None if that is no news."""
         self.settle_at = None
-        if self.phase is HomePhase.RETURNING and self._attachment is not None:
-            self.phase = HomePhase.SETTLED
-            self._emit(SettleHome(self._attachment))
+        if self.phase is not HomePhase.RETURNING or self._attachment is None:
+            return None
+        self.phase = HomePhase.SETTLED
+        self._emit(SettleHome(self._attachment))
+        return self._attachment
 
-    def leave(self) -> None:
-        """The home link is gone."""
+    def leave(self) -> HomeAttachment | None:
+        """The home link is gone; returns where it was."""
+        attachment, self._attachment = self._attachment, None
         self.phase = HomePhase.AWAY
         self.settle_at = None
-        self._attachment = None
         self._emit(LeaveHome())
+        return attachment

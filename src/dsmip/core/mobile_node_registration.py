@@ -113,7 +113,8 @@ class Registration:
         self.tunnel.forget()
 
     def leave_home(self) -> None:
-        """The home link is gone; a de-registration under way must not go on."""
+        """The home link is gone; a de-registration under way must not go on, but may have been heard."""
+        self.tunnel.doubt()
         self._delivery.finish()
 
     # When -------------------------------------------------------------------------------------------------
@@ -151,7 +152,8 @@ class Registration:
         """True when the care-of address chosen is the one the home agent acknowledged."""
         if self.entry is None or self.care_of is None:
             return False
-        return self.is_bound(now) and same_place(self.entry.care_of, self.care_of)
+        acknowledged = same_place(self.entry.care_of, self.care_of) and self.tunnel.works(self.attached)
+        return acknowledged and self.is_bound(now)
 
     @property
     def _refresh_at(self) -> float | None:
@@ -239,7 +241,7 @@ class Registration:
         update = match(self._config, packet, message, self._delivery.outstanding)
         request = self._delivery.request
         if isinstance(update, Drop) or request is None:
-            self._emit(update if isinstance(update, Drop) else Drop("no-outstanding-update"))
+            self._emit(update if isinstance(update, Drop) else Drop("not-outstanding"))
             return False
         self.last_status = message.status
         self._delivery.heard()
@@ -249,7 +251,7 @@ class Registration:
             if request.purpose is Purpose.CLEAR:
                 self._after_clear(now)
             return request.purpose is Purpose.RETURN_HOME
-        if message.status >= _REFUSED:
+        if message.status >= _REFUSED or not message.lifetime:
             self._refused(request, update, message, now)
         elif request.care_of is not None:
             self._accepted(request.care_of, update, message, now)

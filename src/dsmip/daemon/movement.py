@@ -1,7 +1,7 @@
 """Runs the movement engine on a real machine: feeds it what the kernel and the links say, does what it asks.
 
-Everything that only sends a packet is done at once. Netlink commands and publications go through one queue in
-the engine's order, so an attachment is published when its address and route are in the kernel, and not before.
+Actions are carried out at once and in the engine's order, so an attachment is published when its address and
+route are in the kernel, and not before.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dsmip.core.actions import Event
-from dsmip.core.types import Attachments, Instant, IPAddress
+from dsmip.core.types import Attachments, Instant
 from dsmip.host import autoconf, links
 from dsmip.host.addressing import Addressing, AddressingError
 from dsmip.host.link_sockets import LinkSockets
@@ -39,15 +39,6 @@ LOG = logging.getLogger(__name__)
 SAVE_DELAY = 2.0
 
 EventField = str | int | float | bool
-_KernelAction = (
-    act.AddAddress
-    | act.RemoveAddress
-    | act.SetDefaultRoute
-    | act.RemoveDefaultRoute
-    | act.SetMtu
-    | act.AttachmentsChanged
-    | Event
-)
 
 
 def instant() -> Instant:
@@ -59,9 +50,9 @@ class MovementService:
     """Where the node is attached, on the interfaces given.
 
     `on_change` gets every new set of attachments, the moment they are usable. `on_event` gets a slug and
-    fields for the log and for measurements: every event has `at`, when it was observed, and one that a neighbour
-    discovery or ARP packet caused has `wire`, when the kernel received that packet; both CLOCK_MONOTONIC seconds.
-    `state_directory` None: nothing is remembered after `stop`.
+    fields for the log and for measurements: every event has `at`, when it was observed, and one that a
+    neighbour discovery or ARP packet caused has `wire`, when the kernel received that packet; both
+    CLOCK_MONOTONIC seconds. `state_directory` None: nothing is remembered after `stop`.
     """
 
     def __init__(
@@ -89,13 +80,11 @@ class MovementService:
         self._engine = MovementEngine(
             interfaces, home_prefix, identifiers, self._memory, optimistic=self._optimistic
         )
-        self._addressing = Addressing()
+        self._addressing: Addressing | None = None
         self._monitor: links.LinkMonitor | None = None
         self._sockets: dict[str, LinkSockets] = {}
         self._links: dict[str, links.LinkSeen] = {}
         self._dhcp: dict[str, DhcpClient] = {}
-        self._queue: asyncio.Queue[tuple[_KernelAction, Instant]] = asyncio.Queue()
-        self._worker: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._saving: asyncio.TimerHandle | None = None
         self._wire = 0.0
@@ -108,11 +97,12 @@ class MovementService:
 
         for name in self._managed:
             self._dhcp[name] = DhcpClient(name, partial(self._leased, name), partial(self._unleased, name))
-        await self._addressing.open()
+        for name in self._managed:
+            autoconf.take_over(name, self._settings)
+        self._addressing = Addressing()
         removed = await self._addressing.clean(self._managed)
         if removed:
-            self._tell("leftovers-removed", {"count": removed}, time.monotonic())
-        self._worker = asyncio.create_task(self._work(), name="movement commands")
+            self._tell("leftovers-removed", {"count": removed}, instant())
         names = [config.name for config in self._interfaces]
         self._monitor = links.LinkMonitor(names, self._link_event, self._addressing.port)
         await self._monitor.start()
@@ -124,16 +114,12 @@ class MovementService:
         """
         if self._monitor is not None:
             await self._monitor.stop()
-        if self._worker is not None:
-            if not keep:
-                now = instant()
-                for config in self._interfaces:
-                    self._engine.link_down(config.name, now)
-                self._drain(now)
-            await self._queue.join()
-            self._worker.cancel()
-            await asyncio.gather(self._worker, return_exceptions=True)
-            self._worker = None
+        if not keep:
+            now = instant()
+            self._wire = 0.0
+            for config in self._interfaces:
+                self._engine.link_down(config.name, now)
+            self._drain(now)
         for timer in (self._timer, self._saving):
             if timer is not None:
                 timer.cancel()
@@ -142,7 +128,9 @@ class MovementService:
             await client.close()
         for name in [*self._sockets]:
             self._close_sockets(name)
-        self._addressing.close()
+        if self._addressing is not None:
+            self._addressing.close()
+            self._addressing = None
         self._save()
         if not keep:
             self._settings.restore()
@@ -254,60 +242,64 @@ class MovementService:
     # Actions -----------------------------------------------------------------------------------------------
 
     def _drain(self, now: Instant) -> None:
-        """Send packets at once, queue the rest, arm the timer."""
+        """Do what the engine wants, arm its timer."""
         for action in self._engine.actions():
-            match action:
-                case act.SolicitRouters(interface, source):
-                    if sockets := self._sockets.get(interface):
-                        sockets.solicit_routers(source)
-                        self._tell("router-solicitation", {"interface": interface}, time.monotonic())
-                case act.ProbeRouter(interface, source, router, mac):
-                    if sockets := self._sockets.get(interface):
-                        sockets.probe_router(source, router, mac)
-                case act.ProbeGateway(interface, sender, gateway, target):
-                    if sockets := self._sockets.get(interface):
-                        sockets.probe_gateway(sender, gateway, target)
-                case act.StartDhcp(interface, lease):
-                    link = self._links[interface]
-                    self._dhcp[interface].start(link.ifindex, link.mac, lease)
-                case act.StopDhcp(interface):
-                    self._dhcp[interface].stop()
-                case act.NetworksChanged():
-                    if self._saving is None:
-                        self._saving = asyncio.get_running_loop().call_later(SAVE_DELAY, self._save)
-                case Event() as event:
-                    wire = {"wire": self._wire - now.unix + now.monotonic} if self._wire else {}
-                    self._queue.put_nowait((Event(event.kind, {**event.fields, **wire}), now))
-                case _:
-                    self._queue.put_nowait((action, now))
-        self._arm()
-
-    def _arm(self) -> None:
+            try:
+                self._execute(action, now)
+            except AddressingError as error:
+                LOG.warning("%s", error)
+                self._tell("kernel-refused", {"error": str(error)}, now)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         due = self._engine.timeout()
         if due is not None:
-            # A tick that comes a clock tick too early finds nothing to do and is armed again.
-            delay = max(0.0, due - time.monotonic()) + 0.0005
+            delay = max(0.0, due - time.monotonic())
             self._timer = asyncio.get_running_loop().call_later(delay, self._tick)
 
-    async def _work(self) -> None:
-        while True:
-            action, observed = await self._queue.get()
-            try:
-                await self._execute(action, observed)
-            except AddressingError as error:
-                LOG.warning("%s", error)
-                self._tell("kernel-refused", {"error": str(error)}, time.monotonic())
-            finally:
-                self._queue.task_done()
+    def _execute(self, action: act.MovementAction, now: Instant) -> None:
+        match action:
+            case act.SolicitRouters() | act.ProbeRouter() | act.ProbeGateway():
+                self._send(action, now)
+            case act.StartDhcp(interface, lease):
+                link = self._links[interface]
+                self._dhcp[interface].start(link.ifindex, link.mac, lease)
+            case act.StopDhcp(interface):
+                self._dhcp[interface].stop()
+            case act.AttachmentsChanged(attachments):
+                self._on_change(attachments, instant())
+            case act.NetworksChanged():
+                if self._saving is None:
+                    self._saving = asyncio.get_running_loop().call_later(SAVE_DELAY, self._save)
+            case act.SetMtu(interface, mtu):
+                autoconf.set_mtu(interface, mtu, self._settings)
+            case Event(kind, fields):
+                self._tell(kind, fields, now)
+            case _:
+                self._configure(action)
 
-    async def _execute(self, action: _KernelAction, observed: Instant) -> None:
+    def _send(self, action: act.SolicitRouters | act.ProbeRouter | act.ProbeGateway, now: Instant) -> None:
+        sockets = self._sockets.get(action.interface)
+        if sockets is None:
+            return
+        match action:
+            case act.SolicitRouters(interface, source):
+                sockets.solicit_routers(source)
+                self._tell("router-solicitation", {"interface": interface}, now)
+            case act.ProbeRouter(_, source, router, mac):
+                sockets.probe_router(source, router, mac)
+            case act.ProbeGateway(_, sender, gateway, target):
+                sockets.probe_gateway(sender, gateway, target)
+
+    def _configure(
+        self, action: act.AddAddress | act.RemoveAddress | act.SetDefaultRoute | act.RemoveDefaultRoute
+    ) -> None:
         kernel = self._addressing
+        if kernel is None:
+            return
         match action:
             case act.AddAddress():
-                await kernel.add_address(
+                kernel.add_address(
                     action.ifindex,
                     action.address,
                     action.prefix_length,
@@ -319,26 +311,17 @@ class MovementService:
                     dad=action.dad,
                 )
             case act.RemoveAddress(_, ifindex, address, prefix_length):
-                await kernel.remove_address(ifindex, address, prefix_length)
-            case act.SetDefaultRoute():
-                await self._set_default_route(action)
+                kernel.remove_address(ifindex, address, prefix_length)
+            case act.SetDefaultRoute(_, ifindex, gateway, mac, source, metric):
+                if mac is not None:
+                    kernel.set_neighbor(ifindex, gateway, mac)
+                kernel.set_default_route(ifindex, gateway, metric, source)
             case act.RemoveDefaultRoute(_, ifindex, gateway, metric):
-                await kernel.remove_default_route(ifindex, gateway, metric)
-            case act.SetMtu(interface, mtu):
-                autoconf.set_mtu(interface, mtu, self._settings)
-            case act.AttachmentsChanged(attachments):
-                self._on_change(attachments, instant())
-            case Event(kind, fields):
-                self._tell(kind, fields, observed.monotonic)
+                kernel.remove_default_route(ifindex, gateway, metric)
 
-    async def _set_default_route(self, action: act.SetDefaultRoute) -> None:
-        gateway: IPAddress = action.gateway
-        if action.mac is not None:
-            await self._addressing.set_neighbor(action.ifindex, gateway, action.mac)
-        await self._addressing.set_default_route(action.ifindex, gateway, action.metric, action.source)
-
-    def _tell(self, kind: str, fields: Mapping[str, EventField], at: float) -> None:
-        self._on_event(kind, {**fields, "at": at})
+    def _tell(self, kind: str, fields: Mapping[str, EventField], now: Instant) -> None:
+        wire = {"wire": self._wire - now.unix + now.monotonic} if self._wire else {}
+        self._on_event(kind, {**fields, "at": now.monotonic, **wire})
 
     # -------------------------------------------------------------------------------------------------------
 

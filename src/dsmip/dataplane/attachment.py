@@ -57,7 +57,7 @@ def is_raw(ifindex: int) -> bool:
 
 
 class Attachments:
-    """Attaches the given programs (descriptors). `created` is a directory to note which qdiscs are ours."""
+    """Attaches the given programs (descriptors); the directory `created` notes which qdiscs are ours."""
 
     def __init__(self, programs: dict[str, int], created: Path) -> None:
         self._programs = programs

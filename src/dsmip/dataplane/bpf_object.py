@@ -115,9 +115,9 @@ class Object:
         checked(self._library.bpf_map__set_pin_path(self._map(name), bytes(path)), f"map {name}")
 
     def set_constants(self, value: bytes) -> None:
-        """Set the program's read-only data, before loading."""
+        """Set what the program has in .rodata.loader, before loading."""
         checked(
-            self._library.bpf_map__set_initial_value(self._map(".rodata"), value, len(value)), "constants"
+            self._library.bpf_map__set_initial_value(self._map(".rodata.loader"), value, len(value)), "constants"
         )
 
     def load(self) -> None:

@@ -1,9 +1,9 @@
-"""DHCPv4 on one link: pyroute2's client, made quick to retransmit, quiet on disk and safe to stop at any time.
+"""DHCPv4 on one link: pyroute2's client, quick to retransmit, quiet on disk and safe to stop at any time.
 
 The client's socket is replaced by one that needs no netlink dump and no watcher task of its own (the caller
 knows index and hardware address), that discards what does not parse instead of ending the receiver, and that
-stays open from one client to the next: closing a packet socket makes the kernel wait for all processors, about
-10 ms, which is more than a lease takes.
+stays open from one client to the next: closing a packet socket makes the kernel wait for all processors,
+about 10 ms, which is more than a lease takes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pyroute2.dhcp import client as dhcp_client
 from pyroute2.dhcp import hooks, leases
 from pyroute2.dhcp.dhcp4msg import dhcp4msg
 from pyroute2.dhcp.dhcp4socket import AsyncDHCP4Socket
-from pyroute2.dhcp.enums.dhcp import Option
+from pyroute2.dhcp.enums.dhcp import MessageType, Option
 from pyroute2.dhcp.fsm import State
 from pyroute2.dhcp.messages import ReceivedDHCPMessage
 from pyroute2.ext import bpf
@@ -170,7 +170,7 @@ def _lease_type(known: DhcpLease | None) -> type:
 
 
 def _understood(lease: leases.Lease) -> DhcpLease:
-    """What the engine needs of an acknowledgement. Without a subnet mask nothing but the router is on-link."""
+    """What the engine needs of an acknowledgement. Without a subnet mask only the router is on-link."""
     options = lease.ack["options"]
     routers = options.get("router") or ()
     server = options.get("server_id")
@@ -217,11 +217,12 @@ class _Socket(AsyncDHCP4Socket):  # type: ignore[misc]
             try:
                 message = self._decode_msg(frame)
                 reply = message.dhcp["op"] == _BOOTREPLY and message.dhcp["chaddr"] == self.l2addr
-                message.message_type  # noqa: B018: raises if there is none
+                kind = MessageType(message.message_type)
             except (ValueError, KeyError, IndexError, TypeError, struct.error) as error:
                 LOG.debug("DHCP on %s: discarded a malformed message: %r", self.ifname, error)
                 continue
             if reply:
+                LOG.debug("DHCP on %s: %s", self.ifname, kind.name)
                 return message
 
 

@@ -1,7 +1,7 @@
 """Neighbour discovery and ARP on one link, below the kernel's own: packet sockets.
 
-The frame's link-layer source is needed (RFC 6059 5.7.1 and RFC 4436 2.1.1 compare it), probes go to link-layer
-addresses of networks the node may not be in, and their source addresses are not configured yet.
+The frame's link-layer source is needed (RFC 6059 5.7.1 and RFC 4436 2.1.1 compare it), probes go to
+link-layer addresses of networks the node may not be in, and their source addresses are not configured yet.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ OnArpReply = Callable[[IPv4Address, bytes, float], None]
 
 
 class LinkSockets:
-    """Opened in the constructor for the interface with this index (OSError when that fails), until `close`."""
+    """Open from the constructor (OSError when the interface with this index is gone) until `close`."""
 
     def __init__(
         self, ifindex: int, mac: bytes, on_advertisement: OnAdvertisement, on_arp_reply: OnArpReply

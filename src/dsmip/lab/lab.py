@@ -64,8 +64,8 @@ class Lab:
         """Build a lab, with the mobile router plugged into the network `at` ("" = into none).
 
         `delay` is added each way between the core and the access networks, in seconds. With `keep` the lab
-        outlives this process; without, it counts as leftover as soon as this process has ended. A leftover
-        lab of the same name is removed first, one that is in use only with `replace`.
+        outlives this process; without, it counts as leftover as soon as this process has ended. Leftover labs
+        of any name are removed first, one of this name that is in use only with `replace`.
 
         Raises LabError when something is missing (before anything is changed), when a lab of this name is in
         use, or when building fails (after everything has been removed again).
@@ -80,6 +80,8 @@ class Lab:
             raise LabError(
                 f"lab {name!r} is in use{user}: take it down first (dsmip lab down), or use another name"
             )
+        for leftover in state.leftovers():
+            cls(leftover).down()
         lab.down()
         state.save(state.State(name, state.Owner.this_process(), delay=delay))
         try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import NamedTuple
 
 from dsmip.lab import plan
@@ -78,7 +78,7 @@ def observe(frame: bytes, up: bool) -> DataClass | Control | None:
             return _ipv4(frame, 14, up, _BARE)
         if ethertype == _ETHERTYPE_ARP and not up:
             return _arp(frame)
-    except (IndexError, struct.error):
+    except (IndexError, struct.error, AddressValueError):
         pass  # cut short: not a packet of ours
     return None
 

@@ -30,9 +30,15 @@ _STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
     "path.simplify": False,
 }
+#: Seconds that make one point of the line.
+_BIN = 0.04
 _SIZE = (11.0, 5.0)
 _DPI = 160
 
+_LEGEND = (
+    f"seconds   (line: median of {1000 * _BIN:.0f} ms; shade: slowest packet; "
+    "red: packets lost and longest silence, both directions)"
+)
 _TITLES = {"v6": "IPv6", "v4": "IPv4"}
 _LINES = {"v6": "#0550ae", "v4": "#953800"}
 _LOSS = "#cf222e"
@@ -45,8 +51,6 @@ _TINTS = {
 }
 _OTHER_TINT = "#f6f8fa"
 
-#: Seconds that make one point of the line.
-_BIN = 0.04
 #: Losses closer together than this, in seconds, are one event.
 _APART = 1.0
 _DEFAULT_FLOOR, _DEFAULT_CEILING = 0.1, 10.0
@@ -62,7 +66,7 @@ def draw(timeline: Timeline, paths: Iterable[Path]) -> None:
         for axis, family in zip(axes, ("v6", "v4"), strict=True):
             _draw_family(axis, timeline, family, floor, ceiling)
         _label_bands(axes[0], timeline.bands)
-        axes[-1].set_xlabel("seconds")
+        axes[-1].set_xlabel(_LEGEND)
         figure.subplots_adjust(left=0.07, right=0.985, top=0.87, bottom=0.1)
         for path in paths:
             metadata = {"Date": None} if path.suffix == ".svg" else {"Software": None}
@@ -140,16 +144,10 @@ def _draw_family(axis: Any, timeline: Timeline, family: str, floor: float, ceili
     axis.plot(seconds, middles, color=_LINES[family], linewidth=1.0, zorder=3)
     for moment, count in loss_events(timeline.losses[family]):
         axis.axvline(moment, color=_LOSS, linewidth=1.1, zorder=4)
-        axis.annotate(
-            f"{count} lost",
-            (moment, ceiling),
-            xytext=(3, -3),
-            textcoords="offset points",
-            ha="left",
-            va="top",
-            fontsize=8,
-            color=_LOSS,
-        )
+        _note(axis, (moment, ceiling), f"{count} lost", 0)
+    for band in timeline.bands:
+        if family in band.outage_ms:
+            _note(axis, (band.start, ceiling), f"{band.outage_ms[family]:.0f} ms out", 1)
     axis.set_yscale("log")
     axis.set_ylim(floor, ceiling)
     axis.set_xlim(0, timeline.bands[-1].end if timeline.bands else 1)
@@ -159,12 +157,26 @@ def _draw_family(axis: Any, timeline: Timeline, family: str, floor: float, ceili
     axis.set_ylabel(f"{_TITLES[family]} round trip, ms")
 
 
+def _note(axis: Any, place: Point, text: str, line: int) -> None:
+    axis.annotate(
+        text,
+        place,
+        xytext=(3, -3 - 11 * line),
+        textcoords="offset points",
+        ha="left",
+        va="top",
+        fontsize=8,
+        color=_LOSS,
+    )
+
+
 def _label_bands(axis: Any, bands: Sequence[Band]) -> None:
     for band in bands:
         middle = (band.start + band.end) / 2
+        tunnel = "no tunnel" if band.tunnel == "home" else band.tunnel or "-"
         for text, rise, size, weight in (
             (band.network, 16, 9.5, "bold"),
-            (band.tunnel or "-", 5, 7.5, "normal"),
+            (tunnel, 5, 7.5, "normal"),
         ):
             axis.annotate(
                 text,

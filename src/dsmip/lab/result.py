@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from dsmip.lab.measure import Handover, middle
@@ -50,12 +50,16 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """A stretch of the timeline on one network; times in seconds from the beginning of the tour."""
+    """A stretch of the timeline on one network; times in seconds from the beginning of the tour.
+
+    `outage_ms` is, per family, that of the move that led there; empty where the tour began.
+    """
 
     network: str
     tunnel: str | None
     start: float
     end: float
+    outage_ms: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from dsmip.lab.errors import LabError
 
@@ -68,10 +68,8 @@ def load(name: str) -> State | None:
     if not path.exists():
         return None
     try:
-        raw = json.loads((path / _FILE).read_text(encoding="utf-8"))
-        owner = Owner(**raw.pop("owner")) if raw.get("owner") else None
-        return replace(State(name, owner), **{key: value for key, value in raw.items() if key != "owner"})
-    except (OSError, ValueError, TypeError):
+        return msgspec.json.decode((path / _FILE).read_bytes(), type=State)
+    except (OSError, msgspec.MsgspecError):
         return State(name, None)
 
 
@@ -80,8 +78,7 @@ def save(state: State) -> None:
     path = directory(state.name)
     path.mkdir(parents=True, exist_ok=True)
     temporary = path / f"{_FILE}.new"
-    content: Mapping[str, object] = asdict(state)
-    temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    temporary.write_bytes(msgspec.json.encode(state))
     temporary.replace(path / _FILE)
 
 
@@ -97,7 +94,12 @@ def forget(name: str) -> None:
 
 def names() -> list[str]:
     """Every lab there is."""
-    return sorted(path.name for path in RUN_ROOT.glob("*") if path.is_dir())
+    return sorted(path.name for path in RUN_ROOT.glob("*") if path.is_dir() and _NAME.fullmatch(path.name))
+
+
+def leftovers() -> list[str]:
+    """Every lab whose builder ended without removing it."""
+    return [name for name in names() if (found := load(name)) is not None and found.leftover]
 
 
 def _began(pid: int) -> int | None:

@@ -211,7 +211,7 @@ class Tour:
         cuts = [plug.cut for plug in plugs]
         bands = [Band(first, home, 0.0, (cuts[0] if cuts else end) - begin)]
         bands += [
-            Band(stay.network, found.tunnel, stay.cut - begin, stay.end - begin)
+            Band(stay.network, found.tunnel, stay.cut - begin, stay.end - begin, found.outage_ms)
             for stay, found in zip(stays, handovers, strict=True)
         ]
         return Result(

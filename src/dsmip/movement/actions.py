@@ -2,7 +2,7 @@
 
 Nothing unconfirmed is ever in the kernel: an address or a default route is added when the network it belongs
 to has been confirmed, and taken out when the link goes down. So the kernel answers no ARP or neighbour
-solicitation for an address of a network the node may have left (RFC 4436 section 2.1.1, RFC 6059 section 5.4).
+solicitation for an address of a network the node may have left (RFC 4436 2.1.1, RFC 6059 5.4).
 """
 
 from __future__ import annotations

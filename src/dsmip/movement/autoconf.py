@@ -138,7 +138,9 @@ class AddressSet:
 
     def deadline(self, now: float) -> float | None:
         """When `tick` is next worth calling."""
-        return min((time for address in self._addresses.values() for time in _times(address, now)), default=None)
+        return min(
+            (time for address in self._addresses.values() for time in _times(address, now)), default=None
+        )
 
     def tick(self, now: float) -> bool:
         """Expire, put back what somebody deleted. True if the set has to be brought up to date."""
@@ -202,9 +204,7 @@ class AddressSet:
 
     def _remove(self, prefix: IPv6Network) -> None:
         address = self._addresses.pop(prefix)
-        self._link.emit(
-            RemoveAddress(self._link.name, self._link.ifindex, address.address, prefix.prefixlen)
-        )
+        self._link.emit(RemoveAddress(self._link.name, self._link.ifindex, address.address, prefix.prefixlen))
 
     def _tell(self, address: Address, now: float) -> None:
         address.told_valid, address.told_preferred = address.valid_until, address.preferred_until

@@ -1,9 +1,9 @@
 """Where am I attached: the engine over all interfaces.
 
-Observations in, typed actions out, time as an argument (the convention of `dsmip.core`). After each call drain
-`actions()` and arm one timer from `timeout()`. `AttachmentsChanged` comes after the actions that make the new
-addresses usable, whenever the usable set has changed, and waits for nothing: whichever family or interface is
-confirmed first is published first.
+Observations in, typed actions out, time as an argument (the convention of `dsmip.core`). After each call
+drain `actions()` and arm one timer from `timeout()`. `AttachmentsChanged` comes after the actions that make
+the new addresses usable, whenever the usable set has changed, and waits for nothing: whichever family or
+interface is confirmed first is published first.
 """
 
 from __future__ import annotations
@@ -84,9 +84,7 @@ class MovementEngine:
 
     # Observations ------------------------------------------------------------------------------------------
 
-    def link_up(
-        self, interface: str, ifindex: int, mac: bytes, now: Instant, mtu: int = 1500
-    ) -> None:
+    def link_up(self, interface: str, ifindex: int, mac: bytes, now: Instant, mtu: int = 1500) -> None:
         """The interface can carry packets now. Already up: it was down for a moment that nobody saw."""
         entry = self._interfaces.get(interface)
         if entry is None:
@@ -176,9 +174,7 @@ class MovementEngine:
             entry.half.address_added(address, prefix_length, flags, valid, now)
             self._publish(now)
 
-    def address_removed(
-        self, interface: str, address: IPAddress, flags: AddressFlags, now: Instant
-    ) -> None:
+    def address_removed(self, interface: str, address: IPAddress, flags: AddressFlags, now: Instant) -> None:
         """The kernel has this address no longer; `flags` as it had it last."""
         entry = self._interfaces.get(interface)
         if entry is not None:
@@ -288,7 +284,9 @@ class MovementEngine:
                 self._actions.append(Event("address-gone", {**fields}))
         home = attachments.home
         if home is not None and self._published.home is None:
-            self._actions.append(Event("home-link", {"interface": home.interface, "router": str(home.router)}))
+            self._actions.append(
+                Event("home-link", {"interface": home.interface, "router": str(home.router)})
+            )
 
 
 def _differ(new: Attachments, old: Attachments, now: Instant) -> bool:

@@ -17,7 +17,7 @@ IDENTIFIER_BITS = 64
 
 #: Identifiers nobody may take (RFC 5453): subnet-router anycast, the IANA block, subnet anycast addresses.
 _RESERVED = (
-    range(0, 1),
+    range(1),
     range(0x0200_5EFF_FE00_0000, 0x0200_5EFF_FE00_5213),
     range(0xFDFF_FFFF_FFFF_FF80, 0xFDFF_FFFF_FFFF_FFFF + 1),
 )

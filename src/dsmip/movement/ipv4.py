@@ -1,9 +1,9 @@
 """The IPv4 half of a link that dsmip configures: DHCPv4 and the confirmation of known networks (RFC 4436).
 
-At an attachment DHCP starts in the INIT state while every known gateway is probed; a gateway that answers makes
-its lease usable at once, and DHCP starts again with INIT-REBOOT to have the lease confirmed by its server.
-RFC 4436 section 2.2 suggests INIT-REBOOT from the beginning, but a node that moves has many networks to come
-from, and a server that does not know the lease may keep silent: then INIT-REBOOT costs its whole timeout.
+At an attachment DHCP starts in the INIT state while every known gateway is probed; a gateway that answers
+makes its lease usable at once, and DHCP starts again with INIT-REBOOT to have the lease confirmed by its
+server. RFC 4436 section 2.2 suggests INIT-REBOOT from the beginning, but a node that moves has many networks
+to come from, and a server that does not know the lease may keep silent: INIT-REBOOT then costs its timeout.
 
 Conflict detection is left to the server (RFC 2131 section 2.2: a SHOULD for both): a second of waiting for an
 ARP answer that should not come is more than the handover takes.
@@ -88,7 +88,8 @@ class IPv4Link:
     def arp_reply(self, sender: IPv4Address, mac: bytes, now: Instant) -> None:
         """A probe is answered when both addresses are the expected ones (RFC 4436 section 2.1.1)."""
         answered = [t for t in self._probes.pending() if t.gateway == sender and t.mac in (None, mac)]
-        if not any([self._probes.cancel(target) for target in answered]):
+        sent = [self._probes.cancel(target) for target in answered]
+        if True not in sent:
             return
         if self._lease is None:
             self._confirm(sender, mac, now)
@@ -286,9 +287,7 @@ class IPv4Link:
             self._link.emit(RemoveDefaultRoute(name, ifindex, self._gateway, metric))
             self._gateway = None
         if self._address is not None:
-            self._link.emit(
-                RemoveAddress(name, ifindex, self._address.address, self._address.prefix_length)
-            )
+            self._link.emit(RemoveAddress(name, ifindex, self._address.address, self._address.prefix_length))
             self._address = None
 
     def _forget(self) -> None:

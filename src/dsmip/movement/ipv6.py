@@ -92,7 +92,9 @@ class IPv6Link:
         router.hear(message, now.monotonic)
         if first:
             prefixes = " ".join(str(prefix) for prefix in sorted(router.prefixes))
-            self._link.event("router-advertisement", router=str(source), mac=format_mac(mac), prefixes=prefixes)
+            self._link.event(
+                "router-advertisement", router=str(source), mac=format_mac(mac), prefixes=prefixes
+            )
         if router.is_default(now.monotonic):
             self._solicit_at = None
         if router is self._current:
@@ -282,7 +284,7 @@ class IPv6Link:
             self._routers.pop(identity, None)
 
     def _choose(self, now: Instant) -> None:
-        """Adopt the best router heard on this link (RFC 4861 6.3.6), or solicit."""
+        """Adopt the best router heard on this link (RFC 4861 6.3.6, RFC 4191 3.2), or solicit."""
         candidates = [
             router
             for router in self._routers.values()
@@ -296,7 +298,11 @@ class IPv6Link:
             return
         current = self._current
         candidates.sort(
-            key=lambda router: (current is not None and router.shares_prefix(current), router.heard),
+            key=lambda router: (
+                current is not None and router.shares_prefix(current),
+                router.preference,
+                router.heard,
+            ),
             reverse=True,
         )
         self._adopt(candidates[0], now, dad=True)
@@ -348,9 +354,7 @@ class IPv6Link:
         if self._route is not None:
             identity, ifindex = self._route
             self._route = None
-            self._link.emit(
-                RemoveDefaultRoute(self._link.name, ifindex, identity.address, self._link.metric)
-            )
+            self._link.emit(RemoveDefaultRoute(self._link.name, ifindex, identity.address, self._link.metric))
 
     def _set_mtu(self, mtu: int) -> None:
         if mtu != (self._mtu_set or self._link.mtu):
@@ -374,4 +378,3 @@ class IPv6Link:
         if router.mtu is None or not MINIMUM_MTU <= router.mtu <= self._link.mtu:
             return self._link.mtu
         return router.mtu
-

@@ -61,6 +61,7 @@ class Router:
     id: RouterId
     lifetime_until: float = 0.0
     heard: float = 0.0
+    preference: int = 0  #: as in RFC 4191 section 2.1, higher is better
     mtu: int | None = None
     interval: float | None = None  #: seconds between advertisements, if it says so
     expected: float | None = None  #: when its silence becomes a hint of movement
@@ -70,6 +71,7 @@ class Router:
         """Take over what an advertisement says."""
         self.heard = now
         self.lifetime_until = now + advertisement.router_lifetime
+        self.preference = advertisement.preference
         seen = set()
         for option in advertisement.options:
             match option:
@@ -122,9 +124,7 @@ class Router:
         first = next(iter(sorted(self.prefixes)), None)
         return f"v6:{self.id.address}%{first}"
 
-    def known(
-        self, interface: str, addresses: dict[IPv6Network, IPv6Address], now: Instant
-    ) -> KnownRouter:
+    def known(self, interface: str, addresses: dict[IPv6Network, IPv6Address], now: Instant) -> KnownRouter:
         """What to remember of it: times turned into seconds since 1970."""
         offset = now.unix - now.monotonic
         return KnownRouter(

@@ -55,8 +55,8 @@ def walk_extension_headers(data: bytes, next_header: int, offset: int) -> Extens
 
     - "truncated" when a header or an option runs past the end;
     - "home-address" for a home address that is not unicast routable (RFC 6275 section 6.3), or two of them;
-    - "routing-header" for a type 2 routing header with other than one segment (6.4.1), a second one, or one of
-      another type that is to go on to somewhere else (RFC 8200 section 4.4);
+    - "routing-header" for a type 2 routing header with other than one segment (6.4.1), a second one, or one
+      of another type that is to go on to somewhere else (RFC 8200 section 4.4);
     - "fragment" for a piece of a packet;
     - "unrecognized-option" for an option that must not be skipped (RFC 8200 section 4.2);
     - "malformed" for hop-by-hop options after another header (RFC 8200 section 4.1).

@@ -1,7 +1,6 @@
 """Mobility messages: the four of a registration, and the codec for all of them.
 
-The order of the checks on receipt is that of RFC 6275 section 9.2: checksum, MH Type, Payload Proto, Header
-Len.
+Received messages are checked in the order of RFC 6275 section 9.2: checksum, MH Type, Payload Proto, length.
 """
 
 from __future__ import annotations

@@ -110,7 +110,7 @@ def encode_packet(
     hop_limit: int = 64,
     traffic_class: int = 0,
 ) -> bytes:
-    """An IPv6 packet: header, type 2 routing header, Home Address option (RFC 6275 sections 6.4, 6.3), payload.
+    """An IPv6 packet: header, type 2 routing header, Home Address option (RFC 6275 6.4, 6.3), payload.
 
     Checksums inside `payload` are the caller's business. EncodeError when the packet gets too long.
     """

@@ -9,15 +9,12 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from dsmip.core.actions import (
     Action,
     Drop,
-    Event,
     InstallBinding,
     RemoveBinding,
     SendDatagram,
-    SendIPv4,
     SendPacket,
     StartDad,
     StoreBinding,
-    StoreReplay,
 )
 from dsmip.core.authentication import SecurityAssociation, ntp_timestamp
 from dsmip.core.home_agent import HomeAgent, HomeAgentConfig

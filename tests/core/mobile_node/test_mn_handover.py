@@ -136,6 +136,17 @@ def test_unchanged_attachments_send_nothing() -> None:
     assert len(bench.sent) == 1
 
 
+def test_an_address_that_runs_out_is_left_without_being_told() -> None:
+    bench = Bench()
+    bench.attach(0.0, replace(WIFI6, valid_until=100.0), OTHER6)
+    bench.answer(time=0.02)
+    bench.attach(10.0, replace(WIFI6, valid_until=100.0))
+    bench.run(95.9)
+    assert bench.node.state(at(95.9)) is not MobileNodeState.DETACHED
+    bench.run(96.1)
+    assert bench.node.state(at(96.1)) is MobileNodeState.DETACHED
+
+
 # Fall-back --------------------------------------------------------------------------------------------------
 
 
@@ -224,6 +235,7 @@ def test_rfc6275_11_5_5_returning_home() -> None:
     assert bench.node.state(at(10.0)) is MobileNodeState.RETURNING_HOME
     actions = bench.answer(time=10.02)
     assert only(actions, SettleHome) == [SettleHome(HOME)]
+    assert event(actions, "home").fields["step"] == "settled"
     assert bench.node.state(at(10.02)) is MobileNodeState.AT_HOME
     assert bench.node.format is TunnelFormat.LINK
     assert bench.node.timeout() is None
@@ -310,6 +322,7 @@ def test_router_heard_later_on_the_home_link_is_passed_on() -> None:
     bench.answer(time=0.01)
     later = replace(HOME, router=IPv6Address("fe80::101"))
     assert bench.attach(1.0, home=later) == [SettleHome(later)]
+    assert bench.attach(2.0, home=later) == []
 
 
 def test_home_link_on_another_interface_is_come_home_to_again() -> None:

@@ -1,0 +1,146 @@
+"""ICMP for IPv4: echo and destination unreachable (RFC 792, RFC 1191)."""
+
+from __future__ import annotations
+
+import struct
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from dsmip.wire.checksum import internet_checksum
+from dsmip.wire.cursor import Cursor
+from dsmip.wire.errors import DecodeError, EncodeError
+
+#: Code of a Destination Unreachable that carries an MTU (RFC 1191 section 4).
+FRAGMENTATION_NEEDED = 4
+
+_HEADER = struct.Struct(">BBH")
+_U16_PAIR = struct.Struct(">HH")
+_U16_AFTER_RESERVED = struct.Struct(">2xH")
+_CHECKSUM = slice(2, 4)
+
+
+class Icmpv4Message(ABC):
+    """One ICMP message. Subclasses are frozen dataclasses."""
+
+    __slots__ = ()
+
+    #: Type on the wire.
+    TYPE: ClassVar[int]
+
+    @abstractmethod
+    def encode_body(self) -> bytes:
+        """The octets after the checksum."""
+
+    @classmethod
+    @abstractmethod
+    def decode_body(cls, code: int, body: Cursor) -> Self:
+        """The message whose octets after the checksum are `body`; raises DecodeError."""
+
+    @property
+    def type_code(self) -> tuple[int, int]:
+        """Type and Code to put on the wire."""
+        return self.TYPE, 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Echo(Icmpv4Message):
+    identifier: int
+    sequence: int
+    data: bytes = b""
+
+    def encode_body(self) -> bytes:
+        return _U16_PAIR.pack(self.identifier, self.sequence) + self.data
+
+    @classmethod
+    def decode_body(cls, code: int, body: Cursor) -> Self:
+        identifier, sequence = body.unpack(_U16_PAIR)
+        return cls(identifier, sequence, body.rest())
+
+
+@dataclass(frozen=True, slots=True)
+class EchoRequest(_Echo):
+    """Asks for an Echo Reply with the same content."""
+
+    TYPE: ClassVar[int] = 8
+
+
+@dataclass(frozen=True, slots=True)
+class EchoReply(_Echo):
+    """Answers an Echo Request."""
+
+    TYPE: ClassVar[int] = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationUnreachable(Icmpv4Message):
+    """The packet could not be delivered, for the reason in `code`.
+
+    `mtu` is that of the next link, octets, when the code is FRAGMENTATION_NEEDED (RFC 1191 section 4),
+    otherwise 0. `invoking` is the start of the packet.
+    """
+
+    TYPE: ClassVar[int] = 3
+
+    code: int
+    mtu: int
+    invoking: bytes
+
+    @property
+    def type_code(self) -> tuple[int, int]:
+        return self.TYPE, self.code
+
+    def encode_body(self) -> bytes:
+        return _U16_AFTER_RESERVED.pack(self.mtu) + self.invoking
+
+    @classmethod
+    def decode_body(cls, code: int, body: Cursor) -> Self:
+        (mtu,) = body.unpack(_U16_AFTER_RESERVED)
+        return cls(code, mtu if code == FRAGMENTATION_NEEDED else 0, body.rest())
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownIcmpv4(Icmpv4Message):
+    """A message of a type without a class here; `body` is everything after the checksum."""
+
+    type: int
+    code: int
+    body: bytes
+
+    @property
+    def type_code(self) -> tuple[int, int]:
+        return self.type, self.code
+
+    def encode_body(self) -> bytes:
+        return self.body
+
+    @classmethod
+    def decode_body(cls, code: int, body: Cursor) -> Self:
+        raise NotImplementedError("an unknown message is made from its type, its code and its body")
+
+
+_CLASSES: dict[int, type[Icmpv4Message]] = {
+    cls.TYPE: cls for cls in (EchoReply, DestinationUnreachable, EchoRequest)
+}
+
+
+def encode_icmpv4(message: Icmpv4Message) -> bytes:
+    """The octets of `message`, with its checksum. EncodeError when a field is out of range."""
+    try:
+        octets = bytearray(_HEADER.pack(*message.type_code, 0) + message.encode_body())
+    except struct.error as error:
+        raise EncodeError(f"{type(message).__name__}: {error}") from error
+    octets[_CHECKSUM] = internet_checksum(octets).to_bytes(2, "big")
+    return bytes(octets)
+
+
+def decode_icmpv4(data: bytes, verify_checksum: bool = True) -> Icmpv4Message:
+    """The message in `data`. DecodeError "truncated" or "checksum"."""
+    cursor = Cursor(data)
+    kind, code, _ = cursor.unpack(_HEADER)
+    if verify_checksum and internet_checksum(data):
+        raise DecodeError("checksum", "ICMP")
+    cls = _CLASSES.get(kind)
+    if cls is None:
+        return UnknownIcmpv4(kind, code, cursor.rest())
+    return cls.decode_body(code, cursor)
