@@ -37,7 +37,15 @@ ROUTER_MAC = bytes.fromhex("020000000001")
 class Bench:
     """Everything in two namespaces, `role` fixed. Use as a context manager."""
 
-    def __init__(self, name: str, role: Role, pins: FilePath, *, decapsulate_by_flags: bool | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        role: Role,
+        pins: FilePath,
+        *,
+        decapsulate_by_flags: bool | None = None,
+        signalling_rate: int = 1_000_000,
+    ) -> None:
         self._stack = ExitStack()
         self.role = role
         self.node, self.far = Namespace(f"{name}-node"), Namespace(f"{name}-far")
@@ -61,7 +69,11 @@ class Bench:
             self.device_index = socket.if_nametoindex("dsmip0")
             self.uplink, self.raw_uplink = socket.if_nametoindex("u0"), socket.if_nametoindex("raw0")
             self.plane = BpfDataPlane.open(
-                role, self.device_index, pins / name, decapsulate_by_flags=decapsulate_by_flags
+                role,
+                self.device_index,
+                pins / name,
+                decapsulate_by_flags=decapsulate_by_flags,
+                signalling_rate=signalling_rate,
             )
             self.plane.attach("u0")
             self.plane.attach("raw0")
@@ -120,7 +132,9 @@ class Bench:
 
     # Packets -----------------------------------------------------------------------------------------------
 
-    def receive(self, packet: bytes, program: str = "uplink_ethernet", mark: int = 0) -> tuple[int, bytes, int]:
+    def receive(
+        self, packet: bytes, program: str = "uplink_ethernet", mark: int = 0
+    ) -> tuple[int, bytes, int]:
         """Run an uplink's program on a frame; verdict, frame and mark afterwards. Nothing is sent."""
         context = bytearray(_CONTEXT_SIZE)
         context[_MARK_OFFSET : _MARK_OFFSET + 4] = mark.to_bytes(4, "little")

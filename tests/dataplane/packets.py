@@ -62,8 +62,8 @@ def wrap(
     flow_label: int = 0,
     protocol: int | None = None,
 ) -> bytes:
-    """`payload` in a tunnel, as it should look: hop limit 64, IPv4 with DF and without identification, UDP without
-    a checksum. From the mobile node to the home agent unless told otherwise."""
+    """`payload` in a tunnel, as it should look: hop limit 64, IPv4 with DF and without identification, UDP
+    without a checksum. From the mobile node to the home agent unless told otherwise."""
     care_of, home_agent = ends(tunnel)
     source, destination = source or care_of, destination or home_agent
     if protocol is None:
@@ -84,7 +84,9 @@ def wrap(
         )
         header.len = 20 + len(payload)
     else:
-        header = IPv6(src=str(source), dst=str(destination), tc=traffic_class, fl=flow_label, hlim=64, nh=protocol)
+        header = IPv6(
+            src=str(source), dst=str(destination), tc=traffic_class, fl=flow_label, hlim=64, nh=protocol
+        )
         header.plen = len(payload)
     return bytes(header) + payload
 
@@ -113,5 +115,3 @@ def home_address_option(next_header: int = 135) -> bytes:
 def type_2_routing_header(next_header: int = 135) -> bytes:
     """With one segment left."""
     return bytes([next_header, 2, 2, 1, 0, 0, 0, 0]) + HOME6.packed
-
-

@@ -71,9 +71,18 @@ def test_raw_uplink_has_no_ethernet_header(bench: Bench, tunnel: TunnelFormat, v
 
 @pytest.mark.parametrize("version", [6, 4])
 @pytest.mark.parametrize("tunnel", TUNNELS)
-def test_rfc2983_rfc6040_dscp_and_ecn_are_copied(home_agent: Bench, tunnel: TunnelFormat, version: int) -> None:
+def test_rfc2983_rfc6040_dscp_and_ecn_are_copied(
+    home_agent: Bench, tunnel: TunnelFormat, version: int
+) -> None:
     home_agent.bind(tunnel)
-    for traffic_class in (0x00, 0xB8, 0x01, 0x02, 0x03, 0xFF):  # expedited forwarding, ECT(1), ECT(0), CE, all
+    for traffic_class in (
+        0x00,
+        0xB8,
+        0x01,
+        0x02,
+        0x03,
+        0xFF,
+    ):  # expedited forwarding, ECT(1), ECT(0), CE, all
         inside = packet(home_agent, version, traffic_class)
         home_agent.send(inside)
         [frame] = home_agent.on_wire()

@@ -36,7 +36,7 @@ UDP_UP = UDP(sport=4191, dport=4191)
 
 
 def frame(packet: Packet) -> bytes:
-    return bytes(Ether() / packet)[:400]
+    return bytes(Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02") / packet)[:400]
 
 
 @pytest.mark.parametrize(

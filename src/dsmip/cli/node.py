@@ -64,5 +64,5 @@ def _log(verbosity: int) -> None:
         format="%(levelname)s %(message)s" if under_journald else "%(asctime)s %(levelname)s %(message)s",
         stream=sys.stderr,
     )
-    for chatty in ("pyroute2", "asyncio"):
+    for chatty in ("pyroute2", "asyncio", "dsmip.host.dhcp"):
         logging.getLogger(chatty).setLevel(logging.DEBUG if verbosity > 1 else logging.WARNING)

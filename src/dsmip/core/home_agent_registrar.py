@@ -31,7 +31,7 @@ from dsmip.core.prefix_table import PrefixTable
 from dsmip.core.registration import Policy, Request, refusal
 from dsmip.core.sequence import is_newer
 from dsmip.core.types import Binding, Instant, Nat, TunnelFormat, UdpEndpoint
-from dsmip.wire.constants import BAFlag, BAStatus, BUFlag
+from dsmip.wire.constants import BAFlag, BAStatus
 
 #: Seconds after which a registration is given up whose duplicate address detection nobody has reported on.
 DAD_PATIENCE = 10.0
@@ -108,21 +108,23 @@ class Registrar:
                 self._withdraw(binding, "expired")
             else:
                 kept = self._still_granted(binding, node)
-                if kept != binding:
+                if kept is not binding:
                     self._emit(StoreBinding(kept, node.replay))
                 self.cache.store(kept, now.monotonic + remaining)
                 self._emit(InstallBinding(kept, None, 0.0))
 
     def _still_granted(self, binding: Binding, node: ServedNode) -> Binding:
-        """The binding under the present configuration, and under an index of its own."""
+        """The binding under the present configuration and under an index of its own.
+
+        The same object if there is nothing to change, which is what a hundred thousand of them count on.
+        """
         self._nodes.claim_index(node, binding.index)
         node.sequence = binding.sequence
-        return replace(
-            binding,
-            index=node.index,
-            prefixes=self._prefixes.still_own(binding.home_address, binding.prefixes),
-            ipv4=self._ipv4.restore(node.entry, binding.ipv4),
-        )
+        prefixes = self._prefixes.still_own(binding.home_address, binding.prefixes)
+        ipv4 = self._ipv4.restore(node.entry, binding.ipv4)
+        if (node.index, prefixes, ipv4) == (binding.index, binding.prefixes, binding.ipv4):
+            return binding
+        return replace(binding, index=node.index, prefixes=prefixes, ipv4=ipv4)
 
     # Binding Updates ---------------------------------------------------------------------------------------
 
@@ -154,7 +156,7 @@ class Registrar:
         if duplicate:
             self._refuse(pending.request, pending.node, BAStatus.DUPLICATE_ADDRESS_DETECTION_FAILED, now)
         else:
-            self._accept(pending.request, pending.node, pending.prefixes, now)
+            self._accept(pending.request, pending.node, pending.prefixes, None, now)
 
     def _register(self, request: Request, node: ServedNode, binding: Binding | None, now: Instant) -> None:
         prefixes: tuple[IPv6Network, ...] = ()
@@ -165,7 +167,7 @@ class Registrar:
                 return
             prefixes = outcome
         if binding is not None:
-            self._accept(request, node, prefixes, now)
+            self._accept(request, node, prefixes, binding, now)
         elif request.home_address in self._pending:
             self._absorb(self._pending[request.home_address], request, prefixes)
         elif len(self.cache) + len(self._pending) >= self._config.max_bindings:
@@ -173,7 +175,7 @@ class Registrar:
         elif self._needs_dad(request.home_address):
             self._start_dad(request, node, prefixes, now)
         else:
-            self._accept(request, node, prefixes, now)
+            self._accept(request, node, prefixes, None, now)
 
     def _needs_dad(self, home_address: IPv6Address) -> bool:
         """On a home link, unless the address is from a mobile network prefix (RFC 3963 section 6.2)."""
@@ -187,7 +189,7 @@ class Registrar:
     ) -> None:
         home_address = request.home_address
         addresses = [home_address]
-        if request.update.flags & BUFlag.L:
+        if request.link_local:
             addresses.append(IPv6Address(_LINK_LOCAL_PREFIX | int(home_address) & _INTERFACE_IDENTIFIER))
         self._pending[home_address] = _Pending(request, node, prefixes, now.monotonic + DAD_PATIENCE)
         self._store_replay(node)
@@ -200,13 +202,17 @@ class Registrar:
         self._store_replay(pending.node)
 
     def _accept(
-        self, request: Request, node: ServedNode, prefixes: tuple[IPv6Network, ...], now: Instant
+        self,
+        request: Request,
+        node: ServedNode,
+        prefixes: tuple[IPv6Network, ...],
+        previous: Binding | None,
+        now: Instant,
     ) -> None:
         lifetime = self._lifetime(request, now)
         if not lifetime.units:
             self._refuse(request, node, BAStatus.NOT_HOME_SUBNET, now)
             return
-        previous = self.cache.get(request.home_address)
         held = previous.ipv4 if previous is not None else ()
         grants, acknowledgements = self._ipv4.decide(node.entry, request.options.ipv4_home_addresses, held)
         self._nodes.give_index(node)
@@ -228,7 +234,7 @@ class Registrar:
             nat=_nat(request),
             home_agent_ipv4=udp.destination if udp is not None else None,
             mobile_router=request.mobile_router,
-            link_local=bool(request.update.flags & BUFlag.L),
+            link_local=request.link_local,
             prefixes=prefixes,
             ipv4=grants,
             authentication=node.entry.authentication,
@@ -299,7 +305,7 @@ class Registrar:
         """RFC 5555 section 4.5: UDP where a NAT was found, or where either end wants it."""
         if request.udp is None:
             return TunnelFormat.IPV6
-        forced = bool(request.update.flags & BUFlag.F) or self._config.udp == "force"
+        forced = request.forces_udp or self._config.udp == "force"
         return TunnelFormat.UDP4 if request.nat or forced else TunnelFormat.IPV4
 
 

@@ -29,6 +29,12 @@ from dsmip.wire.options import (
 )
 from dsmip.wire.packet import Packet, UdpOuter
 
+#: Flags as plain integers: the arithmetic of IntFlag takes a microsecond an operation.
+_H = int(BUFlag.H)
+_L = int(BUFlag.L)
+_R = int(BUFlag.R)
+_F = int(BUFlag.F)
+
 
 @dataclass(slots=True)
 class UpdateOptions:
@@ -50,11 +56,13 @@ class Request:
 
     `care_of` is the address it asks to register, as the mobile node sees it: it goes into authenticators.
     `tunnel_end` is where packets have to be sent: the same, or the outer source of a Binding Update in UDP.
-    `refused` is a status that was clear from the packet alone but may only be told to the authentic sender.
+    `flags` are those of the update as a plain integer. `refused` is a status that was clear from the packet
+    alone but may only be told to the authentic sender.
     """
 
     update: BindingUpdate
     options: UpdateOptions
+    flags: int
     source: IPv6Address
     home_address: IPv6Address
     care_of: IPAddress
@@ -83,7 +91,22 @@ class Request:
     @property
     def mobile_router(self) -> bool:
         """The R flag (RFC 3963 section 4.1)."""
-        return bool(self.update.flags & BUFlag.R)
+        return self.flags & _R != 0
+
+    @property
+    def home_registration(self) -> bool:
+        """The H flag (RFC 6275 section 6.1.7)."""
+        return self.flags & _H != 0
+
+    @property
+    def link_local(self) -> bool:
+        """The L flag: the link-local address belongs to the mobile node too (RFC 6275 section 6.1.7)."""
+        return self.flags & _L != 0
+
+    @property
+    def forces_udp(self) -> bool:
+        """The F flag (RFC 5555 section 3.1.3)."""
+        return self.flags & _F != 0
 
     @property
     def nat(self) -> bool:
@@ -103,21 +126,22 @@ def read_request(packet: Packet, update: BindingUpdate) -> Request | str:
         return "source-not-routable"
     if not is_unicast_routable(home_address):
         return "home-address-not-routable"
-    if options.nonce_indices:
+    flags = int(update.flags)
+    if options.nonce_indices and flags & _H:
         return "nonce-indices"
     if packet.udp is not None:
-        return _read_in_udp(packet, packet.udp, update, options)
+        return _read_in_udp(packet, packet.udp, update, options, flags)
     care_of = options.alternate_care_of or packet.source
     if not is_unicast_routable(care_of):
         return "care-of-address-not-routable"
-    request = Request(update, options, packet.source, home_address, care_of, care_of, None)
+    request = Request(update, options, flags, packet.source, home_address, care_of, care_of, None)
     if packet.home_address is None and not request.deregistration:
         return "home-address-option-missing"
     return request
 
 
 def _read_in_udp(
-    packet: Packet, udp: UdpOuter, update: BindingUpdate, options: UpdateOptions
+    packet: Packet, udp: UdpOuter, update: BindingUpdate, options: UpdateOptions, flags: int
 ) -> Request | str:
     """A Binding Update from an IPv4 network: its source is the home address (RFC 5555 section 4.4.2)."""
     if packet.home_address is not None:
@@ -129,7 +153,7 @@ def _read_in_udp(
     refused = None
     if options.alternate_care_of is not None or (not usable and update.lifetime):
         refused = BAStatus.INVALID_CARE_OF_ADDRESS
-    return Request(update, options, packet.source, packet.source, care_of, udp.source, udp, refused)
+    return Request(update, options, flags, packet.source, packet.source, care_of, udp.source, udp, refused)
 
 
 def sort_options(update: BindingUpdate) -> UpdateOptions:
@@ -154,7 +178,7 @@ def sort_options(update: BindingUpdate) -> UpdateOptions:
             case IPv4HomeAddress():
                 found.ipv4_home_addresses += (option,)
             case NonceIndices():
-                found.nonce_indices = bool(update.flags & BUFlag.H)
+                found.nonce_indices = True
             case _:
                 pass
     return found
@@ -181,7 +205,7 @@ def refusal(
 
     `last_sequence` is the one to compare with, None when any will do (RFC 6275 section 9.5.1).
     """
-    if not request.update.flags & BUFlag.H:
+    if not request.home_registration:
         if request.mobile_router:
             return BAStatus.MOBILE_ROUTER_OPERATION_NOT_PERMITTED
         return "not-a-correspondent" if binding is None else BAStatus.REGISTRATION_TYPE_CHANGE_DISALLOWED
@@ -206,7 +230,7 @@ def _refused_by_policy(request: Request, entry: MobileNodeEntry, policy: Policy)
     if request.tunnel_end == policy.address or _within(request.tunnel_end, entry.prefixes):
         # Packets to such a care-of address would be tunnelled to it again and again.
         return BAStatus.INVALID_CARE_OF_ADDRESS
-    if request.update.flags & BUFlag.F and policy.refuse_udp and not request.nat:
+    if request.forces_udp and policy.refuse_udp and not request.nat:
         # 144 means something else to a mobile node that uses RFC 4285: MIPV6-ID-MISMATCH.
         return (
             BAStatus.ADMINISTRATIVELY_PROHIBITED

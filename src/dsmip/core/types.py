@@ -168,8 +168,8 @@ class Binding:
 class ReplayState:
     """What must survive to refuse replays (RFC 4285 section 6, RFC 6275 section 9.5.1).
 
-    `timestamp` is the last accepted 64-bit NTP timestamp, 0 = none. `index` is the mobile node's binding index,
-    0 = none yet: kept here because it must stay the same while there is no binding.
+    `timestamp` is the last accepted 64-bit NTP timestamp, 0 = none. `index` is the mobile node's binding
+    index, 0 = none yet: kept here because it must stay the same while there is no binding.
     """
 
     home_address: IPv6Address

@@ -96,8 +96,7 @@ class MobileNodeDaemon:
                 movement.cancel()
             if not keep_forwarding:
                 await self._movement.stop()
-                await self._routes.depart()
-                await self._routes.set_networks(())
+                await self._routes.close()
             await runtime.close(keep_forwarding=keep_forwarding)
 
     async def _set_up_forwarding(self) -> None:
@@ -170,7 +169,7 @@ class MobileNodeDaemon:
                 runtime.dataplane.set_path(BINDING, action.path)
                 runtime.dataplane.set_networks(BINDING, action.networks)
                 if not self._routes.tunnelled:
-                    return self._routes.use_tunnel()
+                    runtime.in_background(self._routes.use_tunnel())
             case RemovePath():
                 runtime.dataplane.remove_path(BINDING)
             case HomeAddressesChanged():

@@ -72,7 +72,8 @@ class HomeRoutes:
         """Away: everything of home address and mobile network, and new sessions of this node, by tunnel."""
         self.tunnelled = True
         for route in self._tunnel_routes():
-            await self._routing.add_route(route)
+            if self.tunnelled:
+                await self._routing.add_route(route)
 
     async def use_home_link(self) -> None:
         """At home: nothing goes by tunnel any more."""
@@ -104,6 +105,12 @@ class HomeRoutes:
         for address in self._home_ipv4_addresses():
             await self._routing.remove_address(home.ifindex, address.ip, address.network.prefixlen)
         self._home = None
+
+    async def close(self) -> None:
+        """Take everything out."""
+        await self.use_home_link()
+        await self.depart()
+        await self.set_networks(())
 
     def _home_ipv4_addresses(self) -> list[IPv4Interface]:
         return [self._home_ipv4] if self._home_ipv4 is not None else []

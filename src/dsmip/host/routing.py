@@ -90,17 +90,12 @@ class Routing:
 
     async def set_link(self, interface: int, *, mtu: int) -> None:
         """Bring a tunnel device up, without a link-local address of its own."""
-        await self._do(f"link {interface}", "link", "set", index=interface, mtu=mtu)
+        what = f"link {interface}"
         # addrgenmode none: the device has no link, and a link-local address would make the kernel send
         # router solicitations and redirects on it.
-        await self._do(
-            f"link {interface}",
-            "link",
-            "set",
-            index=interface,
-            state="up",
-            IFLA_AF_SPEC={"attrs": [("AF_INET6", {"attrs": [("IFLA_INET6_ADDR_GEN_MODE", 1)]})]},
-        )
+        no_address = {"attrs": [("AF_INET6", {"attrs": [("IFLA_INET6_ADDR_GEN_MODE", 1)]})]}
+        await self._do(what, "link", "set", index=interface, mtu=mtu, IFLA_AF_SPEC=no_address)
+        await self._do(what, "link", "set", index=interface, state="up")
 
     async def add_route(self, route: Route) -> None:
         """Put a route in, or replace the one with the same network, table and metric."""

@@ -12,10 +12,17 @@ import socket
 import sys
 import time
 from collections import deque
+from pathlib import Path
 
 from dsmip.lab import plan
 from dsmip.lab.processes import Processes
+from dsmip.lab.services import wait_until
 from dsmip.lab.topology import RELAY_CORE, RELAY_EDGE
+
+_LABEL = "relay"
+_READY_WITHIN = 5.0
+#: Of a line of /proc/net/packet: the interface index, 0 while the socket is not bound to one.
+_INTERFACE_COLUMN = 4
 
 _ETH_P_ALL = 3
 _SOL_PACKET = 263
@@ -28,9 +35,30 @@ _LONGEST = 10 + 14 + 65536
 
 
 def start(processes: Processes, delay: float) -> None:
-    """Start the relay of a lab with this one-way delay in seconds."""
+    """Start the relay of a lab with this one-way delay in seconds, and wait until it takes frames.
+
+    Raises LabError when it does not.
+    """
     argv = [sys.executable, "-m", "dsmip.lab.relay", RELAY_CORE, RELAY_EDGE, str(delay)]
-    processes.start("relay", plan.LINKS, argv)
+    processes.start(_LABEL, plan.LINKS, argv)
+    wait_until(
+        lambda: _listens(processes),
+        time.monotonic() + _READY_WITHIN,
+        lambda: "the relay does not start:\n" + processes.log(_LABEL).read_text(encoding="utf-8"),
+    )
+
+
+def _listens(processes: Processes) -> bool:
+    """Whether both its packet sockets are bound: a line each in the kernel's list, in their namespace."""
+    pid = processes.pid(_LABEL)
+    if pid is None:
+        return False
+    try:
+        lines = Path(f"/proc/{pid}/net/packet").read_text(encoding="ascii").splitlines()[1:]
+    except OSError:
+        return False
+    bound = [line for line in lines if line.split()[_INTERFACE_COLUMN] != "0"]
+    return len(bound) >= 2
 
 
 def _open(interface: str) -> socket.socket:

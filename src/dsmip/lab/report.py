@@ -75,8 +75,10 @@ def tour(result: Result) -> RenderableType:
         f"{family} {_number(value)} ms" for family, value in result.ours_over_round_trip_ms.items()
     )
     share = Text(f"Our share of an outage beyond one round trip, median: {shares} (bar: {OURS_BAR_MS:g} ms)")
+    known = ", ".join(_revisit(move) for move in result.moves if move.revisited)
+    again = Text(f"Back in a known network, link up to first packet: {known or '-'}")
     failed = [Text(line, style="red") for line in result.failed]
-    return Group(table, sessions, share, *failed)
+    return Group(table, sessions, share, again, *failed)
 
 
 def progress(happening: Progress) -> RenderableType:
@@ -111,6 +113,11 @@ def _row(move: Move) -> list[str]:
         _number(found.ours_ms["v4"]),
         _number(move.rtt_ms),
     ]
+
+
+def _revisit(move: Move) -> str:
+    firsts = " / ".join(_number(value) for value in move.handover.first_packet_ms.values())
+    return f"{move.handover.network} {firsts} ms (bar: {_number(move.revisit_bar_ms)} ms)"
 
 
 def _number(value: float | None) -> str:

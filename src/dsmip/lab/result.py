@@ -26,6 +26,13 @@ class Move:
     revisited: bool
     failed: str = ""
 
+    @property
+    def revisit_bar_ms(self) -> float | None:
+        """In which time the first packet should pass in a known network; None = not one, or no round trip."""
+        if not self.revisited or self.rtt_ms is None:
+            return None
+        return 2 * self.rtt_ms + REVISIT_BAR_MS
+
     def as_json(self) -> dict[str, Any]:
         """The move's entry in `moves`."""
         found = self.handover
@@ -43,6 +50,7 @@ class Move:
             "rtt_ms": self.rtt_ms,
             "link_down_ms": self.link_down_ms,
             "revisited": self.revisited,
+            "revisit_bar_ms": self.revisit_bar_ms,
             "registered": found.registered,
             "failed": self.failed,
         }
@@ -121,5 +129,4 @@ class Result:
             "failed": self.failed,
             "ours_over_round_trip_ms": self.ours_over_round_trip_ms,
             "ours_bar_ms": OURS_BAR_MS,
-            "revisit_bar_ms": REVISIT_BAR_MS,
         }

@@ -102,7 +102,10 @@ def _radvd(directory: Path) -> list[Service]:
             )
     stanzas["ha"] = [
         _INTERFACE.format(
-            interface="eth0", more=_HOME_AGENT, prefix=plan.HOME_PREFIX, router_address="AdvRouterAddr on;"
+            interface="eth0",
+            more=_HOME_AGENT,
+            prefix=f"{plan.HOME_AGENT}/{plan.HOME_PREFIX.prefixlen}",
+            router_address="AdvRouterAddr on;",
         )
     ]
     stanzas["mr"] = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import re
 import time
@@ -258,9 +259,7 @@ def _timeline(bands: Sequence[Band], flows: dict[str, Stream], begin: float, end
 
 def write(result: Result, directory: Path) -> dict[str, Path]:
     """Write result.json, tour.png and tour.svg into a directory (made if need be); returns their paths."""
-    import json
-
-    from dsmip.lab import picture
+    from dsmip.lab import picture  # matplotlib takes its time, and a tour does not need it
 
     directory.mkdir(parents=True, exist_ok=True)
     paths = {name: directory / name for name in ("result.json", "tour.png", "tour.svg")}

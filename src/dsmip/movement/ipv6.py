@@ -29,6 +29,10 @@ from dsmip.wire import icmpv6
 MAX_RTR_SOLICITATIONS = 3
 RTR_SOLICITATION_INTERVAL = 4.0
 
+#: A solicitation unanswered for so long, s, may have been lost while the link was coming up; routers
+#: answer within MAX_RA_DELAY_TIME, 0.5 s, mostly (RFC 4861 section 6.2.6).
+LOST_SOLICITATION = 0.2
+
 #: A router that answered a probe is not probed again because of somebody else's advertisement for so long, s.
 SUSPICION_INTERVAL = 1.0
 
@@ -53,6 +57,7 @@ class IPv6Link:
         self._link_local: IPv6Address | None = None
         self._preferred_link_local: IPv6Address | None = None
         self._solicitations = 0
+        self._solicited = float("-inf")
         self._solicit_at: float | None = None
         self._dna: Probes[RouterId] = Probes()
         self._dna_started = float("-inf")
@@ -103,7 +108,7 @@ class IPv6Link:
                 self._apply(now, dad=True)
             else:
                 self._choose(now)
-        elif self._current is None:
+        elif self._current is None or self._is_better(router, self._current, now):
             self._choose(now)
         elif not router.shares_prefix(self._current) and now.monotonic >= self._trusted_until:
             self._suspect(now.monotonic)
@@ -117,7 +122,7 @@ class IPv6Link:
             self._trusted_until = now.monotonic + SUSPICION_INTERVAL
             if self._current is not None:
                 self._current.answered(now.monotonic)
-        if self._dna.cancel(identity) and self._current is None:
+        if self._dna.cancel(identity) and not self._has_default(now):
             known = self._link.memory.router(self._link.name, *identity)
             if known is not None:
                 self._link.event("dna-confirmed", family="v6", router=str(identity.address))
@@ -144,6 +149,13 @@ class IPv6Link:
             self._link_local = self._preferred_link_local = None
         elif self._addresses.removed(address, flags, now.monotonic):
             self._apply(now, dad=True)
+
+    def link_carries(self, now: Instant) -> None:
+        """Something was received on a link where no router has answered yet: solicit again at once, instead
+        of after RTR_SOLICITATION_INTERVAL, if the first solicitation may have been lost."""
+        waiting = self._up and self._current is None and self._solicitations == 1
+        if waiting and now.monotonic - self._solicited >= LOST_SOLICITATION:
+            self._solicit(now.monotonic)
 
     def default_route_removed(self, gateway: IPv6Address, now: Instant) -> None:
         """Somebody deleted a default route: put ours back."""
@@ -238,6 +250,7 @@ class IPv6Link:
     def _solicit(self, now: float) -> None:
         self._link.emit(SolicitRouters(self._link.name, self._link_local))
         self._solicitations += 1
+        self._solicited = now
         more = self._solicitations < MAX_RTR_SOLICITATIONS
         self._solicit_at = now + RTR_SOLICITATION_INTERVAL if more else None
 
@@ -300,6 +313,7 @@ class IPv6Link:
         candidates.sort(
             key=lambda router: (
                 current is not None and router.shares_prefix(current),
+                router.is_default(now.monotonic),
                 router.preference,
                 router.heard,
             ),
@@ -315,9 +329,19 @@ class IPv6Link:
                 "router-chosen", router=str(router.id.address), network=router.network(), known=not dad
             )
         self._current = router
-        self._dna.clear()
+        if self._has_default(now):
+            self._dna.clear()
         self._suspected.clear()
         self._apply(now, dad=dad)
+
+    def _has_default(self, now: Instant) -> bool:
+        return self._current is not None and self._current.is_default(now.monotonic)
+
+    def _is_better(self, router: Router, current: Router, now: Instant) -> bool:
+        """A home agent advertises the home prefix without being a default router: where another router of
+        the same link is one, it takes over (RFC 4861 6.3.6)."""
+        time = now.monotonic
+        return router.is_default(time) and not current.is_default(time) and router.shares_prefix(current)
 
     def _leave(self) -> None:
         self._current = None

@@ -48,10 +48,12 @@ class ManagedLink:
     def arp_reply(self, sender: IPv4Address, mac: bytes, now: Instant) -> None:
         """An ARP reply was received."""
         self._ipv4.arp_reply(sender, mac, now)
+        self._ipv6.link_carries(now)
 
     def lease_granted(self, lease: DhcpLease, now: Instant) -> None:
         """DHCP has or has renewed a lease."""
         self._ipv4.lease_granted(lease, now)
+        self._ipv6.link_carries(now)
 
     def lease_lost(self, address: IPv4Address, now: Instant) -> None:
         """DHCP no longer has the lease."""

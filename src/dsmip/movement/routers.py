@@ -23,6 +23,9 @@ INTERVAL_SLACK = 0.02
 #: A lifetime of all one bits means infinity (RFC 4861 section 4.6.2).
 INFINITE_LIFETIME = 0xFFFFFFFF
 
+#: Default router preference as it is on the wire (RFC 4191 section 2.1); what is not here counts as medium.
+_PREFERENCES = {0b01: 1, 0b11: -1}
+
 LINK_LOCAL = IPv6Network("fe80::/10")
 
 
@@ -61,7 +64,7 @@ class Router:
     id: RouterId
     lifetime_until: float = 0.0
     heard: float = 0.0
-    preference: int = 0  #: as in RFC 4191 section 2.1, higher is better
+    preference: int = 0  #: 1 high, 0 medium, -1 low
     mtu: int | None = None
     interval: float | None = None  #: seconds between advertisements, if it says so
     expected: float | None = None  #: when its silence becomes a hint of movement
@@ -71,7 +74,7 @@ class Router:
         """Take over what an advertisement says."""
         self.heard = now
         self.lifetime_until = now + advertisement.router_lifetime
-        self.preference = advertisement.preference
+        self.preference = _PREFERENCES.get(advertisement.preference, 0)
         seen = set()
         for option in advertisement.options:
             match option:

@@ -21,7 +21,7 @@ class StoreError(RuntimeError):
 class Store(Protocol):
     """Bindings and replay states, one of each per home address.
 
-    Every call but `close` raises StoreError when the store cannot be read or written.
+    `load` and `flush` raise StoreError when the store cannot be read or written.
     """
 
     def put(self, binding: Binding, replay: ReplayState) -> None:
@@ -34,7 +34,7 @@ class Store(Protocol):
         """Delete a binding. Its replay state stays: an old Binding Update must not bring the binding back."""
 
     def load(self) -> tuple[list[Binding], list[ReplayState]]:
-        """Everything in the store, written or flushed, in no particular order."""
+        """Everything in the store, in no particular order; what was written so far is flushed first."""
 
     def flush(self) -> None:
         """Make everything written so far survive the end of this process."""

@@ -38,6 +38,7 @@ PRAGMA user_version = {SCHEMA_VERSION};
 COMMIT;
 """
 
+_FORGET = "DELETE FROM binding WHERE home_address = ?"
 _PUT = "INSERT OR REPLACE INTO binding VALUES (?, ?, ?)"
 _PUT_REPLAY = "INSERT OR REPLACE INTO replay VALUES (?, ?, ?, ?)"
 
@@ -50,10 +51,13 @@ class SqliteStore:
 
     def __init__(self, path: Path, *, synchronous: Literal["NORMAL", "FULL"] = "NORMAL") -> None:
         self._path = path
-        self._pending = False
         self._closed = False
+        # Written since the last flush, by home address.
+        self._bindings: dict[bytes, tuple[bytes, float, bytes]] = {}
+        self._replays: dict[bytes, tuple[bytes, int, bytes, int]] = {}
+        self._forgotten: set[bytes] = set()
         with self._translated():
-            # Transactions are ours to begin: one spans everything between two flushes.
+            # Transactions are ours to begin: each flush is one.
             self._database = sqlite3.connect(path, isolation_level=None, timeout=0)
         try:
             with self._translated():
@@ -64,26 +68,30 @@ class SqliteStore:
 
     def put(self, binding: Binding, replay: ReplayState) -> None:
         """Write a new or changed binding together with its replay state."""
-        row = (binding.home_address.packed, binding.expires, encode_binding(binding))
-        with self._translated():
-            self._begin()
-            self._database.execute(_PUT, row)
-            self._database.execute(_PUT_REPLAY, _replay_row(replay))
+        key = binding.home_address.packed
+        self._forgotten.discard(key)
+        self._bindings[key] = (key, binding.expires, encode_binding(binding))
+        self.put_replay(replay)
 
     def put_replay(self, replay: ReplayState) -> None:
         """Write replay state alone."""
-        with self._translated():
-            self._begin()
-            self._database.execute(_PUT_REPLAY, _replay_row(replay))
+        key = replay.home_address.packed
+        self._replays[key] = (
+            key,
+            replay.sequence,
+            replay.timestamp.to_bytes(_TIMESTAMP_LENGTH),
+            replay.index,
+        )
 
     def forget(self, home_address: IPv6Address) -> None:
         """Delete a binding; its replay state stays."""
-        with self._translated():
-            self._begin()
-            self._database.execute("DELETE FROM binding WHERE home_address = ?", (home_address.packed,))
+        key = home_address.packed
+        self._bindings.pop(key, None)
+        self._forgotten.add(key)
 
     def load(self) -> tuple[list[Binding], list[ReplayState]]:
-        """Everything in the store, written or flushed. Raises StoreError for records that cannot be read."""
+        """Flush, then everything in the store. Raises StoreError for records that cannot be read."""
+        self.flush()
         with self._translated():
             records = self._database.execute("SELECT record FROM binding").fetchall()
             rows = self._database.execute(
@@ -100,11 +108,20 @@ class SqliteStore:
         return bindings, replays
 
     def flush(self) -> None:
-        """Commit: what was written so far survives the end of this process."""
-        if self._pending:
-            with self._translated():
-                self._database.execute("COMMIT")
-            self._pending = False
+        """Commit: what was written so far survives the end of this process.
+
+        After a StoreError nothing of it is in the file; the next call tries all of it again.
+        """
+        if not (self._bindings or self._replays or self._forgotten):
+            return
+        with self._translated(), self._database:
+            self._database.execute("BEGIN IMMEDIATE")
+            self._database.executemany(_FORGET, [(key,) for key in self._forgotten])
+            self._database.executemany(_PUT, self._bindings.values())
+            self._database.executemany(_PUT_REPLAY, self._replays.values())
+        self._bindings.clear()
+        self._replays.clear()
+        self._forgotten.clear()
 
     def close(self) -> None:
         """Flush and let go of the file. Calling it again does nothing."""
@@ -148,11 +165,6 @@ class SqliteStore:
     def _number(self, query: str) -> int:
         return int(self._database.execute(query).fetchone()[0])
 
-    def _begin(self) -> None:
-        if not self._pending:
-            self._database.execute("BEGIN IMMEDIATE")
-            self._pending = True
-
     @contextmanager
     def _translated(self) -> Iterator[None]:
         """SQLite's errors as StoreErrors that name the file and the mend."""
@@ -171,12 +183,3 @@ class SqliteStore:
 
     def _error(self, what: str) -> StoreError:
         return StoreError(f"{self._path} {what}: move it away, and the mobile nodes will register anew")
-
-
-def _replay_row(replay: ReplayState) -> tuple[bytes, int, bytes, int]:
-    return (
-        replay.home_address.packed,
-        replay.sequence,
-        replay.timestamp.to_bytes(_TIMESTAMP_LENGTH),
-        replay.index,
-    )

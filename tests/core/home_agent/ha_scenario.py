@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import TypeVar
 
 from dsmip.core.actions import (
     Action,
@@ -72,6 +73,8 @@ CONFIG = HomeAgentConfig(
 )
 #: Whatever the monotonic clock says when a test begins, and the time of day then.
 START = Instant(5000.0, 1_800_000_000.0)
+
+_Kind = TypeVar("_Kind")
 
 AH = BUFlag.A | BUFlag.H
 AHR = AH | BUFlag.R
@@ -239,7 +242,8 @@ class Outcome:
         kinds = (InstallBinding, RemoveBinding, StoreBinding, StartDad)
         return any(isinstance(action, kinds) for action in self.actions)
 
-    def one(self, kind: type[Action]) -> Action:  # type: ignore[valid-type]
+    def one(self, kind: type[_Kind]) -> _Kind:
+        """The one action of this kind."""
         found = [action for action in self.actions if isinstance(action, kind)]
         assert len(found) == 1, self.actions
         return found[0]

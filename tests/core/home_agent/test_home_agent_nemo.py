@@ -6,8 +6,9 @@ from dataclasses import replace
 from ipaddress import IPv6Address, IPv6Network
 
 import pytest
-from ha_scenario import AH, AHR, COA1, COA2, ENTRY, HOME, MNP1, MNP2, scenario
+from ha_scenario import AH, AHR, COA1, COA2, ENTRY, HA, HOME, MNP1, MNP2, PLAIN_ENTRY, scenario
 
+from dsmip.wire.checksum import pseudo_checksum_v6
 from dsmip.wire.constants import BAFlag, BAStatus, BUFlag
 from dsmip.wire.options import MobileNetworkPrefix, UnknownOption
 
@@ -156,3 +157,18 @@ def test_rfc3963_6_2_home_address_outside_everything_served_is_132() -> None:
     agent, mobile = scenario(replace(ENTRY, home_address=IPv6Address("2001:db8:999::1")))
     for flags in (AHR, BUFlag.H | BUFlag.R):
         assert agent.receive(mobile.update(flags=flags)).ba.status == BAStatus.NOT_HOME_SUBNET
+
+
+def test_rfc3963_4_3_reserved_octet_of_the_prefix_option_is_ignored() -> None:
+    """NHA-MNP-003: by hand, on an update that no authenticator protects."""
+    agent, mobile = scenario(PLAIN_ENTRY)
+    octets = bytearray(mobile.update(flags=AHR, options=prefixes(MNP1)))
+    start = 64
+    option = octets.index(bytes([6, 18, 0, 64]), start)
+    octets[option + 2] = 1
+    octets[start + 4 : start + 6] = bytes(2)
+    checksum = pseudo_checksum_v6(HOME, HA, 135, bytes(octets[start:]))
+    octets[start + 4 : start + 6] = checksum.to_bytes(2)
+    outcome = agent.receive(bytes(octets))
+    assert (outcome.ba.status, outcome.ba.flags) == (BAStatus.ACCEPTED, BAFlag.R)
+    assert agent.binding.prefixes == (MNP1,)

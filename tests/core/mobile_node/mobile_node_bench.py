@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import TypeVar
 
@@ -204,8 +204,13 @@ class Bench:
         timestamp: int | None = None,
         key: bytes = KEY,
         care_of: IPAddress | None = None,
+        spi: int = SPI,
+        after: tuple[MobilityOption, ...] = (),
     ) -> bytes:
-        """The packet that acknowledges `sent`, on the way back that `sent` came."""
+        """The packet that acknowledges `sent`, on the way back that `sent` came.
+
+        `options` come before the authentication option and `after` behind it, where nothing belongs.
+        """
         if flags is None:
             flags = BAFlag.R if sent.update.flags & BUFlag.R else 0
         sign = None
@@ -213,7 +218,7 @@ class Bench:
             options = (
                 *options,
                 MessageIdentifier(sent.timestamp if timestamp is None else timestamp),
-                Authentication(SPI, bytes(12)),
+                Authentication(spi, bytes(12)),
             )
             covered_address = care_of or sent.care_of
 
@@ -227,7 +232,13 @@ class Bench:
             sent.update.lifetime if lifetime is None else lifetime,
             options,
         )
-        return self.wrap(encode_message(message, HOME_AGENT, HOME_ADDRESS, sign), sent)
+        octets = encode_message(message, HOME_AGENT, HOME_ADDRESS, sign)
+        if after:
+            signed = decode_message(octets, HOME_AGENT, HOME_ADDRESS)
+            assert isinstance(signed, BindingAcknowledgement)
+            message = replace(message, options=(*signed.options, *after))
+            octets = encode_message(message, HOME_AGENT, HOME_ADDRESS)
+        return self.wrap(octets, sent)
 
     def wrap(self, message: bytes, sent: Sent) -> bytes:
         """Put a message of the home agent on the way back that `sent` came."""

@@ -48,11 +48,15 @@ from dsmip.wire.packet import UdpOuter, decode_packet, encapsulate_udp
 
 @dataclass
 class Access:
-    """One visited network. `nat`: its public address; `filters`: protocols 41 and 4 do not get through."""
+    """One visited network.
+
+    `nat`: its public address; `filters`: protocols 41 and 4 do not get through; `dead`: nothing does.
+    """
 
     care_of: CareOfAddress
     nat: IPv4Address | None = None
     filters: bool = False
+    dead: bool = False
     ports: dict[int, int] = field(default_factory=dict)  #: NAT mappings: inside port -> outside port
 
     def outside(self, endpoint: UdpEndpoint, rng: random.Random) -> UdpEndpoint:
@@ -163,10 +167,12 @@ class World:
             case LeaveHome():
                 self.at_home = False
             case SendPacket(packet=data):
-                self._later(lambda: self.home_agent.receive(data, at(self.time)))
+                sender = self._access(decode_packet(data).source)
+                if sender is None or not sender.dead:
+                    self._later(lambda: self.home_agent.receive(data, at(self.time)))
             case SendDatagram(payload=payload, local=local, remote=remote):
                 access = self._access(local.address)
-                if access is not None:
+                if access is not None and not access.dead:
                     source = access.outside(local, self.rng)
                     data = encapsulate_udp(
                         payload, UdpOuter(source.address, source.port, remote.address, remote.port)
@@ -225,7 +231,7 @@ class World:
         if self.at_home:
             return binding is None
         access = self._access(self.path.local) if self.path is not None else None
-        if self.path is None or access is None or binding is None:
+        if self.path is None or access is None or access.dead or binding is None:
             return False
         if self.path.format is TunnelFormat.IPV4:
             passes = access.nat is None and not access.filters

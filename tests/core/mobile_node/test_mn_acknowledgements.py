@@ -10,6 +10,7 @@ from mobile_node_bench import (
     BEHIND_NAT,
     CAFE4,
     CONFIG,
+    HOME,
     HOME_ADDRESS,
     HOME_AGENT,
     HOME_AGENT_IPV4,
@@ -31,14 +32,15 @@ from dsmip.core.authentication import ntp_timestamp, timestamp_seconds
 from dsmip.core.mobile_node import MobileNodeState
 from dsmip.core.types import CareOfAddress, IPv4Grant, Nat, TunnelFormat
 from dsmip.wire.constants import BAStatus, BUFlag
-from dsmip.wire.messages import BindingError, BindingRefreshRequest, encode_message
+from dsmip.wire.messages import BindingError, BindingRefreshRequest, decode_message, encode_message
 from dsmip.wire.options import (
     BindingRefreshAdvice,
     IPv4AddressAcknowledgement,
     IPv4HomeAddress,
+    MessageIdentifier,
     find,
 )
-from dsmip.wire.packet import UdpOuter, encapsulate_udp, encode_packet
+from dsmip.wire.packet import UdpOuter, decode_packet, encapsulate_udp, encode_packet
 
 REGISTERING, REGISTERED = MobileNodeState.REGISTERING, MobileNodeState.REGISTERED
 
@@ -75,6 +77,8 @@ def test_rfc6275_11_7_3_acknowledgement_of_an_earlier_transmission_counts() -> N
         ({"timestamp": 7}, "not-outstanding"),
         ({"key": bytes(16)}, "authenticator"),
         ({"care_of": IPv6Address("2001:db8:666::1")}, "authenticator"),
+        ({"spi": 4097}, "authenticator"),
+        ({"after": (BindingRefreshAdvice(1),)}, "authenticator"),
         ({"status": 135, "sequence": 7, "key": bytes(16)}, "authenticator"),
         ({"status": 146, "key": bytes(16)}, "authenticator"),
     ],
@@ -97,6 +101,34 @@ def test_rfc4285_5_acknowledgement_without_authentication_is_dropped() -> None:
     bench.attach(0.0, WIFI6)
     bench.config = replace(CONFIG, authentication="none")
     assert drops(bench.answer(time=0.1)) == ["timestamp"]
+    timestamp = MessageIdentifier(bench.last.timestamp)
+    assert drops(bench.answer(time=0.1, options=(timestamp,))) == ["unauthenticated"]
+    assert bench.node.state(at(0.1)) is REGISTERING
+
+
+def test_rfc6275_9_5_4_acknowledgement_away_from_home_carries_the_home_address() -> None:
+    bench = Bench(replace(CONFIG, authentication="none"))
+    bench.attach(0.0, WIFI6)
+    packet = decode_packet(bench.acknowledgement(bench.last))
+    message = decode_message(packet.payload, packet.sender, packet.recipient)
+    bare = encode_message(message, HOME_AGENT, WIFI6.address)  # type: ignore[arg-type]
+    data = encode_packet(HOME_AGENT, WIFI6.address, bare)  # type: ignore[arg-type]
+    assert drops(bench.receive(data, 0.1)) == ["routing-header"]
+
+
+def test_home_agent_named_in_a_home_address_option_only_is_not_believed() -> None:
+    bench = Bench(replace(CONFIG, authentication="none"))
+    bench.attach(0.0, WIFI6)
+    message = decode_packet(bench.acknowledgement(bench.last)).payload
+    stranger = IPv6Address("2001:db8:666::1")
+    data = encode_packet(
+        stranger, WIFI6.address, message, home_address=HOME_AGENT, routing_home_address=HOME_ADDRESS
+    )
+    assert drops(bench.receive(data, 0.1)) == ["unknown-sender"]
+    data = encode_packet(
+        HOME_AGENT, WIFI6.address, message, home_address=HOME_AGENT, routing_home_address=HOME_ADDRESS
+    )
+    assert drops(bench.receive(data, 0.1)) == ["unknown-sender"]
 
 
 def test_authentication_none_matches_by_sequence_number() -> None:
@@ -254,6 +286,28 @@ def test_status_139_clears_the_binding_in_the_way_and_registers_again() -> None:
     assert len(bench.sent) == 4
 
 
+def test_a_registration_that_worked_allows_clearing_again() -> None:
+    bench = Bench()
+    bench.attach(0.0, WIFI6)
+    for time in (0.0, 500.0):
+        bench.run(time)
+        bench.answer(status=139)
+        assert bench.last.update.lifetime == 0
+        bench.answer()
+        bench.answer()
+        assert bench.node.state(at(time)) is REGISTERED
+        bench.attach(time + 1.0, OTHER6)
+
+
+def test_accepted_for_no_time_at_all_is_a_refusal() -> None:
+    bench = Bench()
+    bench.attach(0.0, WIFI6)
+    bench.answer(time=0.02, lifetime=0)
+    assert bench.node.state(at(0.02)) is REGISTERING
+    bench.run(40.0)
+    assert [sent.time for sent in bench.sent] == pytest.approx([0.0, 32.02])
+
+
 def test_clearing_is_given_up_when_it_is_not_answered() -> None:
     bench = Bench()
     bench.attach(0.0, WIFI6)
@@ -321,6 +375,16 @@ def test_asked_for_an_update_the_mobile_node_registers_again(message: object) ->
     assert len(bench.sent) == 2  # anybody can forge it: once a second is enough
 
 
+def test_tiny_lifetimes_are_refreshed_once_a_second_at_most() -> None:
+    bench = Bench()
+    bench.attach(0.0, WIFI6)
+    bench.answer(time=1.4, lifetime=1, options=(BindingRefreshAdvice(1),))
+    bench.run(2.3)
+    assert len(bench.sent) == 1
+    bench.run(2.4)
+    assert len(bench.sent) == 2
+
+
 def test_rfc6275_11_7_4_refresh_request_without_a_binding_is_ignored() -> None:
     bench = Bench()
     bench.attach(0.0, WIFI6)
@@ -359,6 +423,18 @@ def test_rfc5555_4_4_2_granted_ipv4_home_address_is_adopted_and_refused_later() 
     assert find(bench.last.update.options, IPv4HomeAddress) == IPv4HomeAddress(IPv4Address(0), 32)
     bench.answer(time=480.04, options=(IPv4AddressAcknowledgement(132, IPv4Address(0), 0),))
     assert bench.last.time == 480.02
+
+
+def test_rfc5555_2_3_1_home_agent_without_ipv4_is_asked_again_after_a_visit_home() -> None:
+    bench = Bench(replace(CONFIG, ipv4_home_address="dynamic"))
+    bench.attach(0.0, WIFI6)
+    bench.answer(time=0.02)
+    bench.attach(1.0, OTHER6)
+    assert find(bench.last.update.options, IPv4HomeAddress) is None
+    bench.attach(2.0, home=HOME)
+    bench.answer(time=2.02)
+    bench.attach(3.0, WIFI6)
+    assert find(bench.last.update.options, IPv4HomeAddress) is not None
 
 
 # NAT --------------------------------------------------------------------------------------------------------

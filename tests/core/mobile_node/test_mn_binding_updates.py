@@ -85,7 +85,7 @@ def test_rfc5555_4_4_2_update_from_an_ipv6_network_asks_for_the_ipv4_home_addres
 
 
 def test_rfc6275_11_5_5_deregistration_from_the_home_link() -> None:
-    bench = Bench(replace(CONFIG, mobile_router=True, prefixes=(MOBILE_PREFIX,)))
+    bench = Bench(replace(CONFIG, mobile_router=True, prefixes=(MOBILE_PREFIX,), ipv4_home_address="dynamic"))
     bench.attach(0.0, home=HOME)
     sent = bench.last
     assert isinstance(sent.action, SendPacket)

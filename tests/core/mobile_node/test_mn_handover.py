@@ -111,6 +111,15 @@ def test_another_router_for_the_same_address_changes_the_path_without_an_update(
     assert len(bench.sent) == 1
 
 
+def test_router_that_changes_while_the_update_is_under_way_is_kept() -> None:
+    bench = registered(care_of=NAT4)
+    bench.attach(10.0, NAT4, WIFI6)
+    later = replace(WIFI6, gateway=IPv6Address("fe80::99"))
+    bench.attach(10.01, NAT4, later)
+    [install] = only(bench.answer(time=10.02), InstallPath)
+    assert install.path.next_hop == later.gateway
+
+
 def test_the_same_private_address_in_another_network_is_registered_anew() -> None:
     bench = registered(care_of=NAT4)
     bench.attach(10.0, replace(NAT4, network="another-nat"))
@@ -162,6 +171,38 @@ def test_rfc5555_4_4_1_three_unanswered_updates_over_ipv6_lead_to_ipv4() -> None
     ]
     assert event(actions, "fallback").fields["network"] == "wifi6"
     assert [install.path.format for install in only(actions, InstallPath)] == [UDP4]
+
+
+def test_refresh_unanswered_over_ipv6_replaces_the_path_at_once() -> None:
+    bench = Bench()
+    bench.attach(0.0, WIFI6, CAFE4)
+    bench.answer(time=0.02)
+    actions = bench.run(487.1)
+    assert bench.last.time == pytest.approx(487.0)
+    assert str(bench.last.care_of) == "198.51.100.7"
+    assert [install.path.format for install in only(actions, InstallPath)] == [UDP4]
+
+
+def test_rfc6275_11_8_each_care_of_address_has_its_own_attempts() -> None:
+    bench = Bench()
+    bench.attach(0.0, WIFI6, CAFE4)
+    bench.run(4.6)
+    assert len(bench.sent) == 3
+    bench.attach(5.0, OTHER6, CAFE4)
+    bench.run(15.4)
+    assert [str(sent.care_of) for sent in bench.sent[3:]] == ["2001:db8:300::5678"] * 3
+    bench.run(15.5)
+    assert str(bench.last.care_of) == "198.51.100.7"
+
+
+def test_an_answer_ends_the_memory_of_silence() -> None:
+    bench = Bench()
+    bench.attach(0.0, WIFI6, CAFE4)
+    bench.run(10.5)
+    bench.attach(11.0, WIFI6)  # nothing else is left
+    bench.answer(time=11.02)
+    bench.attach(12.0, CAFE4, WIFI6)
+    assert bench.node.care_of == WIFI6
 
 
 def test_ipv6_is_tried_again_after_five_minutes_make_before_break() -> None:
@@ -305,6 +346,15 @@ def test_home_link_lost_before_the_acknowledgement() -> None:
     assert bench.last.update.lifetime == 150
     assert len(drops(bench.receive(bench.acknowledgement(deregistration), 10.2))) == 1
     assert bench.node.state(at(10.2)) is MobileNodeState.REGISTERING
+
+
+def test_deregistration_that_may_have_been_heard_leaves_doubt() -> None:
+    bench = registered()
+    bench.attach(10.0, WIFI6, home=HOME)
+    bench.attach(10.1, WIFI6)
+    assert bench.node.state(at(10.1)) is MobileNodeState.REGISTERING
+    bench.answer(time=10.2)
+    assert bench.node.state(at(10.2)) is MobileNodeState.REGISTERED
 
 
 def test_leaving_home_to_nowhere() -> None:

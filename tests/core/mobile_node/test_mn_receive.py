@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import replace
+from ipaddress import IPv6Address
 
 import pytest
 from hypothesis import given, settings
@@ -56,6 +57,16 @@ def test_rfc6275_9_2_unknown_mh_type_is_answered_with_binding_error_2() -> None:
     assert (error.status, int(error.home_address)) == (2, 0)
 
 
+@pytest.mark.parametrize("source", ["ff02::1", "::"])
+def test_rfc6275_9_3_3_no_binding_error_to_other_than_unicast_addresses(source: str) -> None:
+    bench = registered()
+    data = bytearray(to_care_of(with_checksum(mobility_header(200), IPv6Address(source))))
+    data[8:24] = IPv6Address(source).packed
+    actions = bench.receive(bytes(data), 1.0)
+    assert drops(actions) == ["unknown-mh-type"]
+    assert only(actions, SendPacket) == []
+
+
 def test_rfc6275_9_3_3_binding_errors_are_rate_limited() -> None:
     bench = registered()
     answers = []
@@ -84,9 +95,9 @@ def test_rfc6275_9_2_wrong_field_is_answered_with_a_parameter_problem(header: by
     assert problem.invoking == data
 
 
-def with_checksum(header: bytes) -> bytes:
+def with_checksum(header: bytes, source: IPv6Address = HOME_AGENT) -> bytes:
     body = header[:4] + bytes(2) + header[6:]
-    return body[:4] + struct.pack(">H", pseudo_checksum_v6(HOME_AGENT, HOME_ADDRESS, 135, body)) + body[6:]
+    return body[:4] + struct.pack(">H", pseudo_checksum_v6(source, HOME_ADDRESS, 135, body)) + body[6:]
 
 
 def test_answer_to_a_message_in_udp_goes_back_in_udp() -> None:
@@ -101,8 +112,8 @@ def test_answer_to_a_message_in_udp_goes_back_in_udp() -> None:
 def test_message_for_somebody_else_is_dropped() -> None:
     bench = registered()
     message = mobility_header(200)
-    stranger = WIFI6.address.__class__("2001:db8:9::9")
-    assert drops(bench.receive(encode_packet(HOME_AGENT, stranger, message), 1.0)) == ["wrong-destination"]  # type: ignore[arg-type]
+    stranger = IPv6Address("2001:db8:9::9")
+    assert drops(bench.receive(encode_packet(HOME_AGENT, stranger, message), 1.0)) == ["wrong-destination"]
 
 
 def test_other_protocols_are_dropped() -> None:

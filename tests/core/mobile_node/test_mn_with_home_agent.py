@@ -52,6 +52,10 @@ def fw4() -> tuple[Access, ...]:
     return (Access(FW4, filters=True),)
 
 
+def dual_without_ipv6() -> tuple[Access, ...]:
+    return (Access(DUAL4), Access(DUAL6, dead=True))
+
+
 def dual() -> tuple[Access, ...]:
     return (Access(DUAL4), Access(DUAL6))
 
@@ -139,6 +143,23 @@ def test_make_before_break_loses_nothing() -> None:
     world.move(nat, wifi)
     for _ in range(100):
         world.run(0.001)
+        assert world.reaches_mobile_node()
+    agree(world)
+    assert world.node.format is IPV6
+
+
+def test_rfc5555_4_4_1_broken_ipv6_is_left_for_ipv4_and_found_again_when_it_works() -> None:
+    world = World()
+    ipv4, ipv6 = dual()
+    ipv6.dead = True
+    world.move(ipv4, ipv6)
+    world.run(15.0)
+    agree(world)
+    assert world.node.format is IPV4
+    ipv6.dead = False
+    for _ in range(3000):
+        world.run(0.1)
+        assert world.reaches_home_agent()
         assert world.reaches_mobile_node()
     agree(world)
     assert world.node.format is IPV6
@@ -238,7 +259,7 @@ def anonymous() -> HomeAgentConfig:
     )
 
 
-PLACES = [wifi6, cafe4, nat4, cgn4, fw4, dual]
+PLACES = [wifi6, cafe4, nat4, cgn4, fw4, dual, dual_without_ipv6]
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -259,5 +280,7 @@ def test_after_any_tour_with_any_loss_both_ends_agree(seed: int) -> None:
     world.loss = 0.0
     if not world.here:
         world.move(*rng.choice(PLACES)())
-    world.run(125.0)  # a NAT that forgot us is mended by the next keepalive
+    for access in world.here:
+        access.dead = False
+    world.run(620.0)  # what broke unnoticed is found out by the next keepalive or refresh
     agree(world)
