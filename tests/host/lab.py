@@ -71,8 +71,13 @@ class Lab:
         self.ip(name, f"addr add 2001:db8:{name}::1/64 dev d0")
         self.ip(name, "link set d0 up")
 
-    def serve(self, name: str, *, radvd: bool = True, dnsmasq: bool = True) -> None:
-        """Start the router advertisement daemon and the DHCP server of a network."""
+    def serve(
+        self, name: str, *, radvd: bool = True, dnsmasq: bool = True, authoritative: bool = False
+    ) -> None:
+        """Start the router advertisement daemon and the DHCP server of a network.
+
+        An authoritative server refuses leases it does not know, others keep silent.
+        """
         number = {"a": 1, "b": 2}[name]
         if radvd:
             config = self._directory / f"radvd-{name}.conf"
@@ -88,7 +93,9 @@ class Lab:
                 name,
                 "dnsmasq --keep-in-foreground --port=0 --interface=d0 --bind-interfaces --no-ping"
                 f" --dhcp-range=10.{number}.0.10,10.{number}.0.200,1h --conf-file=/dev/null --pid-file="
-                f" --dhcp-leasefile={self._directory}/leases-{name} --user=root",
+                f" --dhcp-leasefile={self._directory}/leases-{name} --user=root"
+                + " --dhcp-authoritative"
+                * authoritative,
             )
         time.sleep(0.3)
 

@@ -36,9 +36,11 @@ def test_outage_is_the_longest_gap_less_the_nominal_one() -> None:
     assert measure.outage(times, 5.5, 9) == pytest.approx(7.020 - 6.999 - MS, abs=1e-6)
 
 
-def test_a_gap_that_begins_before_the_span_counts_in_it() -> None:
+def test_a_gap_counts_as_far_as_it_lies_in_the_span() -> None:
     times = [*steady(0, 5), *steady(5.5, 10)]
-    assert measure.outage(times, 5.2, 9) == pytest.approx(0.5, abs=1e-6)
+    assert measure.outage(times, 5.2, 9) == pytest.approx(0.3 - MS)
+    assert measure.outage(times, 1, 5.2) == pytest.approx(5.2 - 4.999 - MS)
+    assert measure.outage(times, 5.2, 5.3) == pytest.approx(0.1 - MS)
 
 
 def test_a_stream_that_never_comes_back_is_out_until_the_end() -> None:

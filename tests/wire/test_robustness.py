@@ -36,6 +36,14 @@ def digest(data: bytes, *, verify: bool) -> Message | Icmpv6Message | Packet | D
     return packet
 
 
+#: The vectors that are a mobility message.
+MESSAGES = [name for name, data in VECTORS.items() if isinstance(digest(data, verify=True), Message)]
+
+
+def test_most_vectors_are_messages() -> None:
+    assert len(MESSAGES) == 40
+
+
 @pytest.mark.parametrize("name", VECTORS)
 def test_every_truncation_is_refused(name: str) -> None:
     data = VECTORS[name]
@@ -44,12 +52,9 @@ def test_every_truncation_is_refused(name: str) -> None:
             assert isinstance(digest(data[:length], verify=verify), DecodeError)
 
 
-@pytest.mark.parametrize("name", VECTORS)
+@pytest.mark.parametrize("name", MESSAGES)
 def test_every_truncation_of_the_mobility_header_is_refused(name: str) -> None:
     """The IPv6 header knows of the truncation, as it would if the sender had made it."""
-    whole = digest(VECTORS[name], verify=True)
-    if not isinstance(whole, Message):
-        return
     packet = decode_packet(VECTORS[name])
     for length in range(len(packet.payload)):
         with pytest.raises(DecodeError):
@@ -66,10 +71,8 @@ def test_every_bit_flip_is_a_message_or_refused(name: str) -> None:
             assert isinstance(digest(damaged, verify=verify), Message | Icmpv6Message | Packet | DecodeError)
 
 
-@pytest.mark.parametrize("name", VECTORS)
+@pytest.mark.parametrize("name", MESSAGES)
 def test_every_bit_flip_in_a_mobility_header_is_refused(name: str) -> None:
-    if not isinstance(digest(VECTORS[name], verify=True), Message):
-        return
     packet = decode_packet(VECTORS[name])
     for damaged in bit_flips(packet.payload):
         with pytest.raises(DecodeError):
@@ -140,7 +143,6 @@ def test_random_extension_headers(first: int, headers: list[tuple[int, bytes]]) 
 def test_one_changed_octet_is_never_accepted(sent: Message, data: st.DataObject) -> None:
     header = bytearray(encode_message(sent, HOA, HA))
     index = data.draw(st.integers(0, len(header) - 1))
-    # 0x00 and 0xFF in the same half of a word may stand for the same ones' complement sum.
-    header[index] ^= data.draw(st.integers(1, 254))
+    header[index] ^= data.draw(st.integers(1, 255))
     with pytest.raises(DecodeError):
         decode_message(bytes(header), HOA, HA)

@@ -8,14 +8,19 @@ from hypothesis import strategies as st
 
 from dsmip.wire import (
     fasthandover,
+    fasthandoveroptions,
+    flows,
     heartbeat,
     homeagentswitch,
     icmpv6,
     messages,
+    multihoming,
+    options,
+    otheroptions,
     returnroutability,
     revocation,
+    trafficselectors,
 )
-from dsmip.wire import fasthandoveroptions, flows, multihoming, options, otheroptions, trafficselectors
 from dsmip.wire.constants import BAFlag, BUFlag, MHType, OptionType
 from dsmip.wire.ip import is_unicast_routable
 from dsmip.wire.message import Message

@@ -100,6 +100,7 @@ def _stats(result: dict[str, dict[str, int]]) -> str:
         (_label(group), reason, str(count))
         for group, counts in result.items()
         for reason, count in counts.items()
+        if count
     ]
     return table(("WHERE", "REASON", "COUNT"), rows) if rows else "nothing refused, nothing dropped"
 

@@ -170,7 +170,7 @@ class DuplicateAddressDetection:
             except DecodeError:
                 continue
             objection = isinstance(message, NeighborAdvertisement) or (
-                isinstance(message, NeighborSolicitation) and source.startswith("::")
+                isinstance(message, NeighborSolicitation) and source == "::"
             )
             if objection and isinstance(message, NeighborAdvertisement | NeighborSolicitation):
                 found = self._targets.get(message.target)

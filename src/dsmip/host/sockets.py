@@ -122,6 +122,9 @@ def _open_raw(family: int, interface: str) -> socket.socket:
     raw = socket.socket(family, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.IPPROTO_RAW)
     if interface:
         raw.setsockopt(socket.SOL_SOCKET, _SO_BINDTODEVICE, interface.encode())
+    if family == socket.AF_INET6:
+        # Our own probe for a duplicate address must not come back as somebody else's.
+        raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_LOOP, 0)
     return raw
 
 

@@ -78,19 +78,13 @@ class Handover:
 
 
 def outage(arrivals: Sequence[float], start: float, end: float, nominal: float = INTERVAL) -> float:
-    """The longest time without a packet that touches the span, beyond the nominal one, in seconds.
+    """The longest time without a packet within the span, beyond the nominal one, in seconds.
 
-    `arrivals` are receive times in ascending order. A gap counts when it ends after `start` and begins before
-    `end`; with no packet left after it, it lasts until `end`.
+    `arrivals` are receive times in ascending order. A gap that reaches over an end of the span counts as far
+    as it lies inside: what another stay brought about is not this one's.
     """
-    first = max(0, bisect_left(arrivals, start) - 1)
-    last = bisect_left(arrivals, end)
-    around = [*arrivals[first : last + 1]] if arrivals else []
-    if not around or around[0] > start:
-        around.insert(0, start)
-    if around[-1] < end:
-        around.append(end)
-    return max(0.0, max((b - a for a, b in pairwise(around)), default=0.0) - nominal)
+    inside = arrivals[bisect_left(arrivals, start) : bisect_left(arrivals, end)]
+    return max(0.0, max(b - a for a, b in pairwise([start, *inside, end])) - nominal)
 
 
 def lost(stream: Stream, start: float, end: float) -> int:

@@ -107,7 +107,7 @@ def loss_events(losses: Sequence[float], apart: float = _APART) -> list[tuple[fl
 
 
 def _limits(timeline: Timeline) -> tuple[float, float]:
-    """Decades that hold every round trip, in milliseconds."""
+    """Half decades that hold every round trip, in milliseconds."""
     trips = sorted(
         1000 * trip
         for points in timeline.round_trips.values()
@@ -117,9 +117,9 @@ def _limits(timeline: Timeline) -> tuple[float, float]:
     if not trips:
         return _DEFAULT_FLOOR, _DEFAULT_CEILING
     low = trips[len(trips) // 1000]
-    floor = 10 ** math.floor(math.log10(low))
-    # The upper decade is kept free for what was lost.
-    ceiling = 10 ** (math.ceil(math.log10(trips[-1])) + 0.7)
+    floor = 10 ** (math.floor(2 * math.log10(low)) / 2)
+    # Above that, room is kept free for what was lost.
+    ceiling = 10 ** (math.ceil(2 * math.log10(trips[-1])) / 2 + 0.7)
     return floor, ceiling
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from typing import TypeVar
 
 from dsmip.core.actions import Action, Drop, Event, SendDatagram, SendPacket
@@ -261,8 +261,3 @@ def registered(config: MobileNodeConfig = CONFIG, care_of: CareOfAddress = WIFI6
     options = (NO_NAT_FORCED,) if care_of.address.version == 4 else ()
     bench.answer(time=0.02, options=options)
     return bench
-
-
-def ipv4_network(text: str) -> IPv4Network:
-    """Shorthand."""
-    return IPv4Network(text)
