@@ -1,4 +1,4 @@
-"""A home agent, two mobile nodes behind a router that translates UDP, and a correspondent, in five namespaces.
+"""A home agent, two mobile nodes behind a router that translates UDP, and a correspondent, in namespaces.
 
 Run as a program, this is the process that sets a node up and then is killed:
 `python -m tests.dataplane.network NODE PIN_DIRECTORY FORMAT`, inside the node's namespace.
@@ -60,6 +60,12 @@ class Mobile:
     def care_of4(self) -> IPAddress:
         return ip_address(f"10.1.{self.number}.2")
 
+    def router(self, tunnel: TunnelFormat) -> IPAddress:
+        """On the mobile node's link."""
+        return ip_address(
+            f"10.1.{self.number}.1" if tunnel in IPV4_FORMATS else f"2001:db8:20{self.number}::1"
+        )
+
     @property
     def translated_port(self) -> int:
         return 40000 + self.number
@@ -101,8 +107,8 @@ def move(plane: BpfDataPlane, mobile: Mobile, tunnel: TunnelFormat, local: IPAdd
     remote = home_agent_address(tunnel)
     plane.allow_source(mobile.number, remote, port, None)
     plane.add_local(local)
-    uplink = socket.if_nametoindex("u0")
-    plane.set_path(mobile.number, Path(tunnel, local, remote, port, port, interface=uplink))
+    uplink, router = socket.if_nametoindex("u0"), mobile.router(tunnel)
+    plane.set_path(mobile.number, Path(tunnel, local, remote, port, port, uplink, router))
     plane.set_networks(mobile.number, [ip_network(mobile.home6), ip_network(mobile.home4)])
 
 

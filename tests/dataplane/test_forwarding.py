@@ -54,7 +54,7 @@ def network(bpf_directory: Path) -> Iterator[Network]:
 
 @contextmanager
 def frames_at(namespace: Namespace, interface: str) -> Iterator[list[bytes]]:
-    """The first octets and, as the last four, the length of every IP frame on an interface, both directions."""
+    """The first octets and, as the last four, the length of every frame on an interface, both ways."""
     with namespace.inside():
         tap = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
         tap.bind((interface, 3))
@@ -112,7 +112,7 @@ def test_from_one_mobile_node_to_another(network: Network, one: TunnelFormat, ot
 
 
 def test_taking_over_loses_nothing(network: Network) -> None:
-    """A thousand packets a second, while new processes adopt, replace the programs and let go, again and again."""
+    """A thousand packets a second while processes adopt, replace the programs and let go, again and again."""
     network.use(FIRST, TunnelFormat.UDP4)
     sending, receiving = udp_socket(network.nodes[FIRST.name], FIRST.home6), udp_socket(network.peer, PEER6)
     stop = threading.Event()

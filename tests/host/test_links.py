@@ -157,6 +157,7 @@ def test_dhcp_stopped_at_any_moment_reports_nothing_and_leaves_nothing(lab: Lab)
         await asyncio.sleep(0.05)
         gc.collect()
         assert len(os.listdir("/proc/self/fd")) <= descriptors
+        assert sum(isinstance(thing, asyncio.Task) for thing in gc.get_objects()) < 20
         await client.close()
         assert asyncio.all_tasks() == {asyncio.current_task()}
 

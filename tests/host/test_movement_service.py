@@ -286,3 +286,19 @@ def test_fifty_quick_moves_leak_nothing(lab: Lab, tmp_path: Path) -> None:
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     in_mobile(main())
+
+
+def test_where_the_kernel_has_no_ipv6_ipv4_works_alone(lab: Lab, tmp_path: Path) -> None:
+    lab.serve("a")
+    lab.plug("a")
+    with inside("mobile"):
+        Path("/proc/sys/net/ipv6/conf/u0/disable_ipv6").write_text("1")
+
+    async def main() -> None:
+        watcher = Watcher(tmp_path / "state")
+        await watcher.service.start()
+        await until(lambda: 4 in watcher.versions)
+        await until(lambda: watcher.in_network("a", 4))
+        await watcher.service.stop()
+
+    in_mobile(main())

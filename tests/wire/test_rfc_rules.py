@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 import pytest
-from wire_vectors import CN, COA, HA, HOA, HOA4, VECTORS
+from wire_vectors import CN, COA, HA, HOA, HOA4
 
 from dsmip.wire.checksum import pseudo_checksum_v6
 from dsmip.wire.constants import BAFlag, BUFlag, MHType, NextHeader, OptionType
@@ -250,12 +250,12 @@ def test_rfc5555_3_1_2_reserved_octets_are_ignored() -> None:
 
 def test_rfc5555_3_2_1_fields_of_the_ipv4_address_acknowledgement() -> None:
     assert IPv4AddressAcknowledgement(0, HOA4, 28).encode_data().hex() == "0070c633640a"
-    message = decode_message(header("0000 0001003c 1e06 84 83 c633640a".replace(" ", ""), mh_type=6), HOA, HA)
+    message = decode_message(header("0000 0001003c 1e06 84 83 c633640a 00000000", mh_type=6), HOA, HA)
     assert message.options == (IPv4AddressAcknowledgement(132, HOA4, 32),)
 
 
 def test_rfc5555_3_2_2_reserved_bits_are_ignored() -> None:
-    message = decode_message(header("0000 0001003c 1f06 ffff ffffffff".replace(" ", ""), mh_type=6), HOA, HA)
+    message = decode_message(header("0000 0001003c 1f06 ffff ffffffff 00000000", mh_type=6), HOA, HA)
     assert message.options == (NatDetection(True, 0xFFFF_FFFF),)
     assert NatDetection(False, 110).encode_data().hex() == "00000000006e"
 
@@ -389,4 +389,3 @@ def test_rfc6275_6_3_unicast_routable(address: str, expected: bool) -> None:
 def test_all_option_types_are_named() -> None:
     assert {cls.TYPE for cls in OPTION_CLASSES} <= set(OptionType)
     assert len({cls.TYPE for cls in OPTION_CLASSES}) == len(OPTION_CLASSES)
-    assert len(VECTORS) == 54

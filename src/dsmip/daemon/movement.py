@@ -249,6 +249,9 @@ class MovementService:
             except AddressingError as error:
                 LOG.warning("%s", error)
                 self._tell("kernel-refused", {"error": str(error)}, now)
+                if isinstance(action, act.AddAddress) and action.address.version == 6:
+                    # Tried a few times more, then no longer offered.
+                    self._engine.address_removed(action.interface, action.address, act.AddressFlags.NONE, now)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -99,6 +99,7 @@ class DhcpClient:
     ) -> None:
         if previous is not None:
             await asyncio.wait((previous,))
+            previous = None  # a chain of all tasks there ever were would stay in memory
         while True:
             try:
                 sock = self._open(ifindex, mac)
@@ -132,7 +133,7 @@ class DhcpClient:
 
         return dhcp_client.ClientConfig(
             interface=self._interface,
-            lease_type=_lease_type(known),
+            lease_type=_Leases(known),
             hooks=(granted, lost),
             requested_parameters=(
                 Option.SUBNET_MASK,
@@ -152,21 +153,32 @@ class DhcpClient:
         )
 
 
-def _lease_type(known: DhcpLease | None) -> type:
-    """A lease class that keeps nothing on disk; the one lease it can load is `known`."""
+class _MemoryLease(leases.Lease):  # type: ignore[misc]
+    """A lease that is not written anywhere: the engine remembers."""
 
-    class MemoryLease(leases.Lease):  # type: ignore[misc]
-        def dump(self) -> None:
-            """The engine remembers."""
+    def dump(self) -> None:
+        """Nothing to write."""
 
-        @classmethod
-        def load(cls, interface: str) -> leases.Lease | None:
-            """The lease to ask for again."""
-            if known is None:
-                return None
-            return cls(dhcp4msg({"yiaddr": str(known.address)}), interface, known.server_mac.hex(":"))
+    @classmethod
+    def load(cls, interface: str) -> None:
+        """Nothing to read."""
 
-    return MemoryLease
+
+class _Leases:
+    """Stands for the lease class in the client's configuration: the one lease it can load is `known`."""
+
+    def __init__(self, known: DhcpLease | None) -> None:
+        self._known = known
+
+    def __call__(self, ack: dhcp4msg, interface: str, server_mac: str) -> leases.Lease:
+        return _MemoryLease(ack, interface, server_mac)
+
+    def load(self, interface: str) -> leases.Lease | None:
+        """The lease to ask for again."""
+        known = self._known
+        if known is None:
+            return None
+        return self(dhcp4msg({"yiaddr": str(known.address)}), interface, known.server_mac.hex(":"))
 
 
 def _understood(lease: leases.Lease) -> DhcpLease:

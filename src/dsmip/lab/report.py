@@ -111,7 +111,7 @@ def _row(move: Move) -> list[str]:
         str(found.lost["v4"]),
         _number(found.ours_ms["v6"]),
         _number(found.ours_ms["v4"]),
-        _number(move.rtt_ms),
+        "-" if move.rtt_ms is None else f"{move.rtt_ms:.2f}",
     ]
 
 

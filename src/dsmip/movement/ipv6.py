@@ -29,8 +29,7 @@ from dsmip.wire import icmpv6
 MAX_RTR_SOLICITATIONS = 3
 RTR_SOLICITATION_INTERVAL = 4.0
 
-#: A solicitation unanswered for so long, s, may have been lost while the link was coming up; routers
-#: answer within MAX_RA_DELAY_TIME, 0.5 s, mostly (RFC 4861 section 6.2.6).
+#: A solicitation unanswered for so long, s, may have been lost while the link was coming up.
 LOST_SOLICITATION = 0.2
 
 #: A router that answered a probe is not probed again because of somebody else's advertisement for so long, s.
@@ -55,7 +54,7 @@ class IPv6Link:
         self._route: tuple[RouterId, int] | None = None
         self._mtu_set: int | None = None
         self._link_local: IPv6Address | None = None
-        self._preferred_link_local: IPv6Address | None = None
+        self._preferred_link_local: IPv6Address | None = None  # neither tentative nor optimistic
         self._solicitations = 0
         self._solicited = float("-inf")
         self._solicit_at: float | None = None
@@ -163,8 +162,6 @@ class IPv6Link:
             self._route = None
             self._apply(now, dad=True)
 
-    # Time --------------------------------------------------------------------------------------------------
-
     def deadline(self, now: float) -> float | None:
         """CLOCK_MONOTONIC seconds of the next thing to do."""
         times = [self._solicit_at, self._dna.deadline(), self._suspected.deadline()]
@@ -199,8 +196,6 @@ class IPv6Link:
                 self._choose(now)
         if self._addresses.tick(time):
             self._apply(now, dad=True)
-
-    # What is known now -------------------------------------------------------------------------------------
 
     def care_of(self, now: Instant) -> list[CareOfAddress]:
         """The addresses that can be registered this instant, the best first."""

@@ -68,6 +68,11 @@ def only(actions: list[Action], kind: type[T]) -> list[T]:
     return [action for action in actions if isinstance(action, kind)]
 
 
+def order(actions: list[Action], *kinds: type[Action]) -> list[type[Action]]:
+    """The classes of the actions that are of one of `kinds`, in order."""
+    return [type(action) for action in actions if isinstance(action, kinds)]
+
+
 def drops(actions: list[Action]) -> list[str]:
     """The reasons of all drops."""
     return [drop.reason for drop in only(actions, Drop)]
