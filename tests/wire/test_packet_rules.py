@@ -11,7 +11,8 @@ from dsmip.wire.arp import ArpPacket
 from dsmip.wire.checksum import internet_checksum
 from dsmip.wire.constants import NextHeader
 from dsmip.wire.errors import DecodeError, EncodeError
-from dsmip.wire.icmpv4 import decode_icmpv4
+from dsmip.wire.icmpv4 import EchoRequest as EchoRequest4
+from dsmip.wire.icmpv4 import decode_icmpv4, encode_icmpv4
 from dsmip.wire.icmpv6 import (
     DestinationUnreachable,
     EchoRequest,
@@ -24,7 +25,7 @@ from dsmip.wire.icmpv6 import (
     decode_icmpv6,
     encode_icmpv6,
 )
-from dsmip.wire.ip import IPv4Header, IPv6Header
+from dsmip.wire.ip import IPv4Header, IPv6Header, encode_udp
 from dsmip.wire.packet import UdpOuter, decode_packet, encapsulate_udp, encode_packet
 
 UNSPECIFIED = IPv6Address("::")
@@ -372,6 +373,22 @@ def test_rfc826_arp_is_for_ipv4_on_ethernet(offset: int) -> None:
 def test_rfc826_mac_address_has_six_octets() -> None:
     with pytest.raises(EncodeError):
         ArpPacket(1, bytes(5), IPv4Address("192.0.2.1"), bytes(6), IPv4Address("192.0.2.2")).encode()
+
+
+def test_icmp_and_arp_out_of_range() -> None:
+    with pytest.raises(EncodeError):
+        encode_icmpv6(EchoRequest(0x10000, 0), HA, HOA)
+    with pytest.raises(EncodeError):
+        encode_icmpv4(EchoRequest4(0x10000, 0))
+    with pytest.raises(EncodeError):
+        ArpPacket(0x10000, bytes(6), COA4, bytes(6), HA4).encode()
+
+
+def test_udp_out_of_range() -> None:
+    with pytest.raises(EncodeError):
+        encode_udp(COA4, 0x10000, HA4, 4191, PAYLOAD)
+    with pytest.raises(EncodeError):
+        encode_udp(COA4, 4191, HA, 4191, PAYLOAD)
 
 
 def test_ip_headers_out_of_range() -> None:

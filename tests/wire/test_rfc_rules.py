@@ -22,6 +22,7 @@ from dsmip.wire.messages import (
     encode_message,
 )
 from dsmip.wire.multihoming import BindingIdentifier
+from dsmip.wire.option import KnownOption
 from dsmip.wire.optioncodec import OPTION_CLASSES
 from dsmip.wire.options import (
     MN_AAA,
@@ -40,6 +41,7 @@ from dsmip.wire.options import (
     find,
     find_all,
 )
+from dsmip.wire.returnroutability import HomeTestInit
 
 UPDATE = BindingUpdate(1, BUFlag.A | BUFlag.H, 60)
 
@@ -186,7 +188,7 @@ def test_rfc6275_6_2_1_option_past_the_end_is_refused(options: str) -> None:
 
 
 @pytest.mark.parametrize("cls", OPTION_CLASSES, ids=lambda cls: cls.__name__)
-def test_known_option_with_an_illegal_length_is_refused(cls: type[UnknownOption]) -> None:
+def test_known_option_with_an_illegal_length_is_refused(cls: type[KnownOption]) -> None:
     shortest, longest = cls.LENGTH
     illegal = [length for length in (shortest - 1, longest + 1) if 0 <= length <= 255]
     assert illegal
@@ -347,6 +349,8 @@ def test_a_signature_of_the_wrong_length_is_an_error() -> None:
         BindingUpdate(1, BUFlag.A, -1),
         BindingAcknowledgement(256, BAFlag(0), 1, 1),
         BindingUpdate(1, BUFlag.A, 1, (IPv4HomeAddress(HOA4, 64),)),
+        BindingUpdate(1, BUFlag.A, 1, (BindingIdentifier(1, priority=128),)),
+        HomeTestInit(bytes(7)),
         BindingUpdate(1, BUFlag.A, 1, (MobileNodeIdentifier(b"x" * 255),)),
         BindingUpdate(1, BUFlag.A, 1, (MobileNodeIdentifier(b"x", subtype=256),)),
         BindingUpdate(1, BUFlag.A, 1, (MobileNodeIdentifier(b"x" * 200),) * 11),

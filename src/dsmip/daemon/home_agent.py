@@ -7,7 +7,6 @@ import functools
 import logging
 import socket
 import time
-from collections.abc import Awaitable
 from ipaddress import IPv6Address
 from typing import Any
 
@@ -74,7 +73,7 @@ class HomeAgentDaemon:
         for name in self._unauthenticated:
             log.warning("%s is not authenticated: anybody can take over its home address", name)
         self._store = SqliteStore(runtime.state_directory / "bindings.sqlite")
-        await self._set_up_forwarding()
+        self._set_up_forwarding()
         bindings, replays = self._store.load()
         self._engine.restore(bindings, replays, instant())
         self._reconcile()
@@ -88,15 +87,16 @@ class HomeAgentDaemon:
             await runtime.serve(self._engine, handlers)
         finally:
             if not keep_forwarding:
-                await self._withdraw_everything()
+                self._withdraw_everything()
             if config.home_link:
                 self._dad.close()
+                self._announcer.close()
             await runtime.close(keep_forwarding=keep_forwarding)
             self._store.close()
 
     # Set-up ------------------------------------------------------------------------------------------------
 
-    async def _set_up_forwarding(self) -> None:
+    def _set_up_forwarding(self) -> None:
         runtime, config = self._runtime, self._config
         runtime.settings.set("net/ipv4/ip_forward", 1)
         runtime.settings.set("net/ipv6/conf/all/forwarding", 1)
@@ -108,11 +108,11 @@ class HomeAgentDaemon:
         for uplink in config.uplinks:
             runtime.dataplane.attach(uplink)
         if config.home_link:
-            await self._set_up_home_link(config.home_link)
+            self._set_up_home_link(config.home_link)
         for network in routed_networks(config):
-            await runtime.routing.add_route(Route(network, runtime.device_index))
+            runtime.routing.add_route(Route(network, runtime.device_index))
 
-    async def _set_up_home_link(self, interface: str) -> None:
+    def _set_up_home_link(self, interface: str) -> None:
         runtime = self._runtime
         self._announcer = Announcer(interface, runtime.sockets)
         self._dad = DuplicateAddressDetection(interface, runtime.sockets)
@@ -158,7 +158,7 @@ class HomeAgentDaemon:
 
     # Actions -----------------------------------------------------------------------------------------------
 
-    def _carry_out(self, action: Action) -> Awaitable[None] | None:
+    def _carry_out(self, action: Action) -> None:
         runtime = self._runtime
         match action:
             case SendDatagram():
@@ -191,7 +191,6 @@ class HomeAgentDaemon:
                 runtime.events.event(action.kind, action.fields)
             case _:
                 raise TypeError(f"a home agent does not do {type(action).__name__}")
-        return None
 
     def _interface_for(self, packet: bytes) -> str:
         """Packets to a mobile node on the home link must not be caught by its own binding."""
@@ -232,7 +231,7 @@ class HomeAgentDaemon:
     def _remove(self, action: RemoveBinding) -> None:
         self._forward_to_home_link(action.binding.home_address)
         if self._config.home_link:
-            self._runtime.in_background(self._withdraw(defended(action.binding, self._config)))
+            self._withdraw(defended(action.binding, self._config))
 
     def _dad_finished(self, home_address: IPv6Address, duplicate: bool) -> None:
         self._engine.dad_finished(home_address, duplicate, instant())
@@ -243,27 +242,25 @@ class HomeAgentDaemon:
     def _defend(self, binding: Binding, previous: Binding | None) -> None:
         wanted = defended(binding, self._config)
         before = defended(previous, self._config) if previous is not None else []
-        self._runtime.in_background(
-            self._take_over([a for a in wanted if a not in before], router=binding.mobile_router)
-        )
+        self._take_over([a for a in wanted if a not in before], router=binding.mobile_router)
         stale = [address for address in before if address not in wanted]
         if stale:
-            self._runtime.in_background(self._withdraw(stale))
+            self._withdraw(stale)
 
-    async def _take_over(self, addresses: list[IPAddress], *, router: bool) -> None:
+    def _take_over(self, addresses: list[IPAddress], *, router: bool) -> None:
         source = link_local_address(self._announcer.interface) or self._config.address
         for address in addresses:
-            await self._runtime.routing.add_proxy(self._home_link_index, address, router=router)
+            self._runtime.routing.add_proxy(self._home_link_index, address, router=router)
             self._announcer.announce(address, source, router=router)
 
-    async def _withdraw(self, addresses: list[IPAddress]) -> None:
+    def _withdraw(self, addresses: list[IPAddress]) -> None:
         for address in addresses:
-            await self._runtime.routing.remove_proxy(self._home_link_index, address)
+            self._runtime.routing.remove_proxy(self._home_link_index, address)
 
-    async def _withdraw_everything(self) -> None:
+    def _withdraw_everything(self) -> None:
         if self._config.home_link:
             for binding in self._engine.bindings.values():
-                await self._withdraw(defended(binding, self._config))
+                self._withdraw(defended(binding, self._config))
 
     # Questions ---------------------------------------------------------------------------------------------
 

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable
 from ipaddress import IPv4Interface
 from typing import Any
 
@@ -59,6 +58,7 @@ class MobileNodeDaemon:
         )
         self._engine = MobileNode(engine_config(config), instant(), random.SystemRandom())
         self._local: dict[IPAddress, asyncio.TimerHandle | None] = {}
+        self._announcers: dict[str, Announcer] = {}
 
     async def run(self, *, keep_forwarding: bool = False) -> None:
         """Serve until SIGTERM or SIGINT. Raises StartError when something needed is missing."""
@@ -76,7 +76,7 @@ class MobileNodeDaemon:
         self._routes = HomeRoutes(
             runtime.routing, runtime.device_index, config.home_address, config.home_prefix
         )
-        await self._set_up_forwarding()
+        self._set_up_forwarding()
         replies = EchoReplies(self._echo_reply)
         loop = asyncio.get_running_loop()
         loop.add_reader(replies.fileno(), replies.drain)
@@ -94,12 +94,14 @@ class MobileNodeDaemon:
             replies.close()
             if not movement.done():
                 movement.cancel()
+            for announcer in self._announcers.values():
+                announcer.close()
+            await self._movement.stop(keep=keep_forwarding)
             if not keep_forwarding:
-                await self._movement.stop()
-                await self._routes.close()
+                self._routes.close()
             await runtime.close(keep_forwarding=keep_forwarding)
 
-    async def _set_up_forwarding(self) -> None:
+    def _set_up_forwarding(self) -> None:
         runtime, config = self._runtime, self._config
         if config.role == "mobile-router":
             runtime.settings.set("net/ipv4/ip_forward", 1)
@@ -111,7 +113,7 @@ class MobileNodeDaemon:
         if config.home_agent_ipv4 is not None:
             dataplane.allow_source(BINDING, config.home_agent_ipv4, 0, None)
             dataplane.allow_source(BINDING, config.home_agent_ipv4, DSMIP_PORT, None)
-        await self._routes.set_networks(initial_networks(config))
+        self._routes.set_networks(initial_networks(config))
 
     def _keep_accepting_advertisements(self) -> None:
         """Forwarding turns the kernel's own autoconfiguration off, which watched interfaces may rely on."""
@@ -156,7 +158,7 @@ class MobileNodeDaemon:
 
     # Actions -----------------------------------------------------------------------------------------------
 
-    def _carry_out(self, action: Action) -> Awaitable[None] | None:
+    def _carry_out(self, action: Action) -> None:
         runtime = self._runtime
         match action:
             case SendPacket():
@@ -168,26 +170,24 @@ class MobileNodeDaemon:
             case InstallPath():
                 runtime.dataplane.set_path(BINDING, action.path)
                 runtime.dataplane.set_networks(BINDING, action.networks)
-                if not self._routes.tunnelled:
-                    runtime.in_background(self._routes.use_tunnel())
+                self._routes.use_tunnel()
             case RemovePath():
                 runtime.dataplane.remove_path(BINDING)
             case HomeAddressesChanged():
                 runtime.dataplane.set_networks(BINDING, action.networks)
-                return self._routes.set_networks(action.networks)
+                self._routes.set_networks(action.networks)
             case ComeHome():
-                return self._routes.arrive(action.home, self._ipv4_home_interface())
+                self._routes.arrive(action.home, self._ipv4_home_interface())
             case SettleHome():
-                return self._settle_home(action)
+                self._settle_home(action)
             case LeaveHome():
-                return self._leave_home()
+                self._leave_home()
             case Drop():
                 runtime.events.drop(action.reason, action.detail)
             case Event():
                 runtime.events.event(action.kind, action.fields)
             case _:
                 raise TypeError(f"a mobile node does not do {type(action).__name__}")
-        return None
 
     def _ipv4_home_interface(self) -> IPv4Interface | None:
         """The IPv4 home address with the length of the home link's prefix, as far as it is known."""
@@ -197,20 +197,26 @@ class MobileNodeDaemon:
         granted = self._routes.ipv4_home_address
         return IPv4Interface(granted) if granted is not None else None
 
-    async def _settle_home(self, action: SettleHome) -> None:
+    def _settle_home(self, action: SettleHome) -> None:
         """Native from now on; the neighbours learn that the home agent no longer answers for us."""
         ipv4 = self._ipv4_home_interface()
-        await self._routes.arrive(action.home, ipv4)
-        await self._routes.use_home_link()
-        announcer = Announcer(action.home.interface, self._runtime.sockets)
+        self._routes.arrive(action.home, ipv4)
+        self._routes.use_home_link()
+        announcer = self._announcer(action.home.interface)
         router = self._config.role == "mobile-router"
         announcer.announce(self._config.home_address, None, router=router)
         if ipv4 is not None:
             announcer.announce(ipv4.ip, None, router=False)
 
-    async def _leave_home(self) -> None:
-        await self._routes.use_tunnel()
-        await self._routes.depart()
+    def _announcer(self, interface: str) -> Announcer:
+        """The announcer of an interface, made when it is first needed and kept."""
+        if interface not in self._announcers:
+            self._announcers[interface] = Announcer(interface, self._runtime.sockets)
+        return self._announcers[interface]
+
+    def _leave_home(self) -> None:
+        self._routes.depart()
+        self._routes.use_tunnel()
 
     # Questions ---------------------------------------------------------------------------------------------
 

@@ -7,26 +7,24 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import inspect
 import logging
 import os
 import signal
 import socket
 import time
-from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Protocol
 
 from dsmip.core.actions import Action
 from dsmip.core.types import Instant
 from dsmip.daemon.control import RUN_ROOT, SOCKET_NAME, ControlServer, Handler
 from dsmip.daemon.events import EventLog
 from dsmip.dataplane import features
-from dsmip.dataplane.api import Role
+from dsmip.dataplane.api import DataPlaneError, Role
 from dsmip.dataplane.bpf import BpfDataPlane
 from dsmip.dataplane.tun import TunDevice
-from dsmip.host.routing import Routing
+from dsmip.host.routing import HostError, Routing
 from dsmip.host.sockets import SignallingSockets
 from dsmip.host.sysctl import Settings
 
@@ -65,7 +63,7 @@ class Runtime:
         self,
         name: str,
         role: Role,
-        carry_out: Callable[[Action], Awaitable[None] | None],
+        carry_out: Callable[[Action], None],
         *,
         mtu: int,
         state_directory: Path | None,
@@ -86,9 +84,6 @@ class Runtime:
         self._capacity = capacity
         self._engine: Engine | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._queue: deque[Action] = deque()
-        self._worker: asyncio.Task[None] | None = None
-        self._background: set[asyncio.Task[None]] = set()
         self._lock: IO[str] | None = None
         self._control: ControlServer | None = None
         self._stop: asyncio.Event = asyncio.Event()
@@ -113,13 +108,12 @@ class Runtime:
         self._take_lock()
         self.state_directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.settings = Settings(self.run_directory / "sysctl.json")
-        await self.routing.open()
         self.device = TunDevice.open(DEVICE)
         self.device_index = socket.if_nametoindex(DEVICE)
         self.settings.set(f"net/ipv4/conf/{DEVICE}/rp_filter", 0)
         self.settings.set(f"net/ipv4/conf/{DEVICE}/send_redirects", 0)
         self.settings.set(f"net/ipv6/conf/{DEVICE}/accept_ra", 0)
-        await self.routing.set_link(self.device_index, mtu=self._mtu)
+        self.routing.set_link(self.device_index, mtu=self._mtu)
         self.dataplane = BpfDataPlane.open(
             self._role,
             self.device_index,
@@ -144,8 +138,6 @@ class Runtime:
         loop.remove_reader(self.device.fileno())
         if self._timer is not None:
             self._timer.cancel()
-        if self._worker is not None:
-            self._worker.cancel()
 
     def stop(self) -> None:
         """End `serve`."""
@@ -155,8 +147,6 @@ class Runtime:
         """Take out what was put in, or leave forwarding as it is."""
         if self._control is not None:
             await self._control.stop()
-        for task in list(self._background):
-            await asyncio.wait([task], timeout=2.0)
         self.sockets.close()
         if keep_forwarding:
             self.dataplane.close(keep=True)
@@ -191,9 +181,8 @@ class Runtime:
         engine = self._engine
         if engine is None:
             return
-        self._queue.extend(engine.actions())
-        if self._worker is None:
-            self._carry_out_queue()
+        for action in engine.actions():
+            self._carry_out_safely(action)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -202,40 +191,12 @@ class Runtime:
             # asyncio's clock is CLOCK_MONOTONIC, the clock of the engines.
             self._timer = asyncio.get_running_loop().call_at(due, self._tick)
 
-    def in_background(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do kernel work that nothing has to wait for, and log it if it fails."""
-        task = asyncio.get_running_loop().create_task(self._guard(work))
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
-
-    def _carry_out_queue(self) -> None:
-        """In order; the first action that has to wait takes the rest of the queue along into a task."""
-        while self._queue:
-            pending = self._carry_out(self._queue.popleft())
-            if pending is not None:
-                self._worker = asyncio.get_running_loop().create_task(self._work(pending))
-                return
-
-    async def _work(self, pending: Awaitable[None] | None) -> None:
+    def _carry_out_safely(self, action: Action) -> None:
+        """A change the kernel refuses is told, and the next action gets its turn all the same."""
         try:
-            while True:
-                if pending is not None:
-                    await self._guard(pending)
-                if not self._queue:
-                    return
-                pending = self._carry_out(self._queue.popleft())
-        finally:
-            self._worker = None
-
-    async def _guard(self, work: Awaitable[None]) -> None:
-        try:
-            await work
-        except (OSError, RuntimeError) as error:
-            log.error("%s", error)
+            self._carry_out(action)
+        except (HostError, DataPlaneError) as error:
             self.events.event("host-error", {"error": str(error)})
-        finally:
-            if inspect.iscoroutine(work):
-                work.close()
 
     def _upcall(self) -> None:
         engine = self._engine

@@ -8,8 +8,10 @@ A mobile node that is back home uses the announcements too.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
 import socket
+import struct
 from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
@@ -40,6 +42,7 @@ _ARP_REQUEST = 1
 _ICMP6_FILTER = 1
 _NEIGHBOUR_TYPES = (135, 136)
 _IFA_F_TENTATIVE = 0x40
+_SIOCGIFHWADDR = 0x8927
 
 log = logging.getLogger(__name__)
 
@@ -59,29 +62,34 @@ def link_local_address(interface: str) -> IPv6Address | None:
 
 
 class Announcer:
-    """Tells the neighbours on a link where an address is now."""
+    """Tells the neighbours on a link where an address is now. Raises OSError when made without CAP_NET_RAW."""
 
     def __init__(self, interface: str, sockets: SignallingSockets) -> None:
         self.interface = interface
         self._sockets = sockets
+        # Kept open: closing a packet socket waits for all processors, which takes tens of milliseconds.
+        # With protocol 0 nothing is received on it.
+        self._frames = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+
+    def close(self) -> None:
+        """Announce nothing any more."""
+        self._frames.close()
 
     def announce(self, address: IPAddress, source: IPv6Address | None, *, router: bool) -> None:
         """Unsolicited Neighbor Advertisement with Override (RFC 4861 7.2.6), or gratuitous ARP.
 
         `source` is the sender's own address on the link; None = the announced address.
         """
-        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as probe:
-            try:
-                probe.bind((self.interface, 0))
-            except OSError as error:
-                log.warning("cannot announce %s on %s: %s", address, self.interface, error)
-                return
-            hardware: bytes = probe.getsockname()[4]
+        try:
+            hardware = self._hardware_address()
             if isinstance(address, IPv4Address):
                 arp = ArpPacket(_ARP_REQUEST, hardware, address, bytes(6), address)
                 frame = _BROADCAST + hardware + _ETH_P_ARP.to_bytes(2) + arp.encode()
-                probe.send(frame)
+                self._frames.sendto(frame, (self.interface, _ETH_P_ARP))
                 return
+        except OSError as error:
+            log.warning("cannot announce %s on %s: %s", address, self.interface, error)
+            return
         sender = source or address
         advertisement = NeighborAdvertisement(
             target=address,
@@ -93,6 +101,10 @@ class Announcer:
         payload = encode_icmpv6(advertisement, sender, _ALL_NODES)
         packet = encode_packet(sender, _ALL_NODES, payload, NextHeader.ICMPV6, hop_limit=255)
         self._sockets.send_ipv6(packet, self.interface)
+
+    def _hardware_address(self) -> bytes:
+        request = struct.pack("16s24x", self.interface.encode())
+        return fcntl.ioctl(self._frames, _SIOCGIFHWADDR, request)[18:24]
 
 
 class DuplicateAddressDetection:

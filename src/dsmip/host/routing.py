@@ -1,32 +1,45 @@
-"""Routes, rules and addresses of our own, over rtnetlink.
+"""The home address's routes, rules, addresses and proxy neighbours, over rtnetlink.
 
-Everything put in carries our routing protocol number, so that it is recognised after a crash, and everything
-is put in with "replace", so that putting it in twice changes nothing and interrupts nothing.
+Everything put in carries a routing protocol number of its own, so that it is recognised after a crash, and
+everything is put in with "replace", so that putting it in twice changes nothing and interrupts nothing.
 """
 
 from __future__ import annotations
 
 import errno
 import socket
+import struct
+from collections.abc import Collection
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import Any, Final
-
-from pyroute2 import AsyncIPRoute
-from pyroute2.netlink.exceptions import NetlinkError
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
+from typing import Final
 
 from dsmip.core.types import IPAddress, IPNetwork
+from dsmip.host import rtnetlink as nl
+from dsmip.host.rtnetlink import RequestSocket, attribute
 
-#: Marks our routes and rules (rtnetlink(7) rtm_protocol); well-known daemons use 186 to 192 sparsely, not this.
+#: Marks our routes and rules (rtnetlink(7) rtm_protocol): not in any distribution's rt_protos. Routes of the
+#: networks visited have another number (`dsmip.host.addressing`).
 ROUTE_PROTOCOL: Final = 191
 MAIN_TABLE: Final = 254
 
-_IFA_F_NODAD: Final = 0x02
-_IFA_F_NOPREFIXROUTE: Final = 0x200
-_NTF_PROXY: Final = 0x08
-_NTF_ROUTER: Final = 0x80
-_ALREADY: Final = (errno.EEXIST,)
-_GONE: Final = (errno.ENOENT, errno.ESRCH, errno.ENODEV, errno.EADDRNOTAVAIL)
+_IFADDRMSG = struct.Struct("=BBBBI")
+_IFINFOMSG = struct.Struct("=BxHiII")
+_NDMSG = struct.Struct("=BxxxiHBB")
+_RTMSG = struct.Struct("=BBBBBBBBI")
+_U32 = struct.Struct("=I")
+
+_IFA_ADDRESS, _IFA_LOCAL, _IFA_FLAGS = 1, 2, 8
+_IFA_F_NODAD, _IFA_F_NOPREFIXROUTE = 0x02, 0x200
+_IFF_UP = 1
+_IFLA_MTU, _IFLA_AF_SPEC, _IFLA_INET6_ADDR_GEN_MODE, _ADDR_GEN_NONE = 4, 26, 8, 1
+_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_PREFSRC, _RTA_TABLE = 1, 4, 5, 6, 7, 15
+_RTN_UNICAST, _SCOPE_UNIVERSE, _SCOPE_LINK, _RTNH_F_ONLINK = 1, 0, 253, 4
+_FRA_DST, _FRA_SRC, _FRA_PRIORITY, _FRA_TABLE, _FRA_PROTOCOL, _TO_TABLE = 1, 2, 6, 15, 21, 1
+_NDA_DST, _NTF_PROXY, _NTF_ROUTER = 1, 0x08, 0x80
+
+_CREATE_OR_REPLACE: Final = nl.NLM_F_CREATE | nl.NLM_F_REPLACE
+_GONE: Final = (errno.ENOENT, errno.ESRCH, errno.ENODEV, errno.EADDRNOTAVAIL, errno.ENETDOWN)
 
 
 class HostError(RuntimeError):
@@ -54,16 +67,6 @@ class Rule:
     source: IPNetwork | None = None
     destination: IPNetwork | None = None
 
-    @property
-    def family(self) -> int:
-        """AF_INET or AF_INET6."""
-        network = self.source or self.destination
-        return _family(network) if network is not None else socket.AF_INET6
-
-
-def _family(value: IPAddress | IPNetwork) -> int:
-    return socket.AF_INET6 if value.version == 6 else socket.AF_INET
-
 
 def halves(network: IPv4Network) -> tuple[IPv4Network, ...]:
     """The two halves of an IPv4 network: together more specific than the kernel's connected route to it,
@@ -71,189 +74,167 @@ def halves(network: IPv4Network) -> tuple[IPv4Network, ...]:
     return tuple(network.subnets(prefixlen_diff=1)) if network.prefixlen < 32 else (network,)
 
 
-class Routing:
-    """One rtnetlink socket for commands. Calls raise HostError when the kernel refuses."""
-
-    def __init__(self) -> None:
-        self._netlink: Any = None
-
-    async def open(self) -> None:
-        """Open the socket in the namespace of the calling process."""
-        self._netlink = AsyncIPRoute()
-        await self._netlink.setup_endpoint()
-
-    def close(self) -> None:
-        """Close the socket."""
-        if self._netlink is not None:
-            self._netlink.close()
-            self._netlink = None
-
-    async def set_link(self, interface: int, *, mtu: int) -> None:
-        """Bring a tunnel device up, without a link-local address of its own."""
-        what = f"link {interface}"
-        # addrgenmode none: the device has no link, and a link-local address would make the kernel send
-        # router solicitations and redirects on it.
-        no_address = {"attrs": [("AF_INET6", {"attrs": [("IFLA_INET6_ADDR_GEN_MODE", 1)]})]}
-        await self._do(what, "link", "set", index=interface, mtu=mtu, IFLA_AF_SPEC=no_address)
-        await self._do(what, "link", "set", index=interface, state="up")
-
-    async def add_route(self, route: Route) -> None:
-        """Put a route in, or replace the one with the same network, table and metric."""
-        await self._do(f"route {route.network}", "route", "replace", **self._route(route))
-
-    async def remove_route(self, route: Route) -> None:
-        """Take a route out; it may be gone already."""
-        await self._do(f"route {route.network}", "route", "del", tolerate=_GONE, **self._route(route))
-
-    async def add_rule(self, rule: Rule) -> None:
-        """Put a rule in; it may be there already."""
-        await self._do(f"rule {rule.priority}", "rule", "add", tolerate=_ALREADY, **self._rule(rule))
-
-    async def remove_rule(self, rule: Rule) -> None:
-        """Take a rule out; it may be gone already."""
-        await self._do(f"rule {rule.priority}", "rule", "del", tolerate=_GONE, **self._rule(rule))
-
-    async def add_address(self, interface: int, address: IPAddress, prefix_length: int) -> None:
-        """Put an address on an interface at once: no duplicate address detection, no prefix route."""
-        arguments: dict[str, Any] = {
-            "index": interface,
-            "address": str(address),
-            "prefixlen": prefix_length,
-            "flags": _IFA_F_NODAD | _IFA_F_NOPREFIXROUTE,
-        }
-        if address.version == 4:
-            arguments["flags"] = _IFA_F_NOPREFIXROUTE
-            arguments["local"] = str(address)
-        await self._do(f"address {address}", "addr", "replace", **arguments)
-
-    async def remove_address(self, interface: int, address: IPAddress, prefix_length: int) -> None:
-        """Take an address off an interface; it may be gone already."""
-        await self._do(
-            f"address {address}",
-            "addr",
-            "del",
-            tolerate=_GONE,
-            index=interface,
-            address=str(address),
-            prefixlen=prefix_length,
-        )
-
-    async def add_proxy(self, interface: int, address: IPAddress, *, router: bool = False) -> None:
-        """Have the kernel answer neighbour solicitations or ARP for an address on this interface."""
-        await self._do(
-            f"proxy {address}",
-            "neigh",
-            "replace",
-            dst=str(address),
-            ifindex=interface,
-            family=_family(address),
-            flags=_NTF_PROXY | (_NTF_ROUTER if router and address.version == 6 else 0),
-        )
-
-    async def remove_proxy(self, interface: int, address: IPAddress) -> None:
-        """Stop answering for an address."""
-        await self._do(
-            f"proxy {address}",
-            "neigh",
-            "del",
-            tolerate=_GONE,
-            dst=str(address),
-            ifindex=interface,
-            family=_family(address),
-            flags=_NTF_PROXY,
-        )
-
-    async def proxies(self, interface: int) -> list[IPAddress]:
-        """Addresses the kernel answers for on this interface."""
-        found: list[IPAddress] = []
-        for family, kind in ((socket.AF_INET6, IPv6Address), (socket.AF_INET, IPv4Address)):
-            async for entry in await self._netlink.neigh("dump", family=family, flags=_NTF_PROXY):
-                if entry["ifindex"] == interface:
-                    found.append(kind(entry.get("dst")))
-        return found
-
-    async def flush(self, interface: int) -> None:
-        """Remove every route and rule of ours that leads to this interface or to its tables."""
-        for family in (socket.AF_INET6, socket.AF_INET):
-            stale = [
-                entry
-                async for entry in await self._netlink.route("dump", family=family)
-                if entry["proto"] == ROUTE_PROTOCOL and entry.get("oif") == interface
-            ]
-            for entry in stale:
-                destination = entry.get("dst")
-                await self._do(
-                    "route",
-                    "route",
-                    "del",
-                    tolerate=_GONE,
-                    family=family,
-                    dst=f"{destination}/{entry['dst_len']}" if destination else "default",
-                    oif=interface,
-                    table=entry.get("table"),
-                    proto=ROUTE_PROTOCOL,
-                    priority=entry.get("priority") or 0,
-                )
-            rules = [
-                entry
-                async for entry in await self._netlink.rule("dump", family=family)
-                if entry.get("FRA_PROTOCOL") == ROUTE_PROTOCOL
-            ]
-            for entry in rules:
-                arguments: dict[str, Any] = {
-                    "family": family,
-                    "priority": entry.get("FRA_PRIORITY"),
-                    "table": entry.get("FRA_TABLE"),
-                }
-                if entry.get("FRA_SRC"):
-                    arguments.update(src=entry.get("FRA_SRC"), src_len=entry["src_len"])
-                if entry.get("FRA_DST"):
-                    arguments.update(dst=entry.get("FRA_DST"), dst_len=entry["dst_len"])
-                await self._do("rule", "rule", "del", tolerate=_GONE, **arguments)
-
-    @staticmethod
-    def _route(route: Route) -> dict[str, Any]:
-        arguments: dict[str, Any] = {
-            "family": _family(route.network),
-            "dst": str(route.network) if route.network.prefixlen else "default",
-            "oif": route.interface,
-            "table": route.table,
-            "proto": ROUTE_PROTOCOL,
-            "priority": route.metric,
-        }
-        if route.gateway is not None:
-            arguments["gateway"] = str(route.gateway)
-        elif route.network.version == 4:
-            arguments["scope"] = 253  # link: there is no gateway
-        if route.source is not None:
-            arguments["prefsrc"] = str(route.source)
-        return arguments
-
-    @staticmethod
-    def _rule(rule: Rule) -> dict[str, Any]:
-        arguments: dict[str, Any] = {
-            "family": rule.family,
-            "priority": rule.priority,
-            "table": rule.table,
-            "protocol": ROUTE_PROTOCOL,
-        }
-        for key, network in (("src", rule.source), ("dst", rule.destination)):
-            if network is not None:
-                arguments[key] = str(network.network_address)
-                arguments[f"{key}_len"] = network.prefixlen
-        return arguments
-
-    async def _do(
-        self, what: str, call: str, command: str, *, tolerate: tuple[int, ...] = (), **arguments: Any
-    ) -> None:
-        try:
-            await getattr(self._netlink, call)(command, **arguments)
-        except NetlinkError as error:
-            if error.code in tolerate:
-                return
-            raise HostError(f"the kernel refused '{call} {command}' for {what}: {error}") from error
-
-
 def host_network(address: IPAddress) -> IPNetwork:
     """The address as a network of one."""
     return IPv6Network(address) if isinstance(address, IPv6Address) else IPv4Network(address)
+
+
+class Routing:
+    """One rtnetlink socket for commands. Calls raise HostError when the kernel refuses; removing what is not
+    there is no error."""
+
+    def __init__(self) -> None:
+        self._netlink = RequestSocket()
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._netlink.close()
+
+    def set_link(self, interface: int, *, mtu: int) -> None:
+        """Bring a tunnel device up, without a link-local address of its own.
+
+        The device has no link, and a link-local address would make the kernel send router solicitations and
+        redirects on it.
+        """
+        mode = attribute(_IFLA_INET6_ADDR_GEN_MODE, bytes((_ADDR_GEN_NONE,)))
+        settings = attribute(_IFLA_MTU, _U32.pack(mtu))
+        settings += attribute(_IFLA_AF_SPEC, attribute(socket.AF_INET6, mode))
+        what = f"device {interface}"
+        self._do(nl.RTM_SETLINK, 0, _IFINFOMSG.pack(0, 0, interface, 0, 0) + settings, what)
+        self._do(nl.RTM_SETLINK, 0, _IFINFOMSG.pack(0, 0, interface, _IFF_UP, _IFF_UP), what)
+
+    def add_route(self, route: Route) -> None:
+        """Put a route in, or replace the one with the same network, table and metric."""
+        self._do(nl.RTM_NEWROUTE, _CREATE_OR_REPLACE, _route_body(route), f"route to {route.network}")
+
+    def remove_route(self, route: Route) -> None:
+        """Take a route out."""
+        self._do(nl.RTM_DELROUTE, 0, _route_body(route), f"route to {route.network}", _GONE)
+
+    def add_rule(self, rule: Rule) -> None:
+        """Put a rule in; it may be there already."""
+        flags = nl.NLM_F_CREATE | nl.NLM_F_EXCL
+        self._do(nl.RTM_NEWRULE, flags, _rule_body(rule), f"rule {rule.priority}", (errno.EEXIST,))
+
+    def remove_rule(self, rule: Rule) -> None:
+        """Take a rule out."""
+        self._do(nl.RTM_DELRULE, 0, _rule_body(rule), f"rule {rule.priority}", _GONE)
+
+    def add_address(self, interface: int, address: IPAddress, prefix_length: int) -> None:
+        """Put an address on an interface at once: no duplicate address detection, no prefix route."""
+        flags = _IFA_F_NOPREFIXROUTE | (_IFA_F_NODAD if address.version == 6 else 0)
+        body = _address_body(interface, address, prefix_length) + attribute(_IFA_FLAGS, _U32.pack(flags))
+        self._do(nl.RTM_NEWADDR, _CREATE_OR_REPLACE, body, f"address {address}")
+
+    def remove_address(self, interface: int, address: IPAddress, prefix_length: int) -> None:
+        """Take an address off an interface."""
+        body = _address_body(interface, address, prefix_length)
+        self._do(nl.RTM_DELADDR, 0, body, f"address {address}", _GONE)
+
+    def add_proxy(self, interface: int, address: IPAddress, *, router: bool = False) -> None:
+        """Have the kernel answer neighbour solicitations or ARP for an address on this interface."""
+        flags = _NTF_PROXY | (_NTF_ROUTER if router and address.version == 6 else 0)
+        body = _proxy_body(interface, address, flags)
+        self._do(nl.RTM_NEWNEIGH, _CREATE_OR_REPLACE, body, f"proxy entry for {address}")
+
+    def remove_proxy(self, interface: int, address: IPAddress) -> None:
+        """Stop answering for an address."""
+        body = _proxy_body(interface, address, _NTF_PROXY)
+        self._do(nl.RTM_DELNEIGH, 0, body, f"proxy entry for {address}", _GONE)
+
+    async def proxies(self, interface: int) -> list[IPAddress]:
+        """Addresses the kernel answers for on this interface."""
+        from pyroute2 import AsyncIPRoute
+
+        found: list[IPAddress] = []
+        async with AsyncIPRoute() as dump:
+            for family, kind in ((socket.AF_INET6, IPv6Address), (socket.AF_INET, IPv4Address)):
+                async for entry in await dump.neigh("dump", family=family, flags=_NTF_PROXY):
+                    if entry["ifindex"] == interface:
+                        found.append(kind(entry.get("dst")))
+        return found
+
+    async def flush(self, interface: int) -> None:
+        """Remove every route of ours that leads to this interface, and every rule of ours."""
+        from pyroute2 import AsyncIPRoute
+
+        routes: list[Route] = []
+        rules: list[Rule] = []
+        async with AsyncIPRoute() as dump:
+            for family, everything in ((socket.AF_INET6, "::/0"), (socket.AF_INET, "0.0.0.0/0")):
+                async for entry in await dump.route("dump", family=family):
+                    if entry["proto"] == ROUTE_PROTOCOL and entry.get("oif") == interface:
+                        network = f"{entry.get('dst')}/{entry['dst_len']}" if entry["dst_len"] else everything
+                        routes.append(
+                            Route(
+                                ip_network(network), interface, entry.get("table"), entry.get("priority") or 0
+                            )
+                        )
+                async for entry in await dump.rule("dump", family=family):
+                    if entry.get("FRA_PROTOCOL") == ROUTE_PROTOCOL:
+                        ends = [
+                            ip_network(f"{entry.get(name)}/{entry[length]}") if entry.get(name) else None
+                            for name, length in (("FRA_SRC", "src_len"), ("FRA_DST", "dst_len"))
+                        ]
+                        rules.append(Rule(entry.get("FRA_PRIORITY"), entry.get("FRA_TABLE"), *ends))
+        for route in routes:
+            self.remove_route(route)
+        for rule in rules:
+            self.remove_rule(rule)
+
+    def _do(self, kind: int, flags: int, body: bytes, what: str, tolerate: Collection[int] = ()) -> None:
+        try:
+            self._netlink.request(kind, flags, body)
+        except OSError as error:
+            if error.errno not in tolerate:
+                raise HostError(f"the kernel refused a change of {what}: {error.strerror}") from error
+
+
+def _family(value: IPAddress | IPNetwork) -> int:
+    return socket.AF_INET6 if value.version == 6 else socket.AF_INET
+
+
+def _address_body(interface: int, address: IPAddress, prefix_length: int) -> bytes:
+    head = _IFADDRMSG.pack(_family(address), prefix_length, 0, _SCOPE_UNIVERSE, interface)
+    return head + attribute(_IFA_LOCAL, address.packed) + attribute(_IFA_ADDRESS, address.packed)
+
+
+def _route_body(route: Route) -> bytes:
+    scope = _SCOPE_LINK if route.gateway is None and route.network.version == 4 else _SCOPE_UNIVERSE
+    # A home router outside the home address's own prefix is on the link all the same.
+    flags = _RTNH_F_ONLINK if route.gateway is not None and route.network.version == 4 else 0
+    body = _RTMSG.pack(
+        *(_family(route.network), route.network.prefixlen, 0, 0, 0),
+        *(ROUTE_PROTOCOL, scope, _RTN_UNICAST, flags),
+    )
+    body += attribute(_RTA_TABLE, _U32.pack(route.table))
+    body += attribute(_RTA_DST, route.network.network_address.packed) if route.network.prefixlen else b""
+    body += attribute(_RTA_OIF, _U32.pack(route.interface)) + attribute(
+        _RTA_PRIORITY, _U32.pack(route.metric)
+    )
+    if route.gateway is not None:
+        body += attribute(_RTA_GATEWAY, route.gateway.packed)
+    if route.source is not None:
+        body += attribute(_RTA_PREFSRC, route.source.packed)
+    return body
+
+
+def _rule_body(rule: Rule) -> bytes:
+    source, destination = rule.source, rule.destination
+    network = source or destination
+    body = _RTMSG.pack(
+        _family(network) if network is not None else socket.AF_INET6,
+        destination.prefixlen if destination is not None else 0,
+        source.prefixlen if source is not None else 0,
+        *(0, 0, 0, 0, _TO_TABLE, 0),
+    )
+    if destination is not None:
+        body += attribute(_FRA_DST, destination.network_address.packed)
+    if source is not None:
+        body += attribute(_FRA_SRC, source.network_address.packed)
+    body += attribute(_FRA_PRIORITY, _U32.pack(rule.priority)) + attribute(_FRA_TABLE, _U32.pack(rule.table))
+    return body + attribute(_FRA_PROTOCOL, bytes((ROUTE_PROTOCOL,)))
+
+
+def _proxy_body(interface: int, address: IPAddress, flags: int) -> bytes:
+    return _NDMSG.pack(_family(address), interface, 0, flags, 0) + attribute(_NDA_DST, address.packed)

@@ -99,7 +99,7 @@ class Tour:
             pings.append(self._ping(network))
             self._stay_until(plug.plugged + self._dwell)
         end = time.monotonic()
-        sessions = transfers.finish(self._lab.processes, self._directory)
+        sessions = transfers.finish(self._lab.processes, self._directory, self._patience)
         self._lab.processes.stop(streams.LABELS)
         self._lab.processes.stop([sniffer.LABEL])
         self._tell("done", self._lab.at, len(self._route))

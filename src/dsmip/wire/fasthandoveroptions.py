@@ -8,7 +8,7 @@ from struct import Struct
 from typing import ClassVar, Self
 
 from dsmip.wire.constants import OptionType
-from dsmip.wire.option import Alignment, AuthenticatingOption, MobilityOption
+from dsmip.wire.option import Alignment, AuthenticatingOption, KnownOption
 
 _PREFIX = Struct(">BB16s")
 _SPI = Struct(">I")
@@ -16,7 +16,7 @@ _OCTET = Struct(">B")
 
 
 @dataclass(frozen=True, slots=True)
-class MHLinkLayerAddress(MobilityOption):
+class MHLinkLayerAddress(KnownOption):
     """A link-layer address, code 2 = the mobile node's (RFC 5568 section 6.4.4)."""
 
     TYPE: ClassVar[int] = OptionType.MH_LINK_LAYER_ADDRESS
@@ -34,7 +34,7 @@ class MHLinkLayerAddress(MobilityOption):
 
 
 @dataclass(frozen=True, slots=True)
-class MHIPv6AddressPrefix(MobilityOption):
+class MHIPv6AddressPrefix(KnownOption):
     """An address or prefix of a handover (RFC 5568 section 6.4.2).
 
     Code 1 = old care-of address, 2 = new care-of address, 3 = the new router's address, 4 = its prefix.

@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 
 from dsmip.wire.constants import OptionType
 from dsmip.wire.errors import DecodeError
-from dsmip.wire.option import Alignment, MobilityOption
+from dsmip.wire.option import Alignment, KnownOption
 from dsmip.wire.tlv import PADDING, walk
 from dsmip.wire.trafficselectors import TrafficSelector, decode_traffic_selector
 
@@ -23,7 +23,7 @@ TRAFFIC_SELECTOR = 3
 
 
 @dataclass(frozen=True, slots=True)
-class FlowSummary(MobilityOption):
+class FlowSummary(KnownOption):
     """The flow bindings to keep as they are (RFC 6089 section 4.2.2)."""
 
     TYPE: ClassVar[int] = OptionType.FLOW_SUMMARY
@@ -41,7 +41,7 @@ class FlowSummary(MobilityOption):
 
 
 @dataclass(frozen=True, slots=True)
-class FlowIdentification(MobilityOption):
+class FlowIdentification(KnownOption):
     """One flow binding (RFC 6089 section 4.2).
 
     `fid` and `priority` are 1 to 65535, and the lower priority wins. `bids` are the bindings that the flow

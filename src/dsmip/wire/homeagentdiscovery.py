@@ -8,7 +8,7 @@ from struct import Struct
 from typing import ClassVar, Self
 
 from dsmip.wire.cursor import Cursor
-from dsmip.wire.icmpv6message import Icmpv6Message, require_code_zero
+from dsmip.wire.icmpv6message import KnownIcmpv6, require_code_zero
 from dsmip.wire.ndoptions import NDOption, decode_nd_options, encode_nd_options
 
 _FIXED = Struct(">HH")
@@ -20,7 +20,7 @@ _OTHER = 0x4000
 
 
 @dataclass(frozen=True, slots=True)
-class HomeAgentAddressDiscoveryRequest(Icmpv6Message):
+class HomeAgentAddressDiscoveryRequest(KnownIcmpv6):
     """Asks the home agents' anycast address who they are (RFC 6275 section 6.5)."""
 
     TYPE: ClassVar[int] = 144
@@ -39,7 +39,7 @@ class HomeAgentAddressDiscoveryRequest(Icmpv6Message):
 
 
 @dataclass(frozen=True, slots=True)
-class HomeAgentAddressDiscoveryReply(Icmpv6Message):
+class HomeAgentAddressDiscoveryReply(KnownIcmpv6):
     """The home agents of the link, the preferred ones first (RFC 6275 section 6.6)."""
 
     TYPE: ClassVar[int] = 145
@@ -63,7 +63,7 @@ class HomeAgentAddressDiscoveryReply(Icmpv6Message):
 
 
 @dataclass(frozen=True, slots=True)
-class MobilePrefixSolicitation(Icmpv6Message):
+class MobilePrefixSolicitation(KnownIcmpv6):
     """A mobile node away from home asks about its home prefixes (RFC 6275 section 6.7)."""
 
     TYPE: ClassVar[int] = 146
@@ -81,7 +81,7 @@ class MobilePrefixSolicitation(Icmpv6Message):
 
 
 @dataclass(frozen=True, slots=True)
-class MobilePrefixAdvertisement(Icmpv6Message):
+class MobilePrefixAdvertisement(KnownIcmpv6):
     """The home prefixes, as prefix information options (RFC 6275 section 6.8)."""
 
     TYPE: ClassVar[int] = 147

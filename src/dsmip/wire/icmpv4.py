@@ -25,26 +25,36 @@ class Icmpv4Message(ABC):
 
     __slots__ = ()
 
-    #: Type on the wire.
-    TYPE: ClassVar[int]
+    @property
+    @abstractmethod
+    def type_code(self) -> tuple[int, int]:
+        """Type and Code to put on the wire."""
 
     @abstractmethod
     def encode_body(self) -> bytes:
         """The octets after the checksum."""
+
+
+class KnownIcmpv4(Icmpv4Message):
+    """A message whose type has a class of its own."""
+
+    __slots__ = ()
+
+    #: Type on the wire.
+    TYPE: ClassVar[int]
+
+    @property
+    def type_code(self) -> tuple[int, int]:
+        return self.TYPE, 0
 
     @classmethod
     @abstractmethod
     def decode_body(cls, code: int, body: Cursor) -> Self:
         """The message whose octets after the checksum are `body`; raises DecodeError."""
 
-    @property
-    def type_code(self) -> tuple[int, int]:
-        """Type and Code to put on the wire."""
-        return self.TYPE, 0
-
 
 @dataclass(frozen=True, slots=True)
-class _Echo(Icmpv4Message):
+class _Echo(KnownIcmpv4):
     identifier: int
     sequence: int
     data: bytes = b""
@@ -73,7 +83,7 @@ class EchoReply(_Echo):
 
 
 @dataclass(frozen=True, slots=True)
-class DestinationUnreachable(Icmpv4Message):
+class DestinationUnreachable(KnownIcmpv4):
     """The packet could not be delivered, for the reason in `code`.
 
     `mtu` is that of the next link, octets, when the code is FRAGMENTATION_NEEDED (RFC 1191 section 4),
@@ -114,12 +124,8 @@ class UnknownIcmpv4(Icmpv4Message):
     def encode_body(self) -> bytes:
         return self.body
 
-    @classmethod
-    def decode_body(cls, code: int, body: Cursor) -> Self:
-        raise NotImplementedError("an unknown message is made from its type, its code and its body")
 
-
-_CLASSES: dict[int, type[Icmpv4Message]] = {
+_CLASSES: dict[int, type[KnownIcmpv4]] = {
     cls.TYPE: cls for cls in (EchoReply, DestinationUnreachable, EchoRequest)
 }
 

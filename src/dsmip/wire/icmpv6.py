@@ -17,7 +17,7 @@ from dsmip.wire.homeagentdiscovery import (
     MobilePrefixAdvertisement,
     MobilePrefixSolicitation,
 )
-from dsmip.wire.icmpv6message import Icmpv6Message
+from dsmip.wire.icmpv6message import Icmpv6Message, KnownIcmpv6
 from dsmip.wire.ndoptions import (
     AdvertisementInterval,
     HomeAgentInformation,
@@ -75,7 +75,7 @@ _UNSPECIFIED = IPv6Address("::")
 
 
 @dataclass(frozen=True, slots=True)
-class _Error(Icmpv6Message):
+class _Error(KnownIcmpv6):
     """An error: `invoking` is the packet it is about, on receipt as much of it as came."""
 
     code: int
@@ -109,7 +109,7 @@ class TimeExceeded(_Error):
 
 
 @dataclass(frozen=True, slots=True)
-class PacketTooBig(Icmpv6Message):
+class PacketTooBig(KnownIcmpv6):
     """The packet is larger than `mtu` octets, the MTU of the next link (RFC 4443 section 3.2)."""
 
     TYPE: ClassVar[int] = 2
@@ -127,7 +127,7 @@ class PacketTooBig(Icmpv6Message):
 
 
 @dataclass(frozen=True, slots=True)
-class ParameterProblem(Icmpv6Message):
+class ParameterProblem(KnownIcmpv6):
     """The octet at `pointer` in the invoking packet cannot be accepted (RFC 4443 section 3.4).
 
     Code 0: erroneous header field; 1: unrecognised next header; 2: unrecognised option.
@@ -153,7 +153,7 @@ class ParameterProblem(Icmpv6Message):
 
 
 @dataclass(frozen=True, slots=True)
-class _Echo(Icmpv6Message):
+class _Echo(KnownIcmpv6):
     identifier: int
     sequence: int
     data: bytes = b""
@@ -196,12 +196,8 @@ class UnknownIcmpv6(Icmpv6Message):
     def encode_body(self) -> bytes:
         return self.body
 
-    @classmethod
-    def decode_body(cls, code: int, body: Cursor) -> Self:
-        raise NotImplementedError("an unknown message is made from its type, its code and its body")
 
-
-_CLASSES: dict[int, type[Icmpv6Message]] = {
+_CLASSES: dict[int, type[KnownIcmpv6]] = {
     cls.TYPE: cls
     for cls in (
         DestinationUnreachable,

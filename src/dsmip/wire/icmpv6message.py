@@ -14,25 +14,35 @@ class Icmpv6Message(ABC):
 
     __slots__ = ()
 
-    #: Type on the wire.
-    TYPE: ClassVar[int]
+    @property
+    @abstractmethod
+    def type_code(self) -> tuple[int, int]:
+        """Type and Code to put on the wire."""
 
     @abstractmethod
     def encode_body(self) -> bytes:
         """The octets after the checksum."""
+
+
+class KnownIcmpv6(Icmpv6Message):
+    """A message whose type has a class of its own."""
+
+    __slots__ = ()
+
+    #: Type on the wire.
+    TYPE: ClassVar[int]
+
+    @property
+    def type_code(self) -> tuple[int, int]:
+        return self.TYPE, 0
 
     @classmethod
     @abstractmethod
     def decode_body(cls, code: int, body: Cursor) -> Self:
         """The message whose octets after the checksum are `body`; raises DecodeError."""
 
-    @property
-    def type_code(self) -> tuple[int, int]:
-        """Type and Code to put on the wire."""
-        return self.TYPE, 0
 
-
-def require_code_zero(message: type[Icmpv6Message], code: int) -> None:
+def require_code_zero(message: type[KnownIcmpv6], code: int) -> None:
     """DecodeError("malformed") unless `code` is 0, as for all messages of neighbour discovery."""
     if code:
         raise DecodeError("malformed", f"{message.__name__} with code {code}")

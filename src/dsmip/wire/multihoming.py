@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 
 from dsmip.wire.constants import OptionType
 from dsmip.wire.errors import DecodeError, EncodeError
-from dsmip.wire.option import Alignment, MobilityOption
+from dsmip.wire.option import Alignment, KnownOption
 
 _FIXED = Struct(">HBB")
 _HOME = 0x80
@@ -17,7 +17,7 @@ _PRIORITY = 0x7F
 
 
 @dataclass(frozen=True, slots=True)
-class BindingIdentifier(MobilityOption):
+class BindingIdentifier(KnownOption):
     """One of several bindings of a home address (RFC 5648 section 4.1).
 
     `bid` is 1 to 65535. `home` is the H flag: bound at home and abroad at the same time. `priority` is the

@@ -30,28 +30,38 @@ class NDOption(ABC):
 
     __slots__ = ()
 
+    @property
+    @abstractmethod
+    def type_code(self) -> int:
+        """Option type to put on the wire."""
+
+    @abstractmethod
+    def encode_data(self) -> bytes:
+        """The octets after type and length, which are then padded to the unit."""
+
+
+class KnownNDOption(NDOption):
+    """An option whose type has a class of its own."""
+
+    __slots__ = ()
+
     #: Option type on the wire.
     TYPE: ClassVar[int]
     #: The only legal length in octets without type and length, None = any.
     SIZE: ClassVar[int | None] = None
 
-    @abstractmethod
-    def encode_data(self) -> bytes:
-        """The octets after type and length, which are then padded to the unit."""
+    @property
+    def type_code(self) -> int:
+        return self.TYPE
 
     @classmethod
     @abstractmethod
     def decode_data(cls, data: bytes) -> Self:
         """The option whose octets after type and length are `data`."""
 
-    @property
-    def type_code(self) -> int:
-        """Option type to put on the wire."""
-        return self.TYPE
-
 
 @dataclass(frozen=True, slots=True)
-class _LinkLayerAddress(NDOption):
+class _LinkLayerAddress(KnownNDOption):
     #: 6 octets on Ethernet. On other links the padding of the option cannot be told from the address.
     address: bytes
 
@@ -78,7 +88,7 @@ class TargetLinkLayerAddress(_LinkLayerAddress):
 
 
 @dataclass(frozen=True, slots=True)
-class PrefixInformation(NDOption):
+class PrefixInformation(KnownNDOption):
     """A prefix of the link (RFC 4861 section 4.6.2). Lifetimes are in seconds, 0xFFFFFFFF is for ever.
 
     With the R flag, `router_address`, the option carries the router's whole address: `address` (RFC 6275
@@ -127,7 +137,7 @@ class PrefixInformation(NDOption):
 
 
 @dataclass(frozen=True, slots=True)
-class Mtu(NDOption):
+class Mtu(KnownNDOption):
     """The MTU of the link, octets (RFC 4861 section 4.6.4)."""
 
     TYPE: ClassVar[int] = 5
@@ -144,7 +154,7 @@ class Mtu(NDOption):
 
 
 @dataclass(frozen=True, slots=True)
-class AdvertisementInterval(NDOption):
+class AdvertisementInterval(KnownNDOption):
     """The longest time between two advertisements of the router, milliseconds (RFC 6275 section 7.3)."""
 
     TYPE: ClassVar[int] = 7
@@ -161,7 +171,7 @@ class AdvertisementInterval(NDOption):
 
 
 @dataclass(frozen=True, slots=True)
-class HomeAgentInformation(NDOption):
+class HomeAgentInformation(KnownNDOption):
     """What a home agent says of itself (RFC 6275 section 7.4).
 
     The higher `preference` is the better; `lifetime` is in seconds; `mobile_routers` is the R flag of RFC
@@ -195,16 +205,12 @@ class UnknownNDOption(NDOption):
     def encode_data(self) -> bytes:
         return self.data
 
-    @classmethod
-    def decode_data(cls, data: bytes) -> Self:
-        raise NotImplementedError("an unknown option is made from its type and its data")
-
     @property
     def type_code(self) -> int:
         return self.type
 
 
-_CLASSES: dict[int, type[NDOption]] = {
+_CLASSES: dict[int, type[KnownNDOption]] = {
     cls.TYPE: cls
     for cls in (
         SourceLinkLayerAddress,

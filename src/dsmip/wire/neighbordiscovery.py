@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 
 from dsmip.wire.cursor import Cursor
 from dsmip.wire.errors import DecodeError, EncodeError
-from dsmip.wire.icmpv6message import Icmpv6Message, require_code_zero
+from dsmip.wire.icmpv6message import KnownIcmpv6, require_code_zero
 from dsmip.wire.ndoptions import NDOption, decode_nd_options, encode_nd_options
 
 NDOptions = tuple[NDOption, ...]
@@ -30,7 +30,7 @@ _OVERRIDE = 0x20
 
 
 @dataclass(frozen=True, slots=True)
-class RouterSolicitation(Icmpv6Message):
+class RouterSolicitation(KnownIcmpv6):
     """A host asks the routers of its link to advertise at once (RFC 4861 section 4.1)."""
 
     TYPE: ClassVar[int] = 133
@@ -48,7 +48,7 @@ class RouterSolicitation(Icmpv6Message):
 
 
 @dataclass(frozen=True, slots=True)
-class RouterAdvertisement(Icmpv6Message):
+class RouterAdvertisement(KnownIcmpv6):
     """A router says what its link is like (RFC 4861 section 4.2).
 
     `router_lifetime` is in seconds, `reachable_time` and `retrans_timer` are in milliseconds; 0 in these two
@@ -98,7 +98,7 @@ class RouterAdvertisement(Icmpv6Message):
 
 
 @dataclass(frozen=True, slots=True)
-class NeighborSolicitation(Icmpv6Message):
+class NeighborSolicitation(KnownIcmpv6):
     """Who has `target`, and is it still there (RFC 4861 section 4.3)."""
 
     TYPE: ClassVar[int] = 135
@@ -117,7 +117,7 @@ class NeighborSolicitation(Icmpv6Message):
 
 
 @dataclass(frozen=True, slots=True)
-class NeighborAdvertisement(Icmpv6Message):
+class NeighborAdvertisement(KnownIcmpv6):
     """`target` is here (RFC 4861 section 4.4): flags R, S and O."""
 
     TYPE: ClassVar[int] = 136

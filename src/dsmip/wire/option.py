@@ -19,33 +19,48 @@ class MobilityOption(ABC):
 
     __slots__ = ()
 
-    #: Option type on the wire.
-    TYPE: ClassVar[int]
-    #: Smallest and largest legal Option Length, which counts the data alone.
-    LENGTH: ClassVar[tuple[int, int]] = (0, 255)
-    ALIGNMENT: ClassVar[Alignment] = (1, 0)
+    @property
+    @abstractmethod
+    def type_code(self) -> int:
+        """Option type to put on the wire."""
+
+    @property
+    @abstractmethod
+    def alignment(self) -> Alignment:
+        """Where the option has to start."""
 
     @abstractmethod
     def encode_data(self) -> bytes:
         """The octets after the Option Length field."""
+
+
+class KnownOption(MobilityOption):
+    """An option whose type has a class of its own."""
+
+    __slots__ = ()
+
+    #: Option type on the wire.
+    TYPE: ClassVar[int]
+    #: Smallest and largest legal Option Length, which counts the data alone.
+    LENGTH: ClassVar[tuple[int, int]]
+    #: Where the option has to start, unless that depends on its content.
+    ALIGNMENT: ClassVar[Alignment] = (1, 0)
+
+    @property
+    def type_code(self) -> int:
+        return self.TYPE
+
+    @property
+    def alignment(self) -> Alignment:
+        return self.ALIGNMENT
 
     @classmethod
     @abstractmethod
     def decode_data(cls, data: bytes) -> Self:
         """The option whose data is `data`, of a length within `LENGTH`; raises DecodeError."""
 
-    @property
-    def type_code(self) -> int:
-        """Option type to put on the wire."""
-        return self.TYPE
 
-    @property
-    def alignment(self) -> Alignment:
-        """Where the option has to start; some depend on their content."""
-        return self.ALIGNMENT
-
-
-class AuthenticatingOption(MobilityOption):
+class AuthenticatingOption(KnownOption):
     """An option that ends with an authenticator over the mobility header in front of it.
 
     As the last option it is placed so that the header ends with it and no padding follows (RFC 6275
@@ -70,16 +85,16 @@ class UnknownOption(MobilityOption):
     type: int
     data: bytes
 
-    def encode_data(self) -> bytes:
-        return self.data
-
-    @classmethod
-    def decode_data(cls, data: bytes) -> Self:
-        raise NotImplementedError("an unknown option is made from its type and its data")
-
     @property
     def type_code(self) -> int:
         return self.type
+
+    @property
+    def alignment(self) -> Alignment:
+        return 1, 0
+
+    def encode_data(self) -> bytes:
+        return self.data
 
 
 def find(options: Iterable[MobilityOption], cls: type[_Option]) -> _Option | None:

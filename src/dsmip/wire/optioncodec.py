@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 
 from dsmip.wire import fasthandoveroptions, flows, multihoming, options, otheroptions
 from dsmip.wire.errors import DecodeError, EncodeError
-from dsmip.wire.option import AuthenticatingOption, MobilityOption, UnknownOption
+from dsmip.wire.option import AuthenticatingOption, KnownOption, MobilityOption, UnknownOption
 from dsmip.wire.tlv import PADDING, walk
 
 #: Every option with a class of its own.
-OPTION_CLASSES: tuple[type[MobilityOption], ...] = (
+OPTION_CLASSES: tuple[type[KnownOption], ...] = (
     options.BindingRefreshAdvice,
     options.AlternateCareOfAddress,
     options.NonceIndices,

@@ -17,6 +17,7 @@ from dsmip.wire.errors import DecodeError, EncodeError
 from dsmip.wire.option import (
     Alignment,
     AuthenticatingOption,
+    KnownOption,
     MobilityOption,
     UnknownOption,
     find,
@@ -69,7 +70,7 @@ _MAX_PREFIX_LENGTH_FIELD = 63
 
 
 @dataclass(frozen=True, slots=True)
-class BindingRefreshAdvice(MobilityOption):
+class BindingRefreshAdvice(KnownOption):
     """How long the home agent would like the node to wait before it registers again (RFC 6275 section 6.2.4).
 
     `interval` is in units of 4 seconds.
@@ -90,7 +91,7 @@ class BindingRefreshAdvice(MobilityOption):
 
 
 @dataclass(frozen=True, slots=True)
-class AlternateCareOfAddress(MobilityOption):
+class AlternateCareOfAddress(KnownOption):
     """The care-of address to register in place of the packet's source (RFC 6275 section 6.2.5)."""
 
     TYPE: ClassVar[int] = OptionType.ALTERNATE_CARE_OF_ADDRESS
@@ -108,7 +109,7 @@ class AlternateCareOfAddress(MobilityOption):
 
 
 @dataclass(frozen=True, slots=True)
-class NonceIndices(MobilityOption):
+class NonceIndices(KnownOption):
     """Which nonces the keygen tokens of a Binding Update came from (RFC 6275 section 6.2.6)."""
 
     TYPE: ClassVar[int] = OptionType.NONCE_INDICES
@@ -149,7 +150,7 @@ class BindingAuthorizationData(AuthenticatingOption):
 
 
 @dataclass(frozen=True, slots=True)
-class MobileNetworkPrefix(MobilityOption):
+class MobileNetworkPrefix(KnownOption):
     """A prefix behind a mobile router (RFC 3963 section 4.3). Bits after the prefix length are ignored."""
 
     TYPE: ClassVar[int] = OptionType.MOBILE_NETWORK_PREFIX
@@ -170,7 +171,7 @@ class MobileNetworkPrefix(MobilityOption):
 
 
 @dataclass(frozen=True, slots=True)
-class MobileNodeIdentifier(MobilityOption):
+class MobileNodeIdentifier(KnownOption):
     """Who the mobile node is (RFC 4283 section 3); subtype 1 is a network access identifier (3.1)."""
 
     TYPE: ClassVar[int] = OptionType.MOBILE_NODE_IDENTIFIER
@@ -218,7 +219,7 @@ class Authentication(AuthenticatingOption):
 
 
 @dataclass(frozen=True, slots=True)
-class MessageIdentifier(MobilityOption):
+class MessageIdentifier(KnownOption):
     """Mobility message replay protection option (RFC 4285 section 6): a 64-bit NTP timestamp."""
 
     TYPE: ClassVar[int] = OptionType.MESSAGE_IDENTIFIER
@@ -236,7 +237,7 @@ class MessageIdentifier(MobilityOption):
 
 
 @dataclass(frozen=True, slots=True)
-class IPv4HomeAddress(MobilityOption):
+class IPv4HomeAddress(KnownOption):
     """The IPv4 home address, or prefix, to bind beside the IPv6 one (RFC 5555 section 3.1.1).
 
     0.0.0.0 asks for an address, and with `prefix_requested` for a prefix. `prefix_length` is what stands in
@@ -262,7 +263,7 @@ class IPv4HomeAddress(MobilityOption):
 
 
 @dataclass(frozen=True, slots=True)
-class IPv4AddressAcknowledgement(MobilityOption):
+class IPv4AddressAcknowledgement(KnownOption):
     """The home agent's answer to an IPv4 home address option (RFC 5555 section 3.2.1).
 
     `status` below 128 is success; above it `prefix_length` means nothing.
@@ -286,7 +287,7 @@ class IPv4AddressAcknowledgement(MobilityOption):
 
 
 @dataclass(frozen=True, slots=True)
-class NatDetection(MobilityOption):
+class NatDetection(KnownOption):
     """Whether a NAT is on the path, and how often to keep its mapping alive (RFC 5555 section 3.2.2).
 
     `refresh` is in seconds, or NAT_NO_KEEPALIVE (no NAT found) or NAT_USE_DEFAULT; `forced` is the F flag:
@@ -310,7 +311,7 @@ class NatDetection(MobilityOption):
 
 
 @dataclass(frozen=True, slots=True)
-class IPv4CareOfAddress(MobilityOption):
+class IPv4CareOfAddress(KnownOption):
     """The IPv4 care-of address as the mobile node itself sees it (RFC 5555 section 3.1.2)."""
 
     TYPE: ClassVar[int] = OptionType.IPV4_CARE_OF_ADDRESS

@@ -7,14 +7,14 @@ from struct import Struct
 from typing import ClassVar, Self
 
 from dsmip.wire.constants import OptionType
-from dsmip.wire.option import Alignment, MobilityOption
+from dsmip.wire.option import Alignment, KnownOption
 
 _VENDOR = Struct(">IB")
 _U32 = Struct(">I")
 
 
 @dataclass(frozen=True, slots=True)
-class VendorSpecific(MobilityOption):
+class VendorSpecific(KnownOption):
     """Data of a vendor, named by its IANA enterprise number (RFC 5094)."""
 
     TYPE: ClassVar[int] = OptionType.VENDOR_SPECIFIC
@@ -35,7 +35,7 @@ class VendorSpecific(MobilityOption):
 
 
 @dataclass(frozen=True, slots=True)
-class ServiceSelection(MobilityOption):
+class ServiceSelection(KnownOption):
     """The name of the service a mobile node wants, UTF-8 (RFC 5149 section 3)."""
 
     TYPE: ClassVar[int] = OptionType.SERVICE_SELECTION
@@ -52,7 +52,7 @@ class ServiceSelection(MobilityOption):
 
 
 @dataclass(frozen=True, slots=True)
-class RestartCounter(MobilityOption):
+class RestartCounter(KnownOption):
     """How often the sender of a heartbeat response has restarted (RFC 5847 section 3.4)."""
 
     TYPE: ClassVar[int] = OptionType.RESTART_COUNTER
