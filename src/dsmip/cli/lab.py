@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 FAILED = 1
+_WIDTH = 140
 
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -74,6 +75,14 @@ def _guarded(work: Any) -> int:
     return code
 
 
+def _console(*, stderr: bool = False) -> Any:
+    """Where tables go: as wide as the terminal, wide enough for them in a file or a pipe."""
+    from rich.console import Console
+
+    console = Console(stderr=stderr)
+    return console if console.is_terminal else Console(stderr=stderr, width=_WIDTH)
+
+
 def _up(options: argparse.Namespace) -> int:
     from dsmip.lab.lab import Lab
 
@@ -99,11 +108,9 @@ def _show(options: argparse.Namespace) -> int:
         if options.json:
             print(json.dumps(shown, indent=2))
         else:
-            from rich.console import Console
-
             from dsmip.lab import report
 
-            Console().print(report.lab(shown))
+            _console().print(report.lab(shown))
         return 0
 
     return _guarded(work)
@@ -139,12 +146,10 @@ def _down(options: argparse.Namespace) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from rich.console import Console
-
     from dsmip.lab import report, tour
     from dsmip.lab.lab import Lab
 
-    console = Console(stderr=options.json)
+    console = _console(stderr=options.json)
 
     def work() -> int:
         console.print("building the lab: home agent, correspondent, seven access networks, a mobile router")

@@ -64,5 +64,6 @@ def _log(verbosity: int) -> None:
         format="%(levelname)s %(message)s" if under_journald else "%(asctime)s %(levelname)s %(message)s",
         stream=sys.stderr,
     )
-    for chatty in ("pyroute2", "asyncio", "dsmip.host.dhcp"):
+    # pyroute2 sets the level of its own logger when it is imported, but not those below it.
+    for chatty in ("pyroute2.dhcp", "pyroute2.netlink", "asyncio"):
         logging.getLogger(chatty).setLevel(logging.DEBUG if verbosity > 1 else logging.WARNING)

@@ -11,6 +11,7 @@ from ipaddress import IPv4Address, IPv6Address
 from dsmip.core.actions import Drop
 from dsmip.core.binding_update_list import SentUpdate
 from dsmip.core.mobile_node_config import MobileNodeConfig
+from dsmip.core.types import DSMIP_PORT
 from dsmip.wire.constants import BAStatus
 from dsmip.wire.messages import BindingAcknowledgement, covered_octets
 from dsmip.wire.options import Authentication, MessageIdentifier, find
@@ -77,7 +78,7 @@ def _wrong_way(config: MobileNodeConfig, packet: Packet, update: SentUpdate) -> 
     if isinstance(update.care_of, IPv4Address):
         if packet.udp is None:
             return Drop("not-in-udp", f"acknowledgement from {packet.source}")
-        if (packet.udp.source, packet.udp.source_port) != (config.home_agent_ipv4, config.udp_port):
+        if (packet.udp.source, packet.udp.source_port) != (config.home_agent_ipv4, DSMIP_PORT):
             return Drop("wrong-udp-source", f"{packet.udp.source} port {packet.udp.source_port}")
         expected: IPv6Address = config.home_address
     else:

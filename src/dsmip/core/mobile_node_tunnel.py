@@ -8,7 +8,7 @@ from ipaddress import IPv4Network, IPv6Network
 from dsmip.core.actions import Action, HomeAddressesChanged, InstallPath, RemovePath
 from dsmip.core.mobile_node_choice import find, same_place
 from dsmip.core.mobile_node_config import MobileNodeConfig
-from dsmip.core.types import CareOfAddress, IPAddress, IPNetwork, IPv4Grant, Path, TunnelFormat
+from dsmip.core.types import DSMIP_PORT, CareOfAddress, IPAddress, IPNetwork, IPv4Grant, Path, TunnelFormat
 
 _UDP_FORMATS = (TunnelFormat.UDP4, TunnelFormat.UDP6)
 
@@ -91,13 +91,13 @@ class Tunnel:
         remote: IPAddress | None = config.home_agent if over_ipv6 else config.home_agent_ipv4
         if remote is None:
             raise ValueError("an IPv4 tunnel needs a home agent with an IPv4 address")
-        port = config.udp_port if tunnel_format in _UDP_FORMATS else 0
+        udp = tunnel_format in _UDP_FORMATS
         return Path(
             format=tunnel_format,
             local=care_of.address,
             remote=remote,
-            local_port=port,
-            remote_port=port,
+            local_port=config.udp_port if udp else 0,
+            remote_port=DSMIP_PORT if udp else 0,
             interface=care_of.ifindex,
             next_hop=care_of.gateway,
         )

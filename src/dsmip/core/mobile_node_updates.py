@@ -12,7 +12,7 @@ from ipaddress import IPv4Address
 from dsmip.core.actions import SendDatagram, SendPacket
 from dsmip.core.binding_update_list import SentUpdate
 from dsmip.core.mobile_node_config import MobileNodeConfig
-from dsmip.core.types import CareOfAddress, HomeAttachment, IPAddress, UdpEndpoint
+from dsmip.core.types import DSMIP_PORT, CareOfAddress, HomeAttachment, IPAddress, UdpEndpoint
 from dsmip.wire.constants import BUFlag
 from dsmip.wire.messages import BindingUpdate, encode_message
 from dsmip.wire.options import (
@@ -139,7 +139,7 @@ def _send(config: MobileNodeConfig, request: Request, message: bytes) -> SendPac
         return SendDatagram(
             packet,
             local=UdpEndpoint(care_of.address, config.udp_port),
-            remote=UdpEndpoint(config.home_agent_ipv4, config.udp_port),
+            remote=UdpEndpoint(config.home_agent_ipv4, DSMIP_PORT),
             interface=care_of.interface,
         )
     packet = encode_packet(care_of.address, config.home_agent, message, home_address=config.home_address)

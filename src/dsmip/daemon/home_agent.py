@@ -41,6 +41,7 @@ from dsmip.dataplane.api import Role
 from dsmip.host import sysctl
 from dsmip.host.home_link import Announcer, DuplicateAddressDetection, link_local_address
 from dsmip.host.routing import Route
+from dsmip.store.api import StoreError
 from dsmip.store.sqlite import SqliteStore
 
 log = logging.getLogger(__name__)
@@ -59,6 +60,7 @@ class HomeAgentDaemon:
             state_directory=config.state_directory,
             udp_port=DSMIP_PORT,
             capacity=config.max_bindings,
+            prepare=self._persist,
         )
         self._engine = HomeAgent(engine_config(config))
         self._home_link_index = 0
@@ -169,15 +171,6 @@ class HomeAgentDaemon:
                 )
             case SendIPv4():
                 runtime.sockets.send_ipv4(action.packet, action.interface)
-            case StoreBinding():
-                self._store.put(action.binding, action.replay)
-                self._store.flush()
-            case StoreReplay():
-                self._store.put_replay(action.replay)
-                self._store.flush()
-            case ForgetBinding():
-                self._store.forget(action.home_address)
-                self._store.flush()
             case InstallBinding():
                 self._install(action)
             case RemoveBinding():
@@ -191,6 +184,31 @@ class HomeAgentDaemon:
                 runtime.events.event(action.kind, action.fields)
             case _:
                 raise TypeError(f"a home agent does not do {type(action).__name__}")
+
+    def _persist(self, actions: list[Action]) -> list[Action]:
+        """Write a whole turn's changes in one commit before any acknowledgement of it leaves.
+
+        When that fails nothing is acknowledged: mobile nodes repeat what they get no answer to.
+        """
+        rest: list[Action] = []
+        for action in actions:
+            match action:
+                case StoreBinding():
+                    self._store.put(action.binding, action.replay)
+                case StoreReplay():
+                    self._store.put_replay(action.replay)
+                case ForgetBinding():
+                    self._store.forget(action.home_address)
+                case _:
+                    rest.append(action)
+        if len(rest) == len(actions):
+            return rest
+        try:
+            self._store.flush()
+        except StoreError as error:
+            self._runtime.events.event("store-failed", {"error": str(error)})
+            return [action for action in rest if not isinstance(action, SendPacket | SendDatagram)]
+        return rest
 
     def _interface_for(self, packet: bytes) -> str:
         """Packets to a mobile node on the home link must not be caught by its own binding."""

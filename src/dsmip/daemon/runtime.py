@@ -65,11 +65,13 @@ class Runtime:
         role: Role,
         carry_out: Callable[[Action], None],
         *,
+        prepare: Callable[[list[Action]], list[Action]] = list,
         mtu: int,
         state_directory: Path | None,
         udp_port: int,
         capacity: int = 131072,
     ) -> None:
+        """`prepare` sees all actions of a turn before the first is carried out, and may hold some back."""
         self.name = name
         self.events = EventLog()
         self.sockets = SignallingSockets()
@@ -79,6 +81,7 @@ class Runtime:
         self.started = time.time()
         self._role = role
         self._carry_out = carry_out
+        self._prepare = prepare
         self._mtu = mtu
         self._udp_port = udp_port
         self._capacity = capacity
@@ -181,7 +184,7 @@ class Runtime:
         engine = self._engine
         if engine is None:
             return
-        for action in engine.actions():
+        for action in self._prepare(engine.actions()):
             self._carry_out_safely(action)
         if self._timer is not None:
             self._timer.cancel()

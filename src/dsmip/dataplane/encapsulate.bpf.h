@@ -8,6 +8,7 @@
 #define OUTER_HOP_LIMIT 64
 #define IPV4_DONT_FRAGMENT 0x4000
 #define EALREADY 114
+#define LOOPBACK_IFINDEX 1
 
 /* The longest outer header: IPv6 and UDP. */
 struct outer {
@@ -102,45 +103,51 @@ static __always_inline long make_room(struct __sk_buff *skb, const struct inner 
     if (udp)
         flags |= BPF_F_ADJ_ROOM_ENCAP_L4_UDP;
     error = bpf_skb_adjust_room(skb, room, BPF_ADJ_ROOM_MAC, flags);
-    if (error == -EALREADY)
+    if (error == -EALREADY && !skb->gso_size)
         error = make_room_again(skb, inner, room, outer_version);
     return error;
 }
 
-/* Put the outer headers of `path` in front of the packet. Returns the outer IP version, 0 on failure. */
-static __always_inline int write_outer(struct __sk_buff *skb, const struct dsmip_path *path,
+static __always_inline long put_outer(struct __sk_buff *skb, const struct inner *inner, const struct outer *outer,
+                                      __u32 length, int outer_version, int udp)
+{
+    long error = make_room(skb, inner, length, outer_version, udp);
+
+    return error ? error : bpf_skb_store_bytes(skb, 0, outer->bytes, length, 0);
+}
+
+/* Put the outer headers of `path` in front of the packet. Returns the outer IP version or an error below zero:
+ * EALREADY = a segmentation-offload packet that came out of a tunnel a moment ago. */
+static __always_inline long write_outer(struct __sk_buff *skb, const struct dsmip_path *path,
                                        const struct inner *inner)
 {
     __u8 protocol = inner->version == 6 ? IPPROTO_IPV6 : IPPROTO_IPIP;
     __u32 flow_label = bpf_get_hash_recalc(skb);
     __u32 payload = skb->len;
     struct outer outer;
+    long error;
 
     switch (path->format) {
     case DSMIP_FORMAT_IPV6:
         write_ipv6((struct ipv6hdr *)outer.bytes, path, inner, protocol, payload, flow_label);
-        if (make_room(skb, inner, 40, 6, 0) || bpf_skb_store_bytes(skb, 0, outer.bytes, 40, 0))
-            return 0;
-        return 6;
+        error = put_outer(skb, inner, &outer, 40, 6, 0);
+        return error ? error : 6;
     case DSMIP_FORMAT_IPV4:
         write_ipv4((struct iphdr *)outer.bytes, path, inner, protocol, payload);
-        if (make_room(skb, inner, 20, 4, 0) || bpf_skb_store_bytes(skb, 0, outer.bytes, 20, 0))
-            return 0;
-        return 4;
+        error = put_outer(skb, inner, &outer, 20, 4, 0);
+        return error ? error : 4;
     case DSMIP_FORMAT_UDP4:
         write_ipv4((struct iphdr *)outer.bytes, path, inner, IPPROTO_UDP, payload + 8);
         write_udp((struct udphdr *)(outer.bytes + 20), path, payload);
-        if (make_room(skb, inner, 28, 4, 1) || bpf_skb_store_bytes(skb, 0, outer.bytes, 28, 0))
-            return 0;
-        return 4;
+        error = put_outer(skb, inner, &outer, 28, 4, 1);
+        return error ? error : 4;
     case DSMIP_FORMAT_UDP6:
         write_ipv6((struct ipv6hdr *)outer.bytes, path, inner, IPPROTO_UDP, payload + 8, flow_label);
         write_udp((struct udphdr *)(outer.bytes + 40), path, payload);
-        if (make_room(skb, inner, 48, 6, 1) || bpf_skb_store_bytes(skb, 0, outer.bytes, 48, 0))
-            return 0;
-        return 6;
+        error = put_outer(skb, inner, &outer, 48, 6, 1);
+        return error ? error : 6;
     }
-    return 0;
+    return -1;
 }
 
 /* Hand the packet to a neighbour on an Ethernet link; `family` 0 = the kernel looks the next hop up.
@@ -188,13 +195,27 @@ static __always_inline int by_route(struct __sk_buff *skb, const struct dsmip_pa
     return bpf_redirect(route.ifindex, 0);
 }
 
+/* From one mobile node to another with segmentation offload: the packet bears the marks of the tunnel it came
+ * out of (skb->encapsulation, gso_type), with which nobody could cut it into segments behind another outer header.
+ * The loopback device offloads nothing for such packets: they are cut there, and each comes back to be sent. */
+static __always_inline int segment_first(struct __sk_buff *skb, const struct inner *inner)
+{
+    struct ethhdr ethernet = {};
+
+    ethernet.h_proto = inner->version == 6 ? bpf_htons(ETH_P_IPV6) : bpf_htons(ETH_P_IP);
+    if (bpf_skb_change_head(skb, ETH_HLEN, 0) || bpf_skb_store_bytes(skb, 0, &ethernet, ETH_HLEN, 0))
+        return drop(DSMIP_DROP_FAILED);
+    return bpf_redirect(LOOPBACK_IFINDEX, 0);
+}
+
 /* Send the packet over the path of binding `index`. */
 static __always_inline int encapsulate(struct __sk_buff *skb, __u32 index, const struct inner *inner)
 {
     struct dsmip_path_key key = {.index = index};
     struct dsmip_path *path = bpf_map_lookup_elem(&paths, &key);
+    __u64 packets = packets_in(skb), bytes = skb->len;
     struct dsmip_traffic *counters;
-    int outer_version;
+    long outer_version;
 
     if (!path)
         return drop(DSMIP_DROP_NO_PATH);
@@ -202,14 +223,16 @@ static __always_inline int encapsulate(struct __sk_buff *skb, __u32 index, const
         return drop(DSMIP_DROP_EXPIRED);
     if (path->format == DSMIP_FORMAT_LINK)
         return to_neighbour(skb, path->interface, path->next_hop_family, path->next_hop);
+    outer_version = write_outer(skb, path, inner);
+    if (outer_version == -EALREADY)
+        return segment_first(skb, inner);
+    if (outer_version < 0)
+        return drop(DSMIP_DROP_FAILED);
     counters = traffic_of(index);
     if (counters) {
-        __sync_fetch_and_add(&counters->sent_packets, packets_in(skb));
-        __sync_fetch_and_add(&counters->sent_bytes, skb->len);
+        __sync_fetch_and_add(&counters->sent_packets, packets);
+        __sync_fetch_and_add(&counters->sent_bytes, bytes);
     }
-    outer_version = write_outer(skb, path, inner);
-    if (!outer_version)
-        return drop(DSMIP_DROP_FAILED);
     if (!path->interface)
         return by_route(skb, path, outer_version);
     if (path->flags & DSMIP_PATH_RAW)

@@ -62,7 +62,7 @@ def link_local_address(interface: str) -> IPv6Address | None:
 
 
 class Announcer:
-    """Tells the neighbours on a link where an address is now. Raises OSError when made without CAP_NET_RAW."""
+    """Tells the neighbours on a link where an address is now. Making one needs CAP_NET_RAW (OSError)."""
 
     def __init__(self, interface: str, sockets: SignallingSockets) -> None:
         self.interface = interface
