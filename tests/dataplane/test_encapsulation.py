@@ -108,6 +108,24 @@ def test_largest_packet(home_agent: Bench) -> None:
         assert without_flow_label(frame[14:]) == expected(home_agent, tunnel, inside)
 
 
+@pytest.mark.parametrize("tunnel", [TunnelFormat.IPV6, TunnelFormat.UDP4])
+@pytest.mark.parametrize("routed", [False, True], ids=["interface", "by-route"])
+def test_first_packet_waits_for_the_neighbour(bpf_directory: Path, tunnel: TunnelFormat, routed: bool) -> None:
+    """Not lost while ARP or neighbour discovery finds the router."""
+    with Bench("neighbour", Role.HOME_AGENT, bpf_directory) as bench:
+        bench.bind(tunnel, interface=0 if routed else None)
+        for router, length in ((ROUTER4, 24), (ROUTER6, 64)):
+            bench.node.ip(f"neigh del {router} dev u0")
+            bench.far.ip(f"addr add {router}/{length} dev u1")
+        # Sent by a socket, as everything the home agent forwards: with a route of its own.
+        bench.node.ip(f"-6 route add {HOME6}/128 dev dsmip0")
+        with bench.node.inside(), socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sender:
+            sender.sendto(b"first", (str(HOME6), 6000))
+        [frame] = bench.on_wire()
+        assert frame[:12] == ROUTER_MAC + NODE_MAC
+        assert frame.endswith(b"first")
+
+
 def test_explicit_next_hop(home_agent: Bench) -> None:
     for tunnel in TUNNELS:
         path = home_agent.bind(tunnel)

@@ -70,7 +70,9 @@ class Namespaces:
         return self.start(node, sys.executable, "-m", "dsmip", *arguments)
 
     def logs(self) -> str:
-        return "\n".join(f"--- {path.name}\n{path.read_text()}" for path in sorted(self.directory.glob("*.log")))
+        return "\n".join(
+            f"--- {path.name}\n{path.read_text()}" for path in sorted(self.directory.glob("*.log"))
+        )
 
     def pings(self, node: str, target: str, *options: str) -> bool:
         return self.run(node, "ping", "-c", "1", "-W", "1", *options, target, check=False).returncode == 0

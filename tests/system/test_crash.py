@@ -28,7 +28,9 @@ def lab() -> Iterator[Lab]:
         pytest.skip("needs root: network namespaces and eBPF")
     with Lab.up("crash", at="nat4") as built:
         built.start_daemons()
-        wait_until(lambda: status(built, "mr").get("state") == "registered", 15, "the mobile router registers")
+        wait_until(
+            lambda: status(built, "mr").get("state") == "registered", 15, "the mobile router registers"
+        )
         yield built
 
 
@@ -86,7 +88,9 @@ def test_kill_9_of_the_mobile_router_loses_no_packet(lab: Lab, traffic: Path) ->
     time.sleep(DEAD)
     end = time.monotonic()
     lab.start_daemons(only="mr")
-    wait_until(lambda: status(lab, "mr").get("state") == "registered", 15, "the mobile router registers again")
+    wait_until(
+        lambda: status(lab, "mr").get("state") == "registered", 15, "the mobile router registers again"
+    )
     assert lost_between(lab, traffic, begin, end) == {"down-v6": 0, "up-v6": 0, "down-v4": 0, "up-v4": 0}
 
 

@@ -8,7 +8,7 @@ import pytest
 from wire_vectors import COA, COA4, HA, HA4, HOA, VECTORS
 
 from dsmip.wire.arp import ArpPacket
-from dsmip.wire.checksum import internet_checksum
+from dsmip.wire.checksum import internet_checksum, pseudo_checksum_v4
 from dsmip.wire.constants import NextHeader
 from dsmip.wire.errors import DecodeError, EncodeError
 from dsmip.wire.icmpv4 import EchoRequest as EchoRequest4
@@ -16,6 +16,10 @@ from dsmip.wire.icmpv4 import decode_icmpv4, encode_icmpv4
 from dsmip.wire.icmpv6 import (
     DestinationUnreachable,
     EchoRequest,
+    HomeAgentAddressDiscoveryReply,
+    HomeAgentAddressDiscoveryRequest,
+    MobilePrefixAdvertisement,
+    MobilePrefixSolicitation,
     NeighborAdvertisement,
     NeighborSolicitation,
     PrefixInformation,
@@ -25,7 +29,7 @@ from dsmip.wire.icmpv6 import (
     decode_icmpv6,
     encode_icmpv6,
 )
-from dsmip.wire.ip import IPv4Header, IPv6Header, encode_udp
+from dsmip.wire.ip import IPv4Header, IPv6Header, UdpHeader, encode_udp
 from dsmip.wire.packet import UdpOuter, decode_packet, encapsulate_udp, encode_packet
 
 UNSPECIFIED = IPv6Address("::")
@@ -389,6 +393,24 @@ def test_udp_out_of_range() -> None:
         encode_udp(COA4, 0x10000, HA4, 4191, PAYLOAD)
     with pytest.raises(EncodeError):
         encode_udp(COA4, 4191, HA, 4191, PAYLOAD)
+
+
+def test_rfc768_a_checksum_of_zero_is_sent_as_ones() -> None:
+    for word in range(0x10000):
+        payload = word.to_bytes(2, "big")
+        if pseudo_checksum_v4(COA4, HA4, NextHeader.UDP, UdpHeader(1, 2, 10).encode() + payload) == 0:
+            break
+    assert encode_udp(COA4, 1, HA4, 2, payload)[6:8] == b"\xff\xff"
+
+
+def test_rfc6275_6_5_and_6_8_reserved_bits_are_sent_as_zero() -> None:
+    for message in (
+        HomeAgentAddressDiscoveryRequest(0x1234),
+        HomeAgentAddressDiscoveryReply(0x1234, ()),
+        MobilePrefixSolicitation(0x1234),
+        MobilePrefixAdvertisement(0x1234),
+    ):
+        assert encode_icmpv6(message, COA, HA)[4:].hex() == "12340000"
 
 
 def test_ip_headers_out_of_range() -> None:

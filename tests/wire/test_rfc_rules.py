@@ -187,6 +187,55 @@ def test_rfc6275_6_2_1_option_past_the_end_is_refused(options: str) -> None:
     assert caught.value.reason == "truncated"
 
 
+#: Option: (type, shortest, longest, alignment) as their RFCs say.
+LAYOUTS = {
+    "BindingRefreshAdvice": (2, 2, 2, (2, 0)),
+    "AlternateCareOfAddress": (3, 16, 16, (8, 6)),
+    "NonceIndices": (4, 4, 4, (2, 0)),
+    "BindingAuthorizationData": (5, 1, 255, (8, 2)),
+    "MobileNetworkPrefix": (6, 18, 18, (8, 4)),
+    "MHLinkLayerAddress": (7, 1, 255, (1, 0)),
+    "MobileNodeIdentifier": (8, 1, 255, (1, 0)),
+    "Authentication": (9, 5, 255, (4, 1)),
+    "MessageIdentifier": (10, 8, 8, (8, 2)),
+    "VendorSpecific": (19, 5, 255, (4, 2)),
+    "ServiceSelection": (20, 1, 255, (1, 0)),
+    "FastBindingAuthorizationData": (21, 5, 255, (1, 0)),
+    "RestartCounter": (28, 4, 4, (4, 2)),
+    "IPv4HomeAddress": (29, 6, 6, (4, 0)),
+    "IPv4AddressAcknowledgement": (30, 6, 6, (4, 0)),
+    "NatDetection": (31, 6, 6, (4, 0)),
+    "IPv4CareOfAddress": (32, 6, 6, (4, 0)),
+    "MHIPv6AddressPrefix": (34, 18, 18, (8, 4)),
+    "BindingIdentifier": (35, 4, 20, (1, 0)),
+    "FlowSummary": (44, 2, 254, (2, 0)),
+    "FlowIdentification": (45, 6, 255, (8, 0)),
+}
+
+
+def test_option_layouts() -> None:
+    found = {cls.__name__: (cls.TYPE, *cls.LENGTH, cls.ALIGNMENT) for cls in OPTION_CLASSES}
+    assert found == LAYOUTS
+
+
+@pytest.mark.parametrize("cls", OPTION_CLASSES, ids=lambda cls: cls.__name__)
+def test_known_option_of_the_shortest_legal_length_is_read(cls: type[KnownOption]) -> None:
+    length = cls.LENGTH[0]
+    message = decode_message(update_with(f"{cls.TYPE:02x} {length:02x}" + "00" * length), HOA, HA)
+    assert [type(option) for option in message.options] == [cls]
+
+
+def test_option_of_255_octets_is_the_longest() -> None:
+    sent = BindingUpdate(1, BUFlag.A, 1, (MobileNodeIdentifier(b"x" * 254),))
+    assert decode_message(encode_message(sent, HOA, HA), HOA, HA) == sent
+
+
+def test_decode_error_says_what_is_wrong() -> None:
+    assert str(DecodeError("truncated")) == "truncated"
+    assert str(DecodeError("truncated", "3 octets")) == "truncated: 3 octets"
+    assert DecodeError("truncated", "3 octets").detail == "3 octets"
+
+
 @pytest.mark.parametrize("cls", OPTION_CLASSES, ids=lambda cls: cls.__name__)
 def test_known_option_with_an_illegal_length_is_refused(cls: type[KnownOption]) -> None:
     shortest, longest = cls.LENGTH

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from wire_strategies import (
     ICMPV6,
@@ -39,6 +39,7 @@ from dsmip.wire.packet import UdpOuter, decode_packet, encapsulate_udp, encode_p
 from dsmip.wire.tlv import walk
 
 
+@settings(max_examples=400)
 @given(message(OPTIONS) | UNKNOWN_MESSAGE, IPV6, IPV6)
 def test_message(sent: Message, source: IPv6Address, destination: IPv6Address) -> None:
     header = encode_message(sent, source, destination)
@@ -82,6 +83,7 @@ def test_rfc6275_6_2_1_every_option_is_aligned(options: tuple[MobilityOption, ..
         assert start % modulus == remainder
 
 
+@settings(max_examples=300)
 @given(ICMPV6, ROUTABLE, IPV6)
 def test_icmpv6(sent: Icmpv6Message, source: IPv6Address, destination: IPv6Address) -> None:
     received = decode_icmpv6(encode_icmpv6(sent, source, destination), source, destination)

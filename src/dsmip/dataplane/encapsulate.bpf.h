@@ -184,7 +184,9 @@ static __always_inline int by_route(struct __sk_buff *skb, const struct dsmip_pa
     }
     result = bpf_fib_lookup(skb, &route, sizeof(route), 0);
     if (result == BPF_FIB_LKUP_RET_NO_NEIGH)
-        return to_neighbour(skb, route.ifindex, route.family, (__u8 *)route.ipv6_dst);
+        /* Not to the next hop just found: the kernel keeps the packet while it resolves the neighbour, and then
+         * sends it by the route it came with, the tunnel device's, unless bpf_redirect_neigh gave it another. */
+        return to_neighbour(skb, route.ifindex, 0, NULL);
     if (result != BPF_FIB_LKUP_RET_SUCCESS)
         return drop(DSMIP_DROP_NO_PATH);
     __builtin_memcpy(ethernet.h_dest, route.dmac, ETH_ALEN);

@@ -148,8 +148,6 @@ class UnknownMessage(Message):
     `body` is everything after the checksum. Nobody knows where its options start, so it has none.
     """
 
-    MINIMUM_LENGTH: ClassVar[int] = 0
-
     mh_type: int
     body: bytes
 
