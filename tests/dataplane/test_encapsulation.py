@@ -110,7 +110,9 @@ def test_largest_packet(home_agent: Bench) -> None:
 
 @pytest.mark.parametrize("tunnel", [TunnelFormat.IPV6, TunnelFormat.UDP4])
 @pytest.mark.parametrize("routed", [False, True], ids=["interface", "by-route"])
-def test_first_packet_waits_for_the_neighbour(bpf_directory: Path, tunnel: TunnelFormat, routed: bool) -> None:
+def test_first_packet_waits_for_the_neighbour(
+    bpf_directory: Path, tunnel: TunnelFormat, routed: bool
+) -> None:
     """Not lost while ARP or neighbour discovery finds the router."""
     with Bench("neighbour", Role.HOME_AGENT, bpf_directory) as bench:
         bench.bind(tunnel, interface=0 if routed else None)

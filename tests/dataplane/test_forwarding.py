@@ -97,7 +97,7 @@ def test_tcp_keeps_segmentation_offload(network: Network, tunnel: TunnelFormat) 
         assert max(int.from_bytes(frame[-4:], "big") for frame in frames) > 10 * 1500
 
 
-@pytest.mark.parametrize(("one", "other"), itertools.product(TUNNELS, repeat=2))
+@pytest.mark.parametrize(("one", "other"), list(itertools.product(TUNNELS, repeat=2)))
 def test_from_one_mobile_node_to_another(network: Network, one: TunnelFormat, other: TunnelFormat) -> None:
     """Out of one tunnel and into the next in the same breath."""
     network.use(FIRST, one)

@@ -1,5 +1,7 @@
-"""Sends packets given on standard input, one a line: `6 HEX` whole IPv6, `4 HEX` whole IPv4, `u ADDRESS HEX` a
-datagram to port 4191. Run inside a namespace."""
+"""Sends packets given on standard input, one a line: run inside a namespace.
+
+`6 HEX` is a whole IPv6 packet, `4 HEX` a whole IPv4 packet, `u ADDRESS HEX` a datagram to port 4191.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever arrives at a running home agent: counted by reason, logged at a limited rate, no state, no traceback."""
+"""Whatever arrives at a running daemon: counted by reason, logged seldom, no state, no traceback."""
 
 from __future__ import annotations
 

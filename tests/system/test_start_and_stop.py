@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -52,7 +51,7 @@ def everything(namespaces: Namespaces, node: str) -> str:
 
 
 @pytest.fixture
-def node(namespaces: Namespaces) -> Iterator[Namespaces]:
+def node(namespaces: Namespaces) -> Namespaces:
     namespaces.add("ha", "peer")
     namespaces.cable(("ha", "eth0"), ("peer", "eth0"))
     namespaces.run("ha", "ip", "addr", "add", "2001:db8:ffff::1/64", "dev", "eth0", "nodad")
@@ -62,7 +61,7 @@ def node(namespaces: Namespaces) -> Iterator[Namespaces]:
         return "tentative" not in namespaces.run("ha", "ip", "-6", "addr").stdout
 
     wait_until(settled, 5, "addresses are there")
-    yield namespaces
+    return namespaces
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

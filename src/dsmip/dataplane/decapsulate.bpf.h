@@ -16,7 +16,7 @@
 #define DECAP_L3_IPV6 (1ULL << 8)
 
 /* Set by the loader where the kernel knows the two flags above: they also take UDP segmentation-offload
- * packets, which bpf_skb_change_proto refuses. A section of its own: the compiler puts constants into .rodata. */
+ * packets, which bpf_skb_change_proto refuses. In a section of its own, as the compiler uses .rodata too. */
 const volatile __u32 decapsulate_by_flags SEC(".rodata.loader") = 0;
 
 /* Where a tunnelled packet came from. */

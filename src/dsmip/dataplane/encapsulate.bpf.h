@@ -108,16 +108,16 @@ static __always_inline long make_room(struct __sk_buff *skb, const struct inner 
     return error;
 }
 
-static __always_inline long put_outer(struct __sk_buff *skb, const struct inner *inner, const struct outer *outer,
-                                      __u32 length, int outer_version, int udp)
+static __always_inline long put_outer(struct __sk_buff *skb, const struct inner *inner,
+                                      const struct outer *outer, __u32 length, int outer_version, int udp)
 {
     long error = make_room(skb, inner, length, outer_version, udp);
 
     return error ? error : bpf_skb_store_bytes(skb, 0, outer->bytes, length, 0);
 }
 
-/* Put the outer headers of `path` in front of the packet. Returns the outer IP version or an error below zero:
- * EALREADY = a segmentation-offload packet that came out of a tunnel a moment ago. */
+/* Put the outer headers of `path` in front of the packet. Returns the outer IP version, or an error below
+ * zero: EALREADY = a segmentation-offload packet that came out of a tunnel a moment ago. */
 static __always_inline long write_outer(struct __sk_buff *skb, const struct dsmip_path *path,
                                        const struct inner *inner)
 {
@@ -184,8 +184,8 @@ static __always_inline int by_route(struct __sk_buff *skb, const struct dsmip_pa
     }
     result = bpf_fib_lookup(skb, &route, sizeof(route), 0);
     if (result == BPF_FIB_LKUP_RET_NO_NEIGH)
-        /* Not to the next hop just found: the kernel keeps the packet while it resolves the neighbour, and then
-         * sends it by the route it came with, the tunnel device's, unless bpf_redirect_neigh gave it another. */
+        /* Not to the next hop just found: the kernel keeps the packet while it resolves the neighbour, then
+         * sends it by the route it came with, the tunnel device's: bpf_redirect_neigh must give it another. */
         return to_neighbour(skb, route.ifindex, 0, NULL);
     if (result != BPF_FIB_LKUP_RET_SUCCESS)
         return drop(DSMIP_DROP_NO_PATH);
@@ -198,8 +198,8 @@ static __always_inline int by_route(struct __sk_buff *skb, const struct dsmip_pa
 }
 
 /* From one mobile node to another with segmentation offload: the packet bears the marks of the tunnel it came
- * out of (skb->encapsulation, gso_type), with which nobody could cut it into segments behind another outer header.
- * The loopback device offloads nothing for such packets: they are cut there, and each comes back to be sent. */
+ * out of (skb->encapsulation, gso_type), with which nobody could cut it into segments behind another outer
+ * header. The loopback device offloads nothing for such packets: they are cut there and come back one by one. */
 static __always_inline int segment_first(struct __sk_buff *skb, const struct inner *inner)
 {
     struct ethhdr ethernet = {};

@@ -1,0 +1,243 @@
+"""The loader: idempotence, adoption, refusals in words, and nothing left behind."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from ipaddress import ip_address, ip_network
+from pathlib import Path as FilePath
+
+import pytest
+
+from dsmip.core.types import Path, TunnelFormat
+from dsmip.dataplane import libbpf
+from dsmip.dataplane.api import DataPlaneError, Role
+from dsmip.dataplane.attachment import HANDLE, PRIORITY
+from dsmip.dataplane.bpf import BpfDataPlane
+from dsmip.dataplane.bpf_object import Object
+from dsmip.dataplane.bpffs import is_bpffs
+from dsmip.dataplane.tun import TunDevice
+from tests.dataplane.namespaces import Namespace
+
+pytestmark = pytest.mark.root
+
+SIX, FOUR = ip_network("2001:db8:1::/64"), ip_network("198.51.100.7/32")
+WIDE = ip_network("2001:db8::/32")
+PATH = Path(TunnelFormat.IPV6, ip_address("2001:db8::1"), ip_address("2001:db8::2"))
+REMOTE = ip_address("192.0.2.9")
+
+
+@pytest.fixture
+def node() -> Iterator[Namespace]:
+    namespace = Namespace("loader")
+    namespace.ip("link add u0 type veth peer name u1")
+    with namespace.inside():
+        device = TunDevice.open("dsmip0")
+        yield namespace
+        device.close()
+    namespace.delete()
+
+
+@pytest.fixture
+def pins(bpf_directory: FilePath) -> FilePath:
+    return bpf_directory / "loader"
+
+
+def load(pins: FilePath, **changes: object) -> BpfDataPlane:
+    role = changes.pop("role", Role.HOME_AGENT)
+    assert isinstance(role, Role)
+    return BpfDataPlane.open(role, socket.if_nametoindex("dsmip0"), pins, **changes)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def plane(node: Namespace, pins: FilePath) -> Iterator[BpfDataPlane]:
+    loaded = load(pins)
+    assert not loaded.adopted
+    yield loaded
+    loaded.close(keep=False)
+
+
+def entries(plane: BpfDataPlane) -> dict[str, int]:
+    tables = ("networks6", "networks4", "paths", "sources", "traffic", "local")
+    return {name: len(list(plane._maps[name].items())) for name in tables}
+
+
+def test_everything_can_be_said_twice_and_taken_back_twice(plane: BpfDataPlane) -> None:
+    for _ in range(2):
+        plane.set_path(1, PATH)
+        plane.set_networks(1, [SIX, FOUR])
+        plane.allow_source(1, REMOTE, 4191, None)
+        plane.add_local(REMOTE)
+        plane.attach("u0")
+    assert entries(plane) == {
+        "networks6": 1,
+        "networks4": 1,
+        "paths": 1,
+        "sources": 1,
+        "traffic": 1,
+        "local": 1,
+    }
+    assert plane.bindings() == {1}
+    assert list(plane.attached()) == ["u0"]
+    for _ in range(2):
+        plane.deny_source(1, REMOTE, 4191)
+        plane.remove_path(1)
+        plane.remove_binding(1)
+        plane.remove_local(REMOTE)
+        plane.detach("u0")
+    assert not any(entries(plane).values())
+    assert plane.bindings() == frozenset()
+    assert list(plane.attached()) == []
+
+
+def test_removing_a_binding_leaves_the_others(plane: BpfDataPlane) -> None:
+    for index, network in ((1, SIX), (2, WIDE)):
+        plane.set_path(index, PATH)
+        plane.set_networks(index, [network])
+        plane.allow_source(index, REMOTE, 0, None)
+    plane.remove_binding(2)
+    plane.remove_binding(3)
+    assert plane.bindings() == {1}
+    assert entries(plane) == {
+        "networks6": 1,
+        "networks4": 0,
+        "paths": 1,
+        "sources": 1,
+        "traffic": 1,
+        "local": 0,
+    }
+
+
+def test_a_network_changes_hands(plane: BpfDataPlane) -> None:
+    plane.set_networks(1, [SIX, FOUR])
+    plane.set_networks(2, [SIX])
+    plane.set_networks(1, [FOUR])
+    assert [value for _, value in plane._maps["networks6"].items()] == [(2).to_bytes(4, "little")]
+    plane.remove_binding(2)
+    plane.set_networks(1, [SIX, FOUR])
+    assert [value for _, value in plane._maps["networks6"].items()] == [(1).to_bytes(4, "little")]
+
+
+def test_adoption_finds_everything(node: Namespace, pins: FilePath) -> None:
+    first = load(pins)
+    first.set_path(1, PATH)
+    first.set_networks(2, [SIX, FOUR])
+    first.allow_source(2, REMOTE, 0, None)
+    first.add_local(REMOTE)
+    first.attach("u0")
+    first.set_home_link(7)
+    first.close(keep=True)
+    second = load(pins, miss_rate=5)
+    assert second.adopted
+    assert second.bindings() == {1, 2}
+    assert second.local_addresses() == {REMOTE}
+    assert list(second.attached()) == ["u0"]
+    second.remove_binding(2)
+    second.remove_binding(1)
+    assert entries(second) == {
+        "networks6": 0,
+        "networks4": 0,
+        "paths": 0,
+        "sources": 0,
+        "traffic": 0,
+        "local": 1,
+    }
+    second.close(keep=False)
+    assert not pins.exists()
+    assert is_bpffs(pins.parent)
+
+
+@pytest.mark.parametrize("change", [{"role": Role.MOBILE_NODE}, {"capacity": 64}], ids=["role", "capacity"])
+def test_what_belongs_to_another_set_up_is_not_adopted(
+    node: Namespace, pins: FilePath, change: dict[str, object]
+) -> None:
+    first = load(pins)
+    first.set_path(1, PATH)
+    first.attach("u0")
+    first.close(keep=True)
+    second = load(pins, **change)
+    assert not second.adopted
+    assert second.bindings() == frozenset()
+    assert list(second.attached()) == []
+    second.close(keep=False)
+
+
+def test_incomplete_pins_are_replaced(node: Namespace, pins: FilePath) -> None:
+    load(pins).close(keep=True)
+    (pins / "sources").unlink()
+    again = load(pins)
+    assert not again.adopted
+    again.close(keep=False)
+
+
+def test_nothing_is_left_behind(node: Namespace, pins: FilePath) -> None:
+    first = load(pins)
+    first.attach("u0")
+    first.close(keep=True)
+    load(pins).close(keep=False)
+    assert "clsact" not in node.run("tc qdisc show")
+
+
+def test_filters_of_others_stay(node: Namespace, pins: FilePath) -> None:
+    plane = load(pins)
+    plane.attach("u0")
+    program = libbpf.load_classifier(bytes.fromhex("b7000000000000009500000000000000"))
+    u0 = socket.if_nametoindex("u0")
+    libbpf.tc_attach(u0, libbpf.TC_EGRESS, program, 9, 9)
+    plane.close(keep=False)
+    assert libbpf.tc_query(u0, libbpf.TC_INGRESS, HANDLE, PRIORITY) is None
+    assert libbpf.tc_query(u0, libbpf.TC_EGRESS, 9, 9) == libbpf.program_id(program)
+
+
+def test_a_re_created_interface_is_attached_anew(node: Namespace, plane: BpfDataPlane) -> None:
+    for _ in range(2):
+        plane.attach("u0")
+        assert list(plane.attached()) == ["u0"]
+        node.ip("link del u0")
+        assert list(plane.attached()) == []
+        plane.detach("u0")
+        node.ip("link add u0 type veth peer name u1")
+    plane.attach("u0")
+    node.run("tc qdisc del dev u0 clsact")
+    plane.attach("u0")
+    assert list(plane.attached()) == ["u0"]
+
+
+def test_refusals_name_the_mend(node: Namespace, plane: BpfDataPlane, pins: FilePath) -> None:
+    with pytest.raises(DataPlaneError, match="interface nope: "):
+        plane.attach("nope")
+    plane.close(keep=False)
+    small = load(pins, capacity=2)
+    small.set_path(1, PATH)
+    small.set_path(2, PATH)
+    with pytest.raises(DataPlaneError, match=r"full with 2 entries: raise max_bindings"):
+        small.set_path(3, PATH)
+    assert small.bindings() == {1, 2}
+    small.close(keep=False)
+
+
+def test_an_object_that_is_missing_or_broken(tmp_path: FilePath) -> None:
+    with pytest.raises(DataPlaneError, match=r"missing: run 'make -C "):
+        Object(tmp_path / "nothing.o")
+    broken = tmp_path / "broken.o"
+    broken.write_bytes(b"not an ELF file")
+    with pytest.raises(DataPlaneError, match="libbpf: "):
+        Object(broken)
+
+
+def test_a_program_the_kernel_refuses(node: Namespace) -> None:
+    with pytest.raises(DataPlaneError, match=r"loading a program: "):
+        libbpf.load_classifier(bytes.fromhex("9500000000000000"))  # exit without a result
+
+
+def test_paths_through_interfaces_without_ethernet_header(node: Namespace, plane: BpfDataPlane) -> None:
+    for interface, raw in (("dsmip0", 1), ("u0", 0)):
+        index = socket.if_nametoindex(interface)
+        plane.set_path(1, Path(PATH.format, PATH.local, PATH.remote, interface=index))
+        [(_, value)] = plane._maps["paths"].items()
+        assert value[67] == raw
+
+
+def test_links_that_cannot_be_used(node: Namespace, plane: BpfDataPlane) -> None:
+    plane.attach("lo")
+    assert list(plane.attached()) == ["lo"]
