@@ -8,7 +8,7 @@ APT_RUN   := iproute2 nftables radvd dnsmasq-base iputils-ping procps libbpf1 li
 APT_BUILD := python3-venv clang llvm libbpf-dev linux-libc-dev make
 APT_TEST  := tshark tcpdump iperf3 ethtool
 
-.PHONY: setup demo test test-fast lint bench lock clean
+.PHONY: setup demo test test-fast conformance lint bench lock clean
 
 setup: $(VENV)/.done $(BPF)
 
@@ -25,6 +25,10 @@ lint: setup
 	$(VENV)/bin/ruff check src tests
 	$(VENV)/bin/ruff format --check src tests
 	$(VENV)/bin/mypy
+
+# Runs the conformance suite and writes docs/conformance.md.
+conformance: setup
+	$(PYTHON) -m tests.conformance.table
 
 bench: setup
 	$(VENV)/bin/dsmip bench

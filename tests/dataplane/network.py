@@ -255,13 +255,18 @@ def tcp_transfer(
         accepted, _ = listening.accept()
         with accepted:
             accepted.settimeout(5)
-            thread = threading.Thread(target=lambda: (sending.sendall(pattern(size)), sending.shutdown(1)))
+            thread = threading.Thread(target=_send_all, args=(sending, size))
             thread.start()
             received = bytearray()
             while chunk := accepted.recv(1 << 20):
                 received += chunk
             thread.join()
             return bytes(received)
+
+
+def _send_all(connection: socket.socket, size: int) -> None:
+    connection.sendall(pattern(size))
+    connection.shutdown(socket.SHUT_WR)
 
 
 def pattern(size: int) -> bytes:

@@ -13,8 +13,8 @@ import pytest
 from scapy.layers.inet import IP
 
 from dsmip.core.types import TunnelFormat
-from dsmip.dataplane import features
 from dsmip.dataplane.api import Role, Traffic
+from dsmip.dataplane.bpf import kernel_version
 from tests.dataplane.bench import BINDING, TC_OK, TC_REDIRECT, TC_SHOT, Bench
 from tests.dataplane.packets import (
     CARE_OF4,
@@ -49,7 +49,7 @@ VECTOR_FORMATS = {
 }
 #: Octets of the outer IP header, by whether it is IPv4.
 IP_HEADER = {True: 20, False: 40}
-SHRINKING = [False] if features.kernel_version() < (6, 3) else [False, True]
+SHRINKING = [False] if kernel_version() < (6, 3) else [False, True]
 
 
 @pytest.fixture(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -37,5 +38,5 @@ def test_kernel_versions_of_distributions(monkeypatch: pytest.MonkeyPatch) -> No
         ("5.15.0-126-generic", (5, 15)),
         ("6.18.44-fc", (6, 18)),
     ):
-        monkeypatch.setattr(bpf.os, "uname", lambda r=release: type("Uname", (), {"release": r}))
+        monkeypatch.setattr(os, "uname", lambda r=release: type("Uname", (), {"release": r}))
         assert bpf.kernel_version() == version

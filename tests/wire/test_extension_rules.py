@@ -11,6 +11,7 @@ from dsmip.wire.errors import DecodeError
 from dsmip.wire.fasthandover import HandoverInitiate
 from dsmip.wire.flows import FlowIdentification
 from dsmip.wire.messages import decode_message, encode_message
+from dsmip.wire.revocation import BindingRevocationIndication, RevocationFlag
 from dsmip.wire.trafficselectors import IPv4TrafficSelector, IPv6TrafficSelector, decode_traffic_selector
 
 
@@ -86,3 +87,19 @@ def test_rfc5568_6_2_1_1_flags_of_a_handover_initiate() -> None:
         data = encode_message(sent, HOA, HA)
         assert data[8] == octet
         assert decode_message(data, HOA, HA) == sent
+
+
+def test_rfc5846_5_1_reserved_flags_are_ignored() -> None:
+    revocation = BindingRevocationIndication(1, 2, RevocationFlag.P | RevocationFlag.V | RevocationFlag.G)
+    data = bytearray(encode_message(revocation, HOA, HA))
+    assert data[10:12].hex() == "e000"
+    data[10:12] = b"\xff\xff"
+    assert decode_message(bytes(data), HOA, HA, verify_checksum=False) == revocation
+    assert RevocationFlag.V == 0x4000
+
+
+def test_rfc5846_5_unknown_revocation_type_is_refused() -> None:
+    data = bytearray(encode_message(BindingRevocationIndication(1, 2), HOA, HA))
+    data[6] = 3
+    with pytest.raises(DecodeError):
+        decode_message(bytes(data), HOA, HA, verify_checksum=False)

@@ -116,8 +116,9 @@ class Object:
 
     def set_constants(self, value: bytes) -> None:
         """Set what the program has in .rodata.loader, before loading."""
+        found = self._map(".rodata.loader")
         checked(
-            self._library.bpf_map__set_initial_value(self._map(".rodata.loader"), value, len(value)), "constants"
+            self._library.bpf_map__set_initial_value(found, value, len(value)), "constants of the program"
         )
 
     def load(self) -> None:

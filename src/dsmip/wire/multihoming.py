@@ -18,7 +18,7 @@ _PRIORITY = 0x7F
 
 @dataclass(frozen=True, slots=True)
 class BindingIdentifier(KnownOption):
-    """One of several bindings of a home address (RFC 5648 section 4.1).
+    """One of several bindings of a home address (RFC 5648 section 4.3).
 
     `bid` is 1 to 65535. `home` is the H flag: bound at home and abroad at the same time. `priority` is the
     BID-PRI of RFC 6089 section 4.1: lower is preferred, 0 = without. `care_of` may be left out once the

@@ -1,0 +1,1 @@
+"""Measurements: each figure beside its baseline from the same run (`dsmip bench`)."""
