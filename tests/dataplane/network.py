@@ -222,11 +222,11 @@ def udp_exchange(
     with udp_socket(one, one_address) as asking, udp_socket(other, other_address) as answering:
         for number in range(packets):
             asking.sendto(number.to_bytes(4, "big"), answering.getsockname()[:2])
-            if select.select([answering], [], [], 0.2)[0]:
+            if select.select([answering], [], [], 0.5)[0]:
                 data, source = answering.recvfrom(100)
                 there += data == number.to_bytes(4, "big") and source[:2] == asking.getsockname()[:2]
                 answering.sendto(data, source)
-                back += bool(select.select([asking], [], [], 0.2)[0]) and asking.recv(100) == data
+                back += bool(select.select([asking], [], [], 0.5)[0]) and asking.recv(100) == data
     return there, back
 
 

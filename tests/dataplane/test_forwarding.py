@@ -37,6 +37,7 @@ pytestmark = pytest.mark.root
 FIRST, SECOND = MOBILES
 PACKETS = 100
 MEGABYTE = 1 << 20
+_SO_RCVBUFFORCE = 33
 #: Protocol numbers on the wire: IPv6 and IPv4 inside.
 ON_WIRE = {
     TunnelFormat.IPV6: {41, 4},
@@ -116,6 +117,8 @@ def test_taking_over_loses_nothing(network: Network) -> None:
     """A thousand packets a second while processes adopt, replace the programs and let go, again and again."""
     network.use(FIRST, TunnelFormat.UDP4)
     sending, receiving = udp_socket(network.nodes[FIRST.name], FIRST.home6), udp_socket(network.peer, PEER6)
+    # Read only at the end: room for all of them, also when the machine is busy.
+    receiving.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 64 * MEGABYTE)
     stop = threading.Event()
     sent = 0
 

@@ -133,7 +133,7 @@ class IPv4Assignments:
         """
         if not is_unicast_ipv4(option.address):
             return IPv4AckStatus.INVALID_IPV4_ADDRESS
-        network = IPv4Network((option.address, option.prefix_length), strict=False)
+        network = IPv4Network((int(option.address), option.prefix_length), strict=False)
         if _is_static(entry, network):
             return IPv4Grant(network)
         for grant in held:
