@@ -20,8 +20,8 @@ PATH = Path(__file__).parents[2] / "docs" / "conformance.md"
 _INTRODUCTION = """\
 # Conformance
 
-What the RFCs require of each role, and the tests that prove it. Made by `make conformance`, not by hand. Each
-row is one requirement; variants of it (flags, address kinds, both ways of de-registering ...) are parameters of
+What the RFCs require of each role, and the tests that prove it. Made by `make conformance`, not by hand. A
+row is one requirement; variants of it (flags, kinds of addresses, ways of de-registering ...) are parameters of
 its tests, and it passes when all of them do. Rows that speak of packets on a link run against the real daemon
 over real interfaces, the others against the protocol engine.
 

@@ -177,6 +177,7 @@ def test_packet(
         st.booleans(),
         st.booleans(),
         st.integers(0, 0x1FFF).map(lambda units: 8 * units),
+        st.just(20),
     )
 )
 def test_ipv4_header(sent: IPv4Header) -> None:

@@ -85,14 +85,21 @@ def _bindings(rows: list[dict[str, Any]]) -> str:
     return table(headings, lines)
 
 
-def _attachments(rows: list[dict[str, Any]]) -> str:
-    if not rows:
-        return "no interfaces"
-    parts = []
-    for row in rows:
-        facts = [(_label(key), _text(key, value)) for key, value in row.items() if key != "interface"]
-        parts.append(f"{row['interface']}\n" + "\n".join(f"  {line}" for line in pairs(facts).splitlines()))
-    return "\n".join(parts)
+def _attachments(result: dict[str, Any]) -> str:
+    rows = []
+    for name, interface in result["interfaces"].items():
+        state = interface["state"] + ("" if interface["managed"] else " (watched)")
+        found = [
+            (row["address"], row["gateway"] or "-", row["network"])
+            for row in result["care_of"]
+            if row["interface"] == name
+        ]
+        if result["home"] == name:
+            routers = [router["address"] for router in interface["routers"]]
+            found.insert(0, ("home link", ", ".join(routers) or "-", "-"))
+        for address, gateway, network in found or [("-", "-", "-")]:
+            rows.append((name, state, address, gateway, network))
+    return table(("INTERFACE", "STATE", "ADDRESS", "GATEWAY", "NETWORK"), rows) if rows else "no interfaces"
 
 
 def _stats(result: dict[str, dict[str, int]]) -> str:

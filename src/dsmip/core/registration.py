@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from typing import NamedTuple
 
 from dsmip.core.lifetime import LIFETIME_UNIT
 from dsmip.core.sequence import is_newer
@@ -50,8 +51,7 @@ class UpdateOptions:
     ipv4_home_addresses: tuple[IPv4HomeAddress, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """One Binding Update.
 
     `care_of` is the address it asks to register, as the mobile node sees it: it goes into authenticators.
@@ -158,29 +158,28 @@ def _read_in_udp(
 
 def sort_options(update: BindingUpdate) -> UpdateOptions:
     """One pass over the options; of those that may come only once the first counts."""
+    # `type` is a quarter of `isinstance` here: the options have an abstract base class, and such a class asks
+    # its registry for everything that is not exactly its own.
     found = UpdateOptions()
     for option in update.options:
-        match option:
-            case Authentication():
-                found.authentications += (option,)
-            case MessageIdentifier():
-                if found.timestamp is None:
-                    found.timestamp = option.timestamp
-            case MobileNodeIdentifier():
-                if found.identifier is None and option.nai:
-                    found.identifier = option.nai
-            case AlternateCareOfAddress():
-                found.alternate_care_of = found.alternate_care_of or option.address
-            case IPv4CareOfAddress():
-                found.ipv4_care_of = found.ipv4_care_of or option.address
-            case MobileNetworkPrefix():
-                found.prefixes += (option.prefix,)
-            case IPv4HomeAddress():
-                found.ipv4_home_addresses += (option,)
-            case NonceIndices():
-                found.nonce_indices = True
-            case _:
-                pass
+        if type(option) is Authentication:
+            found.authentications += (option,)
+        elif type(option) is MessageIdentifier:
+            if found.timestamp is None:
+                found.timestamp = option.timestamp
+        elif type(option) is MobileNodeIdentifier:
+            if found.identifier is None and option.nai:
+                found.identifier = option.nai
+        elif type(option) is AlternateCareOfAddress:
+            found.alternate_care_of = found.alternate_care_of or option.address
+        elif type(option) is IPv4CareOfAddress:
+            found.ipv4_care_of = found.ipv4_care_of or option.address
+        elif type(option) is MobileNetworkPrefix:
+            found.prefixes += (option.prefix,)
+        elif type(option) is IPv4HomeAddress:
+            found.ipv4_home_addresses += (option,)
+        elif type(option) is NonceIndices:
+            found.nonce_indices = True
     return found
 
 

@@ -18,11 +18,13 @@ HOME_TABLE: Final = 5191
 #: Rules: first what goes to the mobile network itself, then what comes from home address and mobile network.
 _TO_PRIORITY: Final = 5190
 _FROM_PRIORITY: Final = 5191
-_TUNNEL_METRIC: Final = 1
 _HOME_METRIC: Final = 64
 
 _DEFAULT6: Final = IPv6Network("::/0")
 _DEFAULT4: Final = IPv4Network("0.0.0.0/0")
+#: Everything in two halves: more specific than any default route, whatever its metric.
+_EVERYTHING6: Final = tuple(_DEFAULT6.subnets())
+_EVERYTHING4: Final = tuple(_DEFAULT4.subnets())
 
 
 class HomeRoutes:
@@ -128,15 +130,13 @@ class HomeRoutes:
         return routes
 
     def _wanted_tunnel_routes(self) -> tuple[Route, ...]:
-        routes = [
-            Route(_DEFAULT6, self._device, table=HOME_TABLE),
-            Route(_DEFAULT6, self._device, metric=_TUNNEL_METRIC, source=self._home_address),
-        ]
+        routes = [Route(_DEFAULT6, self._device, table=HOME_TABLE)]
+        routes += [Route(half, self._device, source=self._home_address) for half in _EVERYTHING6]
         if any(network.version == 4 for network in self.networks):
             routes.append(Route(_DEFAULT4, self._device, table=HOME_TABLE))
         ipv4 = self.ipv4_home_address
         if ipv4 is not None:
-            routes.append(Route(_DEFAULT4, self._device, metric=_TUNNEL_METRIC, source=ipv4))
+            routes += [Route(half, self._device, source=ipv4) for half in _EVERYTHING4]
         return tuple(routes)
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from struct import Struct, error
+from typing import NamedTuple
 
 from dsmip.wire.checksum import internet_checksum, pseudo_checksum_v4, pseudo_checksum_v6
 from dsmip.wire.constants import NextHeader
@@ -28,8 +28,7 @@ _LINK_LOCAL = 0xFE80 >> 6
 _IPV4_MAPPED = 0xFFFF
 
 
-@dataclass(frozen=True, slots=True)
-class IPv4Header:
+class IPv4Header(NamedTuple):
     """An IPv4 header (RFC 791 section 3.1). Options are passed over on receipt and never sent.
 
     `payload_length` and `fragment_offset` are in octets, `header_length` too.
@@ -109,8 +108,7 @@ class IPv4Header:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class IPv6Header:
+class IPv6Header(NamedTuple):
     """An IPv6 header (RFC 8200 section 3). `payload_length` counts the octets after these 40."""
 
     source: IPv6Address
@@ -159,8 +157,7 @@ class IPv6Header:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class UdpHeader:
+class UdpHeader(NamedTuple):
     """A UDP header (RFC 768). `length` includes these 8 octets; a checksum of 0 is none (IPv4 only)."""
 
     source_port: int

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
+from typing import NamedTuple
 
 from dsmip.wire.checksum import pseudo_checksum_v4
 from dsmip.wire.constants import NextHeader
@@ -23,8 +23,7 @@ from dsmip.wire.ip import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class UdpOuter:
+class UdpOuter(NamedTuple):
     """The UDP and IPv4 headers around a packet, as seen on the wire: after any NAT."""
 
     source: IPv4Address
@@ -33,8 +32,7 @@ class UdpOuter:
     destination_port: int
 
 
-@dataclass(frozen=True, slots=True)
-class Packet:
+class Packet(NamedTuple):
     """A received IPv6 packet, taken apart as far as its upper-layer header.
 
     `source` and `destination` are those of the IPv6 header, `payload` is the upper layer (a mobility header
