@@ -8,7 +8,7 @@ APT_RUN   := iproute2 nftables radvd dnsmasq-base iputils-ping procps libbpf1 li
 APT_BUILD := python3-venv clang llvm libbpf-dev linux-libc-dev make
 APT_TEST  := tshark tcpdump iperf3 ethtool
 
-.PHONY: setup demo test test-fast conformance lint bench lock clean
+.PHONY: setup demo test test-fast soak conformance lint bench lock clean
 
 setup: $(VENV)/.done $(BPF)
 
@@ -19,11 +19,17 @@ test: setup
 	$(PYTHON) -m pytest
 
 test-fast: setup
-	$(PYTHON) -m pytest -m "not root"
+	$(PYTHON) -m pytest -m "not root and not simulation"
+
+# `make soak SECONDS=3600` searches longer.
+soak: SECONDS ?= 600
+soak: setup
+	-$(VENV)/bin/pip install --quiet --require-hashes -r fuzz/requirements.lock
+	PYTHON=$(PYTHON) tools/soak $(SECONDS)
 
 lint: setup
-	$(VENV)/bin/ruff check src tests
-	$(VENV)/bin/ruff format --check src tests
+	$(VENV)/bin/ruff check src tests fuzz
+	$(VENV)/bin/ruff format --check src tests fuzz
 	$(VENV)/bin/mypy
 
 # Runs the conformance suite and writes docs/conformance.md.
@@ -31,7 +37,7 @@ conformance: setup
 	$(PYTHON) -m tests.conformance.table
 
 bench: setup
-	$(VENV)/bin/dsmip bench
+	$(VENV)/bin/dsmip bench all --out docs
 
 $(BPF): $(VENV)/.apt $(wildcard src/dsmip/dataplane/*.c src/dsmip/dataplane/*.h)
 	$(MAKE) -C src/dsmip/dataplane

@@ -21,7 +21,8 @@ ALLOWED: dict[str, set[str]] = {
     "host": {"wire", "core", "movement"},
     "daemon": {"wire", "core", "movement", "dataplane", "store", "host"},
     "lab": {"wire"},
-    "cli": {"core", "dataplane", "store", "host", "daemon", "lab"},
+    "bench": {"wire", "core", "dataplane", "store", "daemon", "lab"},
+    "cli": {"core", "dataplane", "store", "host", "daemon", "lab", "bench"},
 }
 
 #: Layers that are pure: no sockets, clocks, files, processes or tasks.

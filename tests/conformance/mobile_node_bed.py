@@ -24,10 +24,15 @@ import pytest
 from dsmip.core.actions import SendPacket
 from dsmip.daemon.control import RUN_ROOT, ControlError, ask
 from dsmip.lab import namespaces
+from dsmip.wire.checksum import pseudo_checksum_v6
 from dsmip.wire.constants import NextHeader
 from dsmip.wire.icmpv6 import (
     EchoReply,
     EchoRequest,
+    HomeAgentAddressDiscoveryReply,
+    HomeAgentAddressDiscoveryRequest,
+    MobilePrefixAdvertisement,
+    NDOption,
     NeighborAdvertisement,
     NeighborSolicitation,
     PrefixInformation,
@@ -35,8 +40,10 @@ from dsmip.wire.icmpv6 import (
     RouterSolicitation,
     SourceLinkLayerAddress,
     TargetLinkLayerAddress,
+    UnknownNDOption,
     encode_icmpv6,
 )
+from dsmip.wire.icmpv6message import Icmpv6Message
 from dsmip.wire.messages import BindingUpdate
 from dsmip.wire.options import MobilityOption
 from dsmip.wire.packet import encode_packet
@@ -59,6 +66,9 @@ NODE_MAC = bytes.fromhex("0200005e2001")
 HOME_AGENT_MAC = bytes.fromhex("0200005e20aa")
 LAN_NODE = IPv6Address("2001:db8:4::99")
 LAN_NODE_MAC = bytes.fromhex("0200005e2099")
+#: The mobile router's side of the mobile network.
+LAN_ROUTER = MOBILE_PREFIX.network_address + 1
+LAN_ROUTER_MAC = bytes.fromhex("0200005e3001")
 UNSPECIFIED = IPv6Address(0)
 
 _CONFIG = """role = "{role}"
@@ -97,9 +107,7 @@ class Router:
 
     def advertisement(self, **changes: Any) -> RouterAdvertisement:
         information = PrefixInformation(self.prefix, True, True, False, self.valid, self.preferred)
-        message = RouterAdvertisement(
-            self.lifetime, options=(information, SourceLinkLayerAddress(self.mac))
-        )
+        message = RouterAdvertisement(self.lifetime, options=(information, SourceLinkLayerAddress(self.mac)))
         return replace(message, **changes)
 
 
@@ -130,13 +138,24 @@ SILENCE = Answer(silent=True)
 class Bed:
     """The daemon, its cable, and the world at the other end. `router` is the one on the link now."""
 
-    def __init__(self, directory: Path, role: str, more: str = "", name: str = "conformance") -> None:
-        self.name = name
+    def __init__(
+        self,
+        directory: Path,
+        role: str,
+        more: str = "",
+        name: str = "conformance",
+        home_agent: str = str(HOME_AGENT),
+    ) -> None:
+        # Two runs at a time do not meet: nothing they make has the same name.
+        self.name = name = f"{name}-{os.getpid()}"
         self.directory = directory
         self.router: Router | None = None
+        self.answers: list[Answer] = []  #: to the next Binding Updates; after them, `answer`
         self.answer = ACCEPT
         self.home_agents: dict[IPv6Address, Answer] = {}
         self.updates: list[tuple[Frame, Sent]] = []
+        self.discovered: tuple[IPv6Address, ...] = ()  #: what a discovery is answered with, () = not at all
+        self.requests: list[Frame] = []  #: discoveries since the last move
         self.resolves = True  #: the home agent answers neighbour solicitations on the home link
         self.deaf: set[IPv6Address] = set()  #: routers that do not answer
         self._scribe = Bench(CONFIG)
@@ -145,14 +164,17 @@ class Bed:
         self._build(role == "mobile-router")
         self.wire = Wire(self._far, "far0", NODE_MAC)
         self.wire.handlers.append(self._react)
-        self.lan = Wire(self._far, "lan1", b"") if role == "mobile-router" else None
+        self.lan: Wire | None = None
+        if role == "mobile-router":
+            self.lan = Wire(self._far, "lan1", LAN_ROUTER_MAC)
+            self.lan.handlers.append(self._react_on_lan)
         self.config = directory / "node.toml"
         self.config.write_text(
             _CONFIG.format(
                 role=role,
                 name=name,
                 identifier=CONFIG.identifier,
-                home_agent=HOME_AGENT,
+                home_agent=home_agent,
                 home_address=HOME_ADDRESS,
                 home_prefix=HOME_PREFIX,
                 spi=SPI,
@@ -170,19 +192,23 @@ class Bed:
         for namespace in (self._node, self._far):
             subprocess.run(["ip", "netns", "add", namespace], check=True)
         namespaces.set_sysctls(self._far, {"ipv6/conf/all/disable_ipv6": 1})
+        # The kernel tells of a carrier at once only where the two indices differ (net/core/link_watch.c).
         lines = [
-            f"link add wan0 netns {self._node} address {NODE_MAC.hex(':')} type veth peer far0"
-            f" netns {self._far}",
+            f"link add wan0 index 101 netns {self._node} address {NODE_MAC.hex(':')}"
+            f" type veth peer far0 index 201 netns {self._far}",
         ]
         if router:
-            lines.append(f"link add lan0 netns {self._node} type veth peer lan1 netns {self._far}")
+            lines.append(
+                f"link add lan0 index 102 netns {self._node} address {LAN_ROUTER_MAC.hex(':')}"
+                f" type veth peer lan1 index 202 netns {self._far}"
+            )
         namespaces.batch(lines)
         namespaces.batch(["link set lo up", "link set wan0 up"], self._node)
         namespaces.batch(["link set far0 up"], self._far)
         if router:
             namespaces.batch(["link set lan1 up"], self._far)
-            address = MOBILE_PREFIX.network_address + 1
-            namespaces.batch(["link set lan0 up", f"addr add {address}/64 dev lan0 nodad"], self._node)
+            namespaces.set_sysctls(self._node, {"ipv6/conf/lan0/accept_dad": 0})
+            namespaces.batch(["link set lan0 up", f"addr add {LAN_ROUTER}/64 dev lan0 nodad"], self._node)
 
     def start(self) -> None:
         log = (self.directory / "node.log").open("ab")
@@ -231,7 +257,15 @@ class Bed:
         end = time.monotonic() + seconds
         while not true():
             assert time.monotonic() < end, f"not within {seconds:g} s: {what}\n{self.log()}"
-            self.wire.pump(0.02)
+            self.play(0.02)
+
+    def play(self, seconds: float) -> None:
+        """Let the world go on for so long."""
+        if self.lan is not None:
+            self.lan.pump(0.0)
+        self.wire.pump(seconds)
+        if self.lan is not None:
+            self.lan.pump(0.0)
 
     def log(self) -> str:
         lines = (self.directory / "node.log").read_text().splitlines()
@@ -270,13 +304,14 @@ class Bed:
             self.unplug()
         mark = self.wire.mark()
         self.updates.clear()
+        self.requests.clear()
         self.router = router
         self.wire.link.up()
         return mark
 
     def register(self, router: Router | None = None) -> IPv6Address:
         """Be registered in a visited network; returns the care-of address."""
-        self.answer = ACCEPT
+        self.answer, self.answers = ACCEPT, []
         self.plug(router or foreign())
         return self.registered()
 
@@ -285,10 +320,10 @@ class Bed:
         self.until(lambda: self.status().get("state") == "registered", 5, "registered")
         return IPv6Address(self.status()["care_of"])
 
-    def come_home(self) -> int:
+    def come_home(self, router: Router = HOME_ROUTER) -> int:
         """Back on the home link with the binding deleted."""
-        self.answer = ACCEPT
-        mark = self.plug(HOME_ROUTER)
+        self.answer, self.answers = ACCEPT, []
+        mark = self.plug(router)
         self.until(lambda: self.status().get("state") == "at home", 5, "at home")
         return mark
 
@@ -319,6 +354,31 @@ class Bed:
         packet = self._scribe.acknowledgement(sent, answer.options, **answer.fields)
         self.send(answer.mangle(packet) if answer.mangle is not None else packet)
 
+    def icmpv6(self, message: Icmpv6Message, care_of: IPv6Address) -> None:
+        """An ICMPv6 message of the home agent to the care-of address."""
+        octets = encode_icmpv6(message, HOME_AGENT, care_of)
+        self.send(encode_packet(HOME_AGENT, care_of, octets, NextHeader.ICMPV6))
+
+    def prefix_advertisement(
+        self, care_of: IPv6Address, identifier: int, valid: int, *, reserved: bool = False
+    ) -> None:
+        """A mobile prefix advertisement; `reserved`: with reserved bits set and an option nobody knows."""
+        information = PrefixInformation(HOME_PREFIX, True, True, False, valid, valid)
+        options: tuple[NDOption, ...] = (information,)
+        if reserved:
+            options = (UnknownNDOption(250, bytes(6)), information)
+        message = MobilePrefixAdvertisement(identifier, options=options)
+        octets = bytearray(encode_icmpv6(message, HOME_AGENT, HOME_ADDRESS))
+        if reserved:
+            octets[7] |= 0x3F
+            octets[2:4] = bytes(2)
+            checksum = pseudo_checksum_v6(HOME_AGENT, HOME_ADDRESS, NextHeader.ICMPV6, bytes(octets))
+            octets[2:4] = checksum.to_bytes(2, "big")
+        packet = encode_packet(
+            HOME_AGENT, care_of, bytes(octets), NextHeader.ICMPV6, routing_home_address=HOME_ADDRESS
+        )
+        self.send(packet)
+
     def tunnel(self, inner: bytes, care_of: IPv6Address, home_agent: IPv6Address = HOME_AGENT) -> None:
         """A packet for the mobile node, tunnelled by the home agent."""
         self.send(encode_packet(home_agent, care_of, inner, NextHeader.IPV6))
@@ -343,13 +403,30 @@ class Bed:
                 self.advertise()
             case NeighborSolicitation(target=target):
                 self._neighbour(frame, target)
+            case HomeAgentAddressDiscoveryRequest(identifier, mobile_routers):
+                self.requests.append(frame)
+                if self.discovered and self.router is not None:
+                    reply = HomeAgentAddressDiscoveryReply(identifier, self.discovered, mobile_routers)
+                    self.icmpv6(reply, frame.packet.source)
             case BindingUpdate():
                 action = SendPacket(b"")
                 sent = Sent(frame.time, action, frame.packet, frame.message)
                 self.updates.append((frame, sent))
                 answer = self.home_agents.get(frame.packet.destination, self.answer)
+                if self.answers:
+                    answer = self.answers.pop(0)
                 if not answer.silent and self.router is not None:
                     self.acknowledge(sent, answer)
+
+    def _react_on_lan(self, frame: Frame) -> None:
+        """A node of the mobile network answers for itself."""
+        message = frame.message
+        assert self.lan is not None
+        if isinstance(message, NeighborSolicitation) and message.target == LAN_NODE:
+            advertisement = NeighborAdvertisement(
+                LAN_NODE, False, True, True, (TargetLinkLayerAddress(LAN_NODE_MAC),)
+            )
+            self.lan.icmpv6(advertisement, LAN_NODE, frame.packet.source, LAN_NODE_MAC, frame.source_mac)
 
     def _hears(self) -> bool:
         return self.router is not None and self.router.address not in self.deaf
@@ -367,9 +444,7 @@ class Bed:
         else:
             return
         solicited = frame.packet.source != UNSPECIFIED
-        advertisement = NeighborAdvertisement(
-            target, True, solicited, True, (TargetLinkLayerAddress(mac),)
-        )
+        advertisement = NeighborAdvertisement(target, True, solicited, True, (TargetLinkLayerAddress(mac),))
         destination = frame.packet.source if solicited else ALL_NODES
         self.wire.icmpv6(advertisement, target, destination, mac, frame.source_mac if solicited else None)
 
@@ -392,11 +467,17 @@ def tunnelled_reply(source: IPv6Address) -> Callable[[Frame], Frame | None]:
 
 
 @contextmanager
-def bed(directory: Path, role: str, more: str = "", name: str = "conformance") -> Iterator[Bed]:
+def bed(
+    directory: Path,
+    role: str,
+    more: str = "",
+    name: str = "conformance",
+    home_agent: str = str(HOME_AGENT),
+) -> Iterator[Bed]:
     """A bed for the tests of one module."""
     if os.geteuid() != 0:
         pytest.skip("needs root: network namespaces and eBPF")
-    made = Bed(directory, role, more, name)
+    made = Bed(directory, role, more, name, home_agent)
     try:
         yield made
     finally:

@@ -21,15 +21,15 @@ _INTRODUCTION = """\
 # Conformance
 
 What the RFCs require of each role, and the tests that prove it. Made by `make conformance`, not by hand. A
-row is one requirement; variants of it (flags, kinds of addresses, ways of de-registering ...) are parameters of
-its tests, and it passes when all of them do. Rows that speak of packets on a link run against the real daemon
-over real interfaces, the others against the protocol engine.
+row is one requirement; variants of it (flags, kinds of addresses, ways of de-registering ...) are parameters
+of its tests, and it passes when all of them do. Rows that speak of packets on a link run against the real
+daemon over real interfaces, the others against the protocol engine.
 
 A row is *not applicable* when it needs what the role does not have yet; the reason stands beside it.
 """
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Results:
     """A pytest plugin that notes how the tests of each row ended."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from ipaddress import IPv6Address
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from dsmip.wire.constants import BEStatus, BUFlag, NextHeader
 from dsmip.wire.icmpv6 import (
     EchoReply,
     EchoRequest,
+    MobilePrefixSolicitation,
     NeighborAdvertisement,
     NeighborSolicitation,
     ParameterProblem,
@@ -21,8 +23,8 @@ from dsmip.wire.icmpv6 import (
 )
 from dsmip.wire.messages import BindingError
 from dsmip.wire.options import AlternateCareOfAddress, BindingAuthorizationData, NonceIndices, find
-from dsmip.wire.packet import decode_packet, encode_packet
 from tests.conformance.mobile_node_bed import (
+    ACCEPT,
     CORRESPONDENT,
     HOME_ADDRESS,
     HOME_AGENT,
@@ -36,6 +38,7 @@ from tests.conformance.mobile_node_bed import (
     bed,
     echo,
     foreign,
+    tunnelled_reply,
 )
 from tests.conformance.mobile_node_wire import ALL_NODES, ALL_NODES_MAC, Frame
 
@@ -116,6 +119,8 @@ def test_mn_adr_002_checks_its_link_local_address_then_registers(mn: Bed) -> Non
     checked = mn.wire.find(icmp(NeighborSolicitation, target=care_of), mark)
     assert checked is not None
     assert checked.packet.source == UNSPECIFIED
+    address = str(LINK_LOCAL)
+    mn.until(lambda: "optimistic" not in mn.node("ip", "addr", "show", "to", address), 3, "checked")
 
 
 @pytest.mark.row("MN-MOV-001")
@@ -190,10 +195,12 @@ def test_mn_bu_005_moving_registers_the_new_address(mn: Bed) -> None:
 
 @pytest.mark.row("MN-BA-001")
 @pytest.mark.parametrize(
-    "fields", [{"status": 0}, {"status": 127}, {"flags": 0x01}], ids=["status 0", "status 127", "reserved bits"]
+    "fields",
+    [{"status": 0}, {"status": 127}, {"flags": 0x01}],
+    ids=["status 0", "status 127", "reserved bits"],
 )
 def test_mn_ba_001_accepted(mn: Bed, fields: dict[str, int]) -> None:
-    mn.answer = Answer(fields=fields)
+    mn.answers = [Answer(fields=fields)]
     mn.plug(foreign())
     mn.registered()
     assert mn.answers_ping()
@@ -202,10 +209,8 @@ def test_mn_ba_001_accepted(mn: Bed, fields: dict[str, int]) -> None:
 @pytest.mark.row("MN-BA-003")
 @pytest.mark.parametrize(("last", "following"), [(1000, 1001), (65535, 0)])
 def test_mn_ba_003_goes_on_after_the_sequence_number_given(mn: Bed, last: int, following: int) -> None:
-    mn.answer = Answer(fields={"status": 135, "sequence": last})
+    mn.answers = [Answer(fields={"status": 135, "sequence": last})]
     mn.plug(foreign())
-    mn.update()
-    mn.answer = Answer()
     _, again = mn.update(1, 0.5)
     assert again.update.sequence == following
     mn.registered()
@@ -232,10 +237,9 @@ def test_mn_ba_004_what_does_not_match_is_ignored(mn: Bed) -> None:
 @pytest.mark.row("MN-MH-001")
 @pytest.mark.parametrize(("offset", "value"), [(0, NextHeader.ICMPV6), (1, 0)], ids=["proto", "length"])
 def test_mn_mh_001_parameter_problem_points_at_the_field(mn: Bed, offset: int, value: int) -> None:
-    mn.answer = Answer(mangle=with_octet(offset, value))
+    mn.answers = [Answer(mangle=with_octet(offset, value))]
     mark = mn.plug(foreign())
     problem = mn.wire.wait(icmp(ParameterProblem), mark, 3.0, "a Parameter Problem")
-    mn.answer = Answer()
     assert problem.packet.destination == HOME_AGENT
     assert problem.packet.source == IPv6Address(mn.status()["care_of"])
     assert problem.packet.home_address is None
@@ -245,10 +249,9 @@ def test_mn_mh_001_parameter_problem_points_at_the_field(mn: Bed, offset: int, v
 
 @pytest.mark.row("MN-MH-001")
 def test_mn_mh_001_binding_error_for_an_unassigned_type(mn: Bed) -> None:
-    mn.answer = Answer(mangle=with_octet(2, 250))
+    mn.answers = [Answer(mangle=with_octet(2, 250))]
     mark = mn.plug(foreign())
     error = mn.wire.wait(icmp(BindingError), mark, 3.0, "a Binding Error")
-    mn.answer = Answer()
     assert error.packet.destination == HOME_AGENT
     assert error.message.status == BEStatus.UNRECOGNIZED_MH_TYPE
     assert error.message.home_address == UNSPECIFIED
@@ -325,7 +328,7 @@ def test_mn_dr_003_back_home_it_announces_its_address(mn: Bed) -> None:
 @pytest.mark.row("MN-DR-003")
 def test_mn_dr_003_not_its_home_agent_any_more(mn: Bed) -> None:
     mn.register()
-    mn.answer = Answer(fields={"status": 133})
+    mn.answers = [Answer(fields={"status": 133})]
     mn.plug(HOME_ROUTER)
     mn.until(lambda: mn.status()["state"] == "at home", 3, "settled")
     mark = mn.wire.mark()
@@ -351,3 +354,167 @@ def test_mn_dr_004_answers_the_home_agents_solicitation(mn: Bed) -> None:
     assert mn.status()["state"] == "returning home"
     mn.acknowledge(sent)
     mn.until(lambda: mn.status()["state"] == "at home", 3, "settled")
+
+
+@pytest.mark.row("MN-DR-002")
+def test_mn_dr_002_finds_the_home_agent_without_using_the_home_address(mn: Bed) -> None:
+    mn.register()
+    mark = mn.come_home()
+    update, _ = mn.update()
+    assert update.destination_mac == HOME_AGENT_MAC
+    assert update.packet.source == HOME_ADDRESS
+    asked = mn.wire.find(icmp(NeighborSolicitation, target=HOME_ADDRESS), mark)
+    assert asked is not None
+    assert asked.packet.source == UNSPECIFIED
+    assert asked.packet.destination == IPv6Address("ff02::1:ff00:1234")
+    for frame in mn.wire.frames[mark:]:
+        if isinstance(frame.message, NeighborSolicitation) and frame.time < update.time:
+            assert frame.packet.source != HOME_ADDRESS
+
+
+@pytest.mark.row("MN-DR-002")
+def test_mn_dr_002_waits_for_a_home_agent_that_does_not_answer(mn: Bed) -> None:
+    mn.register()
+    mn.resolves = False
+    try:
+        mark = mn.plug(HOME_ROUTER)
+        mn.play(0.5)
+        assert not mn.updates
+    finally:
+        mn.resolves = True
+    mn.update(seconds=2.0)
+    mn.until(lambda: mn.status()["state"] == "at home", 3, "settled")
+    solicitations = [f for f in mn.wire.frames[mark:] if icmp(NeighborSolicitation, target=HOME_AGENT)(f)]
+    assert all(frame.packet.source != HOME_ADDRESS for frame in solicitations)
+
+
+# Lifetimes and mobile prefix discovery ----------------------------------------------------------------------
+
+
+@pytest.mark.row("MN-LT-001")
+def test_mn_lt_001_no_longer_than_the_care_of_address(mn: Bed) -> None:
+    mn.register(foreign(valid=100, preferred=100))
+    _, sent = mn.update()
+    assert 80 <= sent.update.lifetime * 4 <= 100
+
+
+@pytest.mark.row("MN-LT-001")
+def test_mn_lt_001_no_longer_than_the_home_address(mn: Bed) -> None:
+    mn.register()
+    mn.come_home(replace(HOME_ROUTER, valid=100, preferred=100))
+    mn.register()
+    _, sent = mn.update()
+    assert 80 <= sent.update.lifetime * 4 <= 100
+    mn.come_home()
+    mn.register()
+    assert mn.update()[1].update.lifetime == 150
+
+
+def solicited(mn: Bed, mark: int) -> tuple[Frame, MobilePrefixSolicitation]:
+    frame = mn.wire.wait(icmp(MobilePrefixSolicitation), mark, 3.0, "a Mobile Prefix Solicitation")
+    assert isinstance(frame.message, MobilePrefixSolicitation)
+    return frame, frame.message
+
+
+@pytest.mark.row("MN-BA-001", "MN-MPD-004")
+@pytest.mark.parametrize("reserved", [False, True], ids=["plain", "reserved bits and unknown option"])
+def test_mn_ba_001_status_1_asks_for_the_prefixes(mn: Bed, reserved: bool) -> None:
+    mn.answers = [Answer(fields={"status": 1})]
+    mark = mn.plug(foreign())
+    care_of = mn.registered()
+    frame, solicitation = solicited(mn, mark)
+    assert frame.packet.source == care_of
+    assert frame.packet.destination == HOME_AGENT
+    assert frame.packet.home_address == HOME_ADDRESS
+    assert frame.packet.payload[6:8] == bytes(2)  # reserved
+    assert mn.answers_ping()
+    mark = mn.wire.mark()
+    mn.prefix_advertisement(care_of, solicitation.identifier, 7200, reserved=reserved)
+    mn.play(3.3)  # a retransmission would come after 3 s
+    assert mn.wire.find(icmp(MobilePrefixSolicitation), mark) is None
+    event = [event for event in mn.ask("events") if event["event"] == "home-prefix"][-1]
+    assert 7190 < event["valid"] <= 7200
+
+
+@pytest.mark.row("MN-MPD-002", "MN-BU-006")
+def test_mn_mpd_002_only_what_was_asked_for_counts(mn: Bed) -> None:
+    care_of = mn.register()
+    before = mn.updates[-1][1].update.sequence
+    mark = mn.wire.mark()
+    mn.prefix_advertisement(care_of, 1, 200)  # nothing was asked for
+    _, first = solicited(mn, mark)
+    mark = mn.wire.mark()
+    mn.prefix_advertisement(care_of, first.identifier ^ 1, 200)
+    _, second = solicited(mn, mark)
+    assert len(mn.updates) == 1
+    mn.prefix_advertisement(care_of, second.identifier, 200)
+    _, sent = mn.update(1, 2.0)
+    assert 0 < (sent.update.sequence - before) % 0x10000 < 0x8000
+    assert sent.update.lifetime * 4 <= 200
+    mn.until(lambda: mn.status()["lifetime_left"] <= 200, 2, "the shorter registration")
+    mn.come_home()  # where the prefix has all its lifetime
+
+
+# ICMP errors ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.row("MN-ICMP-001")
+def test_mn_icmp_001_no_more_binding_updates_from_here(mn: Bed) -> None:
+    mn.come_home()
+    mn.answer = SILENCE
+    mn.plug(foreign())
+    frame, _ = mn.update()
+    mn.icmpv6(ParameterProblem(1, 40 + 24, frame.packet.raw), frame.packet.source)
+    mn.play(2.0)  # a retransmission would come after 1.5 s
+    assert len(mn.updates) == 1
+    mn.answer = ACCEPT
+    mn.plug(foreign())  # elsewhere it may be otherwise
+    mn.registered()
+
+
+# Home agent discovery ---------------------------------------------------------------------------------------
+
+ANYCAST = IPv6Address("2001:db8:100:0:fdff:ffff:ffff:fffe")
+OTHERS = (IPv6Address("2001:db8:100::2"), IPv6Address("2001:db8:100::3"))
+
+
+@pytest.fixture
+def lost(tmp_path: Path) -> Iterator[Bed]:
+    """A mobile node that does not know its home agent."""
+    with bed(tmp_path, "mobile-node", name="conformance-lost", home_agent="discover") as made:
+        yield made
+
+
+@pytest.mark.row("MN-DHAAD-002")
+@pytest.mark.parametrize("order", [(HOME_AGENT,), (HOME_AGENT, *OTHERS), (*OTHERS, HOME_AGENT)], ids=str)
+def test_mn_dhaad_002_registers_with_the_first_of_the_reply(
+    lost: Bed, order: tuple[IPv6Address, ...]
+) -> None:
+    lost.discovered = order
+    lost.plug(foreign())
+    frame, _ = lost.update()
+    [request] = lost.requests
+    assert request.packet.destination == ANYCAST
+    assert request.packet.source == frame.packet.source
+    assert request.packet.home_address is None
+    assert request.packet.payload[6:8] == bytes(2)  # reserved, and no R flag
+    assert frame.packet.destination == order[0]
+    lost.registered()
+    assert lost.status()["home_agent"] == str(order[0])
+
+
+@pytest.mark.row("MN-DHAAD-003")
+def test_mn_dhaad_003_goes_to_another_home_agent_when_refused(lost: Bed) -> None:
+    lost.discovered = (HOME_AGENT, OTHERS[0])
+    lost.home_agents[HOME_AGENT] = Answer(fields={"status": 130})
+    lost.plug(foreign())
+    first, _ = lost.update()
+    lost.until(lambda: lost.updates[-1][0].packet.destination == OTHERS[0], 4.0, "the other home agent")
+    second = lost.updates[-1][0]
+    assert second.time - first.time > 1.49
+    lost.registered()
+    mark = lost.wire.mark()
+    care_of = IPv6Address(lost.status()["care_of"])
+    lost.tunnel(echo(CORRESPONDENT, HOME_ADDRESS), care_of, OTHERS[0])
+    reply = lost.wire.wait(tunnelled_reply(HOME_ADDRESS), mark, 2.0, "an answer through the new tunnel")
+    assert reply.packet.destination == OTHERS[0]

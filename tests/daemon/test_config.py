@@ -104,6 +104,11 @@ def test_not_toml_is_one_error() -> None:
     assert "is not TOML" in problems("role = \n")[""][1]
 
 
+@pytest.mark.parametrize("text", ["lifetime = " + "9" * 5000, "a = " + "[" * 2000], ids=["number", "nesting"])
+def test_toml_that_python_gives_up_on_is_one_error(text: str) -> None:
+    assert "is not TOML" in problems(text)[""][1]
+
+
 def test_unreadable_file_is_one_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         load(tmp_path / "absent.toml")
@@ -180,3 +185,11 @@ def test_locate_numbers_keys_and_tables() -> None:
     assert lines["address"] == 3
     assert lines["mobile_node[0]"] == 9
     assert lines["mobile_node[0].key"] == 14
+
+
+def test_rfc6275_13_intervals_of_prefix_advertisements() -> None:
+    config = parse(HOME_AGENT, FILE)
+    assert isinstance(config, HomeAgentFile)
+    assert (config.min_mobile_prefix_interval, config.max_mobile_prefix_interval) == (600.0, 86400.0)
+    wrong = HOME_AGENT.replace("[[mobile_node]]", "max_mobile_prefix_interval = 60\n\n[[mobile_node]]")
+    assert "min_mobile_prefix_interval" in problems(wrong)

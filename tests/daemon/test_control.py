@@ -36,6 +36,12 @@ def test_answers_and_refuses(tmp_path: Path) -> None:
     assert instances(tmp_path) == []
 
 
+@pytest.mark.parametrize("line", [b"[" * 4000, b"1" * 5000, b"{", b"\xff", b""])
+def test_request_that_is_not_json_is_refused(line: bytes) -> None:
+    answer = ControlServer(Path("unused"), {}).answer(line)
+    assert answer == {"ok": False, "error": "the request is not JSON"}
+
+
 def test_garbage_gets_an_answer_and_harms_nobody(tmp_path: Path) -> None:
     async def scene() -> tuple[bytes, Any]:
         (tmp_path / "ha").mkdir()

@@ -90,6 +90,19 @@ def test_everything_can_be_said_twice_and_taken_back_twice(plane: BpfDataPlane) 
     assert list(plane.attached()) == []
 
 
+def test_retaining_sources_ends_all_others_of_the_binding(plane: BpfDataPlane) -> None:
+    for index in (1, 2):
+        plane.allow_source(index, REMOTE, 0, None)
+        plane.allow_source(index, REMOTE, 4191, None)
+    plane.retain_sources(1, [(REMOTE, 4191)])
+    plane.retain_sources(3, [(REMOTE, 0)])
+    assert entries(plane)["sources"] == 3
+    plane.deny_source(1, REMOTE, 0)
+    assert entries(plane)["sources"] == 3
+    plane.retain_sources(1, [])
+    assert entries(plane)["sources"] == 2
+
+
 def test_removing_a_binding_leaves_the_others(plane: BpfDataPlane) -> None:
     for index, network in ((1, SIX), (2, WIDE)):
         plane.set_path(index, PATH)

@@ -39,6 +39,16 @@ def test_idempotence_and_readable_state() -> None:
     assert set(plane.drops().values()) == {0}
 
 
+def test_retaining_sources_ends_all_others_of_the_binding() -> None:
+    fake = FakeDataPlane()
+    for index in (1, 2):
+        fake.allow_source(index, REMOTE, 0, None)
+        fake.allow_source(index, REMOTE, 4191, None)
+    fake.retain_sources(1, [(REMOTE, 4191)])
+    fake.retain_sources(3, [(REMOTE, 0)])
+    assert set(fake.sources) == {(1, REMOTE, 4191), (2, REMOTE, 0), (2, REMOTE, 4191)}
+
+
 def test_a_network_changes_hands() -> None:
     fake = FakeDataPlane()
     fake.set_networks(1, [SIX, FOUR])

@@ -7,20 +7,32 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from hypothesis import strategies as st
 
 from dsmip.wire import (
+    cgaoptions,
+    experimental,
     fasthandover,
     fasthandoveroptions,
+    fastndoptions,
+    flowbinding,
     flows,
     heartbeat,
     homeagentswitch,
+    icmpv4,
     icmpv6,
+    localizedrouting,
     messages,
+    multicastsubscription,
     multihoming,
+    ndoptioncodec,
+    optioncodec,
     options,
     otheroptions,
+    proxyoptions,
     returnroutability,
     revocation,
     trafficselectors,
+    updatenotification,
 )
+from dsmip.wire.arp import ArpPacket
 from dsmip.wire.constants import BAFlag, BUFlag, MHType, OptionType
 from dsmip.wire.ip import is_unicast_routable
 from dsmip.wire.message import Message
@@ -36,11 +48,16 @@ ROUTABLE = IPV6.filter(is_unicast_routable)
 PREFIX = st.builds(
     lambda address, length: IPv6Network((address, length), strict=False), IPV6, st.integers(0, 128)
 )
-MAC = st.binary(min_size=6, max_size=6)
-COOKIE = st.binary(min_size=8, max_size=8)
-AUTHENTICATOR = st.sampled_from([1, 12, 16, 20, 32]).flatmap(
-    lambda size: st.binary(min_size=size, max_size=size)
-)
+
+
+def octets(size: int) -> st.SearchStrategy[bytes]:
+    """Exactly so many octets."""
+    return st.binary(min_size=size, max_size=size)
+
+
+MAC = octets(6)
+COOKIE = octets(8)
+AUTHENTICATOR = st.sampled_from([1, 12, 16, 20, 32]).flatmap(octets)
 
 
 def span(values: st.SearchStrategy[int]) -> st.SearchStrategy[tuple[int, int] | None]:
@@ -64,12 +81,9 @@ SELECTOR: st.SearchStrategy[trafficselectors.TrafficSelector] = st.one_of(
     st.builds(trafficselectors.UnknownTrafficSelector, st.integers(3, 255), st.binary(max_size=40)),
 )
 
+#: Types whose octets an UnknownOption cannot carry: padding, and what has a class of its own.
 _KNOWN_OPTIONS = frozenset(
-    {
-        *(value for value in OptionType if value.name.startswith("PAD")),
-        *(OptionType(number) for number in (2, 3, 4, 5, 6, 7, 8, 9, 10, 19, 20, 21, 28, 29, 30, 31, 32, 34)),
-        *(OptionType(number) for number in (35, 44, 45)),
-    }
+    {OptionType.PAD1, OptionType.PADN, *(option.TYPE for option in optioncodec.OPTION_CLASSES)}
 )
 
 PLAIN_OPTION: st.SearchStrategy[MobilityOption] = st.one_of(
@@ -101,6 +115,21 @@ PLAIN_OPTION: st.SearchStrategy[MobilityOption] = st.one_of(
     st.builds(otheroptions.VendorSpecific, U32, U8, st.binary(max_size=30)),
     st.builds(otheroptions.ServiceSelection, st.binary(min_size=1, max_size=30)),
     st.builds(otheroptions.RestartCounter, U32),
+    st.builds(otheroptions.DnsUpdate, st.binary(max_size=30), U8, st.booleans()),
+    st.builds(experimental.ExperimentalOption, st.binary(max_size=30)),
+    st.builds(cgaoptions.CgaParametersRequest),
+    st.builds(cgaoptions.CgaParameters, st.binary(min_size=1, max_size=255)),
+    st.builds(cgaoptions.Signature, st.binary(min_size=1, max_size=60)),
+    st.builds(cgaoptions.PermanentHomeKeygenToken, st.binary(min_size=8, max_size=60)),
+    st.builds(cgaoptions.CareOfTestInitOption),
+    st.builds(cgaoptions.CareOfTestOption, COOKIE),
+    st.builds(proxyoptions.HomeNetworkPrefix, PREFIX),
+    st.builds(proxyoptions.HandoffIndicator, U8),
+    st.builds(proxyoptions.AccessTechnologyType, U8),
+    st.builds(proxyoptions.LinkLocalAddress, IPV6),
+    st.builds(proxyoptions.Timestamp, U64),
+    st.builds(proxyoptions.GreKey, st.none() | U32),
+    st.builds(proxyoptions.MagIPv6Address, IPV6),
     st.builds(
         options.UnknownOption,
         U8.filter(lambda number: number not in _KNOWN_OPTIONS),
@@ -124,16 +153,26 @@ BA_FLAGS = st.integers(0, 0x7F).map(lambda value: BAFlag(value << 1))
 FAST_FLAGS = st.integers(0, 0xF).map(lambda value: BUFlag(value << 12))
 REVOCATION_FLAGS = st.integers(0, 7).map(lambda value: revocation.RevocationFlag(value << 13))
 
+# Behind the six octets that all mobility headers share: whole units of 8 in the end.
+_BODY = st.integers(0, 20).flatmap(lambda units: octets(8 * units + 2))
 UNKNOWN_MESSAGE = st.builds(
     messages.UnknownMessage,
-    st.integers(17, 255) | st.just(int(MHType.EXPERIMENTAL)),
-    st.integers(0, 20).flatmap(lambda units: st.binary(min_size=8 * units + 2, max_size=8 * units + 2)),
+    st.integers(len(MHType), 255),
+    _BODY,
 )
+EXPERIMENTAL_MESSAGE = st.builds(experimental.ExperimentalMessage, _BODY)
 
 
 def message(with_options: st.SearchStrategy[tuple[MobilityOption, ...]]) -> st.SearchStrategy[Message]:
     """Any message with these options."""
-    return st.one_of(
+    return st.one_of(*each_message(with_options))
+
+
+def each_message(
+    with_options: st.SearchStrategy[tuple[MobilityOption, ...]],
+) -> list[st.SearchStrategy[Message]]:
+    """One strategy for every kind of message, with these options."""
+    return [
         st.builds(messages.BindingRefreshRequest, with_options),
         st.builds(messages.BindingUpdate, U16, BU_FLAGS, U16, with_options),
         st.builds(messages.BindingAcknowledgement, U8, BA_FLAGS, U16, U16, with_options),
@@ -158,7 +197,17 @@ def message(with_options: st.SearchStrategy[tuple[MobilityOption, ...]]) -> st.S
         st.builds(heartbeat.Heartbeat, U32, st.booleans(), st.booleans(), with_options),
         st.builds(revocation.BindingRevocationIndication, U8, U16, REVOCATION_FLAGS, with_options),
         st.builds(revocation.BindingRevocationAcknowledgement, U8, U16, REVOCATION_FLAGS, with_options),
-    )
+        st.builds(localizedrouting.LocalizedRoutingInitiation, U16, U16, with_options),
+        st.builds(localizedrouting.LocalizedRoutingAcknowledgment, U16, U8, U16, st.booleans(), with_options),
+        st.builds(
+            updatenotification.UpdateNotification, U16, U16, st.booleans(), st.booleans(), with_options
+        ),
+        st.builds(updatenotification.UpdateNotificationAcknowledgement, U16, U8, with_options),
+        st.builds(flowbinding.FlowBindingIndication, U16, U8, with_options, st.booleans()),
+        st.builds(flowbinding.FlowBindingAcknowledgement, U16, U8, with_options),
+        st.builds(multicastsubscription.SubscriptionQuery, U8, with_options),
+        st.builds(multicastsubscription.SubscriptionResponse, U8, st.booleans(), with_options),
+    ]
 
 
 def _prefix_information(
@@ -172,7 +221,9 @@ def _prefix_information(
 
 
 # Behind the two octets of type and length come 6, 14, 22 ... octets.
-_ND_DATA = st.integers(0, 4).flatmap(lambda units: st.binary(min_size=8 * units + 6, max_size=8 * units + 6))
+_ND_DATA = st.integers(0, 4).flatmap(lambda units: octets(8 * units + 6))
+
+_KNOWN_ND_OPTIONS = frozenset(option.TYPE for option in ndoptioncodec.ND_OPTION_CLASSES)
 
 ND_OPTION: st.SearchStrategy[icmpv6.NDOption] = st.one_of(
     st.builds(icmpv6.SourceLinkLayerAddress, MAC),
@@ -189,13 +240,18 @@ ND_OPTION: st.SearchStrategy[icmpv6.NDOption] = st.one_of(
     st.builds(icmpv6.Mtu, U32),
     st.builds(icmpv6.AdvertisementInterval, U32),
     st.builds(icmpv6.HomeAgentInformation, U16, U16, st.booleans()),
-    st.builds(icmpv6.UnknownNDOption, st.integers(9, 255), _ND_DATA),
+    st.builds(fastndoptions.IPAddressPrefix, U8, st.integers(0, 128), IPV6),
+    # As long as to leave no padding, which could not be told from the address.
+    st.builds(fastndoptions.LinkLayerAddress, U8, octets(5) | octets(13)),
+    st.builds(fastndoptions.NeighborAdvertisementAcknowledgment, U8, st.none() | IPV6),
+    st.builds(icmpv6.UnknownNDOption, U8.filter(lambda number: number not in _KNOWN_ND_OPTIONS), _ND_DATA),
 )
 ND_OPTIONS = st.lists(ND_OPTION, max_size=5).map(tuple)
 TARGET = IPV6.filter(lambda address: not address.is_multicast)
 INVOKING = st.binary(max_size=200)
 
-ICMPV6: st.SearchStrategy[icmpv6.Icmpv6Message] = st.one_of(
+#: One for every kind of message.
+EACH_ICMPV6: list[st.SearchStrategy[icmpv6.Icmpv6Message]] = [
     st.builds(icmpv6.EchoRequest, U16, U16, st.binary(max_size=64)),
     st.builds(icmpv6.EchoReply, U16, U16, st.binary(max_size=64)),
     st.builds(icmpv6.DestinationUnreachable, U8, INVOKING),
@@ -215,5 +271,18 @@ ICMPV6: st.SearchStrategy[icmpv6.Icmpv6Message] = st.one_of(
     ),
     st.builds(icmpv6.MobilePrefixSolicitation, U16),
     st.builds(icmpv6.MobilePrefixAdvertisement, U16, st.booleans(), st.booleans(), ND_OPTIONS),
+    st.builds(icmpv6.RouterSolicitationForProxyAdvertisement, U16, ND_OPTIONS),
+    st.builds(icmpv6.ProxyRouterAdvertisement, U16, ND_OPTIONS, st.integers(0, 5)),
     st.builds(icmpv6.UnknownIcmpv6, st.integers(200, 255), U8, st.binary(max_size=40)),
+]
+ICMPV6 = st.one_of(*EACH_ICMPV6)
+
+ICMPV4: st.SearchStrategy[icmpv4.Icmpv4Message] = st.one_of(
+    st.builds(icmpv4.EchoRequest, U16, U16, st.binary(max_size=40)),
+    st.builds(icmpv4.EchoReply, U16, U16, st.binary(max_size=40)),
+    st.builds(icmpv4.DestinationUnreachable, st.just(icmpv4.FRAGMENTATION_NEEDED), U16, INVOKING),
+    st.builds(icmpv4.DestinationUnreachable, st.integers(0, 3), st.just(0), INVOKING),
+    st.builds(icmpv4.UnknownIcmpv4, st.integers(9, 255), U8, st.binary(max_size=40)),
 )
+
+ARP = st.builds(ArpPacket, U16, MAC, IPV4, MAC, IPV4)

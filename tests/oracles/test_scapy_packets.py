@@ -6,7 +6,6 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
 import pytest
 from scapy.layers import inet, inet6, l2
-from wire_vectors import COA, COA4, HA, HA4, HOA, HOA4
 
 from dsmip.wire.arp import ArpPacket
 from dsmip.wire.constants import BAFlag, BUFlag, NextHeader
@@ -58,6 +57,7 @@ from dsmip.wire.options import (
 )
 from dsmip.wire.packet import UdpOuter, decode_packet, encapsulate_udp, encode_packet
 from dsmip.wire.returnroutability import CareOfTest, HomeTestInit
+from tests.wire.wire_vectors import COA, COA4, HA, HA4, HOA, HOA4
 
 HOME_ADDRESS_HEADER = inet6.IPv6ExtHdrDestOpt(options=[inet6.HAO(hoa=str(HOA))])
 ROUTING_HEADER = inet6.IPv6ExtHdrRouting(type=2, addresses=[str(HOA)])

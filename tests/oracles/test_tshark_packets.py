@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import struct
-import subprocess
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Network
-from pathlib import Path
 
 import pytest
-from wire_vectors import COA, COA4, HA, HA4, HOA, HOA4, NAT4
 
 from dsmip.wire.constants import BAFlag, BAStatus, BUFlag
 from dsmip.wire.messages import BindingAcknowledgement, BindingError, BindingUpdate, Message, encode_message
@@ -28,6 +22,8 @@ from dsmip.wire.options import (
     NatDetection,
 )
 from dsmip.wire.packet import UdpOuter, encapsulate_udp, encode_packet
+from tests.oracles.tshark import Fields, dissect, ethernet
+from tests.wire.wire_vectors import COA, COA4, HA, HA4, HOA, HOA4, NAT4
 
 A, H, L, K, R, F = BUFlag.A, BUFlag.H, BUFlag.L, BUFlag.K, BUFlag.R, BUFlag.F
 ACCEPTED = BAStatus.ACCEPTED
@@ -37,7 +33,6 @@ SIGNATURE = (
     MessageIdentifier(0xE5A1B2C300000001),
     Authentication(0x1000, bytes(range(12))),
 )
-_LINKTYPE_RAW = 101
 
 
 @dataclass(frozen=True)
@@ -192,33 +187,16 @@ READINGS: dict[str, Reading] = {
 }
 
 
-def pcap(packets: list[bytes]) -> bytes:
-    records = b"".join(struct.pack("<IIII", 0, 0, len(packet), len(packet)) + packet for packet in packets)
-    return struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, _LINKTYPE_RAW) + records
-
-
 @pytest.fixture(scope="module")
-def read(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, list[str]]]:
+def read(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Fields]:
     """What tshark found in each packet."""
-    tshark = shutil.which("tshark")
-    if tshark is None:
-        pytest.skip("tshark is not installed")
-    file: Path = tmp_path_factory.mktemp("tshark") / "messages.pcap"
-    file.write_bytes(pcap([reading.packet for reading in READINGS.values()]))
-    names = sorted({name for reading in READINGS.values() for name in reading.fields})
-    command = [tshark, "-n", "-r", str(file), "-T", "json", "-d", "udp.port==4191,ipv6"]
-    command += ["-o", "udp.check_checksum:TRUE", "-o", "ip.check_checksum:TRUE"]
-    for name in [*names, "_ws.malformed"]:
-        command += ["-e", name]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert result.returncode == 0, result.stderr
-    found = [packet["_source"]["layers"] for packet in json.loads(result.stdout)]
-    assert len(found) == len(READINGS)
-    return dict(zip(READINGS, found, strict=True))
+    frames = [ethernet(reading.packet) for reading in READINGS.values()]
+    names = {name for reading in READINGS.values() for name in reading.fields}
+    return dict(zip(READINGS, dissect(frames, names, tmp_path_factory.mktemp("tshark")), strict=True))
 
 
 @pytest.mark.parametrize("name", READINGS)
-def test_tshark_reads_what_we_wrote(name: str, read: dict[str, dict[str, list[str]]]) -> None:
+def test_tshark_reads_what_we_wrote(name: str, read: dict[str, Fields]) -> None:
     found = read[name]
     assert "_ws.malformed" not in found
     shown = {field: ",".join(found.get(field, [])) for field in READINGS[name].fields}

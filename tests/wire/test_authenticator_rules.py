@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from wire_vectors import HA, HOA
 
 from dsmip.wire.constants import BUFlag
 from dsmip.wire.errors import EncodeError
@@ -24,6 +23,7 @@ from dsmip.wire.options import (
     MessageIdentifier,
     MobileNodeIdentifier,
 )
+from tests.wire.wire_vectors import HA, HOA
 
 UPDATE = BindingUpdate(1, BUFlag.A | BUFlag.H, 60)
 

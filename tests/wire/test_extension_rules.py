@@ -5,7 +5,6 @@ from __future__ import annotations
 from ipaddress import IPv6Address
 
 import pytest
-from wire_vectors import CN, HA, HOA, HOA4
 
 from dsmip.wire.errors import DecodeError
 from dsmip.wire.fasthandover import HandoverInitiate
@@ -13,6 +12,7 @@ from dsmip.wire.flows import FlowIdentification
 from dsmip.wire.messages import decode_message, encode_message
 from dsmip.wire.revocation import BindingRevocationIndication, RevocationFlag
 from dsmip.wire.trafficselectors import IPv4TrafficSelector, IPv6TrafficSelector, decode_traffic_selector
+from tests.wire.wire_vectors import CN, HA, HOA, HOA4
 
 
 def test_rfc6088_3_2_ipv6_selector() -> None:

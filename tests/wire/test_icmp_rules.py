@@ -5,7 +5,6 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
-from wire_vectors import COA, COA4, HA, HA4, HOA, VECTORS
 
 from dsmip.wire.arp import ArpPacket
 from dsmip.wire.constants import NextHeader
@@ -29,6 +28,7 @@ from dsmip.wire.icmpv6 import (
     encode_icmpv6,
 )
 from dsmip.wire.packet import encode_packet
+from tests.wire.wire_vectors import COA, COA4, HA, HA4, HOA, VECTORS
 
 UNSPECIFIED = IPv6Address("::")
 LINK_LOCAL = IPv6Address("fe80::1")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from ipaddress import IPv6Address
 
 import pytest
-from wire_vectors import COA, COA4, HA, HA4, HOA
 
 from dsmip.wire.checksum import internet_checksum, pseudo_checksum_v4
 from dsmip.wire.constants import NextHeader
 from dsmip.wire.errors import DecodeError, EncodeError
 from dsmip.wire.ip import IPv4Header, IPv6Header, UdpHeader, encode_udp
 from dsmip.wire.packet import UdpOuter, decode_packet, encapsulate_udp, encode_packet
+from tests.wire.wire_vectors import COA, COA4, HA, HA4, HOA
 
 UNSPECIFIED = IPv6Address("::")
 LINK_LOCAL = IPv6Address("fe80::1")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from wire_strategies import OPTIONS, message
-from wire_vectors import HA, HOA, VECTORS
 
 from dsmip.wire.arp import ArpPacket
 from dsmip.wire.constants import NextHeader
@@ -16,6 +14,8 @@ from dsmip.wire.icmpv6 import Icmpv6Message, decode_icmpv6
 from dsmip.wire.ip import IPv4Header, IPv6Header, UdpHeader
 from dsmip.wire.messages import Message, UnknownMessage, covered_octets, decode_message, encode_message
 from dsmip.wire.packet import Packet, decode_packet, encode_packet
+from tests.oracles.strategies import OPTIONS, message
+from tests.wire.wire_vectors import HA, HOA, VECTORS
 
 
 def digest(data: bytes, *, verify: bool) -> Message | Icmpv6Message | Packet | DecodeError:

@@ -6,20 +6,6 @@ from ipaddress import IPv4Address, IPv6Address
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from wire_strategies import (
-    ICMPV6,
-    IPV4,
-    IPV6,
-    MAC,
-    OPTIONS,
-    ROUTABLE,
-    SIGNED_OPTIONS,
-    U8,
-    U16,
-    UNKNOWN_MESSAGE,
-    message,
-)
-from wire_vectors import HA, HOA
 
 from dsmip.wire import icmpv4
 from dsmip.wire.arp import ArpPacket
@@ -37,10 +23,26 @@ from dsmip.wire.options import (
 )
 from dsmip.wire.packet import UdpOuter, decode_packet, encapsulate_udp, encode_packet
 from dsmip.wire.tlv import walk
+from tests.oracles.strategies import (
+    ARP,
+    EXPERIMENTAL_MESSAGE,
+    ICMPV4,
+    ICMPV6,
+    IPV4,
+    IPV6,
+    OPTIONS,
+    ROUTABLE,
+    SIGNED_OPTIONS,
+    U8,
+    U16,
+    UNKNOWN_MESSAGE,
+    message,
+)
+from tests.wire.wire_vectors import HA, HOA
 
 
 @settings(max_examples=400)
-@given(message(OPTIONS) | UNKNOWN_MESSAGE, IPV6, IPV6)
+@given(message(OPTIONS) | UNKNOWN_MESSAGE | EXPERIMENTAL_MESSAGE, IPV6, IPV6)
 def test_message(sent: Message, source: IPv6Address, destination: IPv6Address) -> None:
     header = encode_message(sent, source, destination)
     assert len(header) % 8 == 0
@@ -91,29 +93,15 @@ def test_icmpv6(sent: Icmpv6Message, source: IPv6Address, destination: IPv6Addre
     assert type(received) is type(sent)
 
 
-@given(
-    st.builds(icmpv4.EchoRequest, U16, U16, st.binary(max_size=40))
-    | st.builds(icmpv4.EchoReply, U16, U16, st.binary(max_size=40))
-    | st.builds(icmpv4.DestinationUnreachable, st.just(4), U16, st.binary(max_size=40))
-    | st.builds(icmpv4.DestinationUnreachable, st.integers(0, 3), st.just(0), st.binary(max_size=40))
-    | st.builds(icmpv4.UnknownIcmpv4, st.integers(9, 255), U8, st.binary(max_size=40))
-)
+@given(ICMPV4)
 def test_icmpv4(sent: icmpv4.Icmpv4Message) -> None:
     received = icmpv4.decode_icmpv4(icmpv4.encode_icmpv4(sent))
     assert received == sent
     assert type(received) is type(sent)
 
 
-@given(U16, MAC, IPV4, MAC, IPV4, st.binary(max_size=18))
-def test_arp(
-    operation: int,
-    sender_mac: bytes,
-    sender: IPv4Address,
-    target_mac: bytes,
-    target: IPv4Address,
-    tail: bytes,
-) -> None:
-    sent = ArpPacket(operation, sender_mac, sender, target_mac, target)
+@given(ARP, st.binary(max_size=18))
+def test_arp(sent: ArpPacket, tail: bytes) -> None:
     assert len(sent.encode()) == 28
     assert ArpPacket.decode(sent.encode() + tail) == sent
 

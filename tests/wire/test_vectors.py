@@ -7,8 +7,6 @@ import hmac
 from ipaddress import IPv6Address
 
 import pytest
-from wire_cases import CASES
-from wire_vectors import CN, COA, COA2, COA4, HA, HA2, HA4, HOA, MATERIAL, VECTORS
 
 from dsmip.wire.constants import NextHeader
 from dsmip.wire.fasthandover import FastBindingUpdate
@@ -29,6 +27,8 @@ from dsmip.wire.options import (
     BindingAuthorizationData,
 )
 from dsmip.wire.packet import Packet, UdpOuter, decode_packet
+from tests.wire.wire_cases import CASES
+from tests.wire.wire_vectors import CN, COA, COA2, COA4, HA, HA2, HA4, HOA, MATERIAL, VECTORS
 
 #: Data packets and packets in other tunnels: decoded as packets, or refused, but no messages.
 DATA = {

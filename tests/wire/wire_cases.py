@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
-from wire_vectors import CN, COA, COA2, COA4, HA, HA2, HA4, HOA, HOA4, NAT4
-
 from dsmip.wire.constants import BAFlag, BAStatus, BEStatus, BUFlag, IPv4AckStatus, NextHeader
 from dsmip.wire.fasthandover import FastBindingUpdate, HandoverAcknowledge, HandoverInitiate
 from dsmip.wire.fasthandoveroptions import (
@@ -30,13 +28,13 @@ from dsmip.wire.icmpv6 import (
     SourceLinkLayerAddress,
     encode_icmpv6,
 )
+from dsmip.wire.localizedrouting import LocalizedRoutingInitiation
 from dsmip.wire.messages import (
     BindingAcknowledgement,
     BindingError,
     BindingRefreshRequest,
     BindingUpdate,
     Message,
-    UnknownMessage,
     encode_message,
 )
 from dsmip.wire.multihoming import BindingIdentifier
@@ -64,6 +62,7 @@ from dsmip.wire.revocation import (
     RevocationFlag,
 )
 from dsmip.wire.trafficselectors import IPv4TrafficSelector
+from tests.wire.wire_vectors import CN, COA, COA2, COA4, HA, HA2, HA4, HOA, HOA4, NAT4
 
 A, H, L, K, R, F, O = (  # noqa: E741
     BUFlag.A,
@@ -326,7 +325,7 @@ CASES: dict[str, Case] = {
         to=HA2,
         home=COA,
     ),
-    "lri": Case(UnknownMessage(17, bytes.fromhex("08010000025801020000")), HA, HA2),
+    "lri": Case(LocalizedRoutingInitiation(0x801, 600), HA, HA2),
     "dhaad_req": Case(
         HomeAgentAddressDiscoveryRequest(0x4242, True), COA, IPv6Address("2001:db8:100::fdff:ffff:ffff:fffe")
     ),

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dsmip import __version__
-from dsmip.cli import lab, node, show
+from dsmip.cli import bench, lab, node, show
 from dsmip.daemon.control import ControlError
 
 FAILED = 1
@@ -57,6 +57,7 @@ def parser() -> argparse.ArgumentParser:
         question.set_defaults(call=call)
 
     lab.add_commands(commands)
+    bench.add_commands(commands)
     return top
 
 

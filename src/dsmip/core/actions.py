@@ -8,7 +8,7 @@ comes first.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from ipaddress import IPv6Address
+from ipaddress import IPv4Address, IPv6Address
 
 from dsmip.core.types import (
     Binding,
@@ -48,6 +48,13 @@ class SendIPv4:
 
 
 # Home agent ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardPacket:
+    """Send a whole IPv6 packet where data to its destination goes: into the tunnel if that is bound."""
+
+    packet: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +164,18 @@ class HomeAddressesChanged:
     networks: tuple[IPNetwork, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class HomeAgentChanged:
+    """Another home agent serves from now on: accept tunnelled packets from it, and from the previous one for
+    `grace` seconds only (`previous` None = there was none)."""
+
+    home_agent: IPv6Address
+    home_agent_ipv4: IPv4Address | None
+    previous: IPv6Address | None
+    previous_ipv4: IPv4Address | None
+    grace: float
+
+
 # Both ------------------------------------------------------------------------------------------------------
 
 
@@ -180,6 +199,7 @@ Action = (
     SendPacket
     | SendDatagram
     | SendIPv4
+    | ForwardPacket
     | StoreBinding
     | StoreReplay
     | ForgetBinding
@@ -192,6 +212,7 @@ Action = (
     | SettleHome
     | LeaveHome
     | HomeAddressesChanged
+    | HomeAgentChanged
     | Drop
     | Event
 )

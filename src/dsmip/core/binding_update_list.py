@@ -7,7 +7,7 @@ lifetime and fate.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dsmip.core.lifetime import LIFETIME_UNIT, whole_units
 from dsmip.core.mobile_node_encapsulation import NatVerdict
@@ -30,7 +30,7 @@ class SentUpdate:
 
     `care_of` is the address it asks to register (the home address for a de-registration at home): part of
     what the acknowledgement's authenticator covers. `lifetime` is in units of 4 seconds, `sent_at` in
-    CLOCK_MONOTONIC seconds, `timestamp` 0 when it carried none.
+    CLOCK_MONOTONIC seconds, `timestamp` 0 when it carried none. `octets` is the Mobility Header as it left.
     """
 
     sequence: int
@@ -40,6 +40,7 @@ class SentUpdate:
     care_of: IPAddress
     timestamp: int = 0
     ipv4: tuple[IPv4HomeAddress, ...] = ()
+    octets: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,31 +11,30 @@ decides.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from ipaddress import IPv6Address, IPv6Network
+from ipaddress import IPv6Address
+from random import Random
 
 from dsmip.core.actions import Action, Drop, SendDatagram, SendIPv4, SendPacket, StoreReplay
 from dsmip.core.home_agent_authentication import authenticate
 from dsmip.core.home_agent_config import HomeAgentConfig
+from dsmip.core.home_agent_icmp import HomeAgentIcmp
 from dsmip.core.home_agent_nodes import ServedNode, ServedNodes
-from dsmip.core.home_agent_rate_limit import TokenBucket
 from dsmip.core.home_agent_registrar import Registrar
 from dsmip.core.home_agent_replies import Answer, Replies
 from dsmip.core.home_agent_unreachable import unreachable
-from dsmip.core.lifetime import PrefixLifetime
+from dsmip.core.rate_limit import RateLimit
 from dsmip.core.registration import Request, read_request
 from dsmip.core.types import Binding, Instant, ReplayState
-from dsmip.wire.constants import BAStatus, BEStatus, NextHeader
+from dsmip.wire.constants import HOST_MH_TYPES, BAStatus, BEStatus, NextHeader
 from dsmip.wire.errors import DecodeError
-from dsmip.wire.icmpv6 import EchoRequest, decode_icmpv6
+from dsmip.wire.icmpv6 import EchoRequest, MobilePrefixSolicitation, decode_icmpv6
 from dsmip.wire.ip import is_unicast_routable
-from dsmip.wire.messages import BindingUpdate, UnknownMessage, decode_message
+from dsmip.wire.messages import BindingUpdate, decode_message
 from dsmip.wire.packet import Packet, decode_packet
 
 __all__ = ["HomeAgent", "HomeAgentConfig"]
 
-#: Answers a second, and at once, to packets of unknown origin: Binding Errors and ICMP (RFC 4443 section 2.4
-#: (f)).
-ERROR_RATE = 10.0
+#: Answers at once to packets of unknown origin, whatever the rate: Binding Errors and ICMP.
 ERROR_BURST = 10
 
 #: The same for status 146: that also answers somebody who only knows the mobile node's addresses.
@@ -52,7 +51,8 @@ _REASONS = {
 class HomeAgent:
     """One home agent. Times are `Instant`s; drain `actions` and ask `timeout` anew after every call."""
 
-    def __init__(self, config: HomeAgentConfig) -> None:
+    def __init__(self, config: HomeAgentConfig, randomness: Random | None = None) -> None:
+        """`randomness` decides about order and delay where the RFCs want chance."""
         self._config = config
         self._actions: list[Action] = []
         self._nodes = ServedNodes(config.mobile_nodes)
@@ -60,8 +60,10 @@ class HomeAgent:
             config.address, force_udp=config.udp == "force", nat_keepalive=config.nat_keepalive
         )
         self._registrar = Registrar(config, self._nodes, self._replies, self._actions.append)
-        self._errors = TokenBucket(ERROR_RATE, ERROR_BURST)
-        self._failures = TokenBucket(AUTHENTICATION_FAILURE_RATE, AUTHENTICATION_FAILURE_BURST)
+        self._icmp = HomeAgentIcmp(config, self._registrar, self._actions.append, randomness or Random())
+        self._registrar.watch(self._icmp.bound, self._icmp.unbound)
+        self._errors = RateLimit(config.error_rate, max(ERROR_BURST, int(config.error_rate)))
+        self._failures = RateLimit(AUTHENTICATION_FAILURE_RATE, AUTHENTICATION_FAILURE_BURST)
         self._address = config.address.packed
         self._ipv4_address = config.ipv4_address.packed if config.ipv4_address is not None else None
 
@@ -80,7 +82,8 @@ class HomeAgent:
 
     def timeout(self) -> float | None:
         """CLOCK_MONOTONIC seconds at which `tick` should be called, None = not needed."""
-        return self._registrar.timeout()
+        deadlines = (self._registrar.timeout(), self._icmp.timeout())
+        return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
     def index_of(self, home_address: IPv6Address) -> int:
         """The data plane's number for this configured mobile node, bound or not: it never changes.
@@ -94,13 +97,6 @@ class HomeAgent:
         if self._nodes.give_index(node):
             self._actions.append(StoreReplay(node.replay))
         return node.index
-
-    def set_prefix_lifetime(self, prefix: IPv6Network, lifetime: PrefixLifetime) -> None:
-        """Tell how long a home prefix goes on, as its router advertises it (RFC 6275 section 10.3.1).
-
-        Concerns bindings from their next Binding Update on.
-        """
-        self._registrar.set_prefix_lifetime(prefix, lifetime)
 
     # Time --------------------------------------------------------------------------------------------------
 
@@ -117,6 +113,7 @@ class HomeAgent:
     def tick(self, now: Instant) -> None:
         """End what has come to its end by `now`."""
         self._registrar.tick(now)
+        self._icmp.tick(now)
 
     def dad_finished(self, home_address: IPv6Address, duplicate: bool, now: Instant) -> None:
         """The result of a `StartDad` (RFC 6275 section 10.3.1)."""
@@ -134,6 +131,26 @@ class HomeAgent:
             self._signalling(data, now)
         else:
             self.unreachable(data, now)
+
+    def receive_icmpv6(
+        self,
+        data: bytes,
+        source: IPv6Address,
+        destination: IPv6Address,
+        *,
+        hop_limit: int,
+        home_link: bool,
+        own: bool = False,
+        now: Instant,
+    ) -> None:
+        """One ICMPv6 message that reached a socket: see `HomeAgentIcmp.receive`."""
+        self._icmp.receive(
+            data, source, destination, hop_limit=hop_limit, home_link=home_link, own=own, now=now
+        )
+
+    def receive_icmpv4(self, data: bytes, now: Instant) -> None:
+        """One ICMP message that reached a socket, without its IPv4 header."""
+        self._icmp.receive_icmpv4(data, now)
 
     def unreachable(self, packet: bytes, now: Instant) -> None:
         """Answer a data packet to a mobile node without a binding: address or host unreachable."""
@@ -176,7 +193,7 @@ class HomeAgent:
         match message:
             case BindingUpdate():
                 self._binding_update(packet, message, now)
-            case UnknownMessage():
+            case _ if message.type_code not in HOST_MH_TYPES:
                 self._binding_error(packet, BEStatus.UNRECOGNIZED_MH_TYPE, "unrecognized-mh-type", now)
             case _:
                 self._drop("unexpected-message", type(message).__name__)
@@ -193,9 +210,15 @@ class HomeAgent:
             except DecodeError as error:
                 self._drop(error.reason, error.detail)
                 return
-            if isinstance(message, EchoRequest):
-                self._actions.append(self._replies.echo_reply(packet, message))
-                return
+            match message:
+                case EchoRequest():
+                    self._actions.append(self._replies.echo_reply(packet, message))
+                    return
+                case MobilePrefixSolicitation():
+                    self._icmp.solicitation(packet, message, now)
+                    return
+                case _:
+                    pass
         self._drop("not-signalling", f"next header {packet.next_header}")
 
     def _binding_error(self, packet: Packet, status: BEStatus, reason: str, now: Instant) -> None:
@@ -206,7 +229,7 @@ class HomeAgent:
 
     def _answer_error(self, answer: SendPacket | SendDatagram | SendIPv4, reason: str, now: Instant) -> None:
         """Count the packet, and answer it if that is not too often."""
-        if self._errors.take(now.monotonic):
+        if self._errors.allow(now.monotonic):
             self._actions.append(answer)
         self._drop(reason)
 
@@ -237,7 +260,7 @@ class HomeAgent:
 
     def _refuse_unauthentic(self, request: Request, node: ServedNode, status: BAStatus, now: Instant) -> None:
         """Statuses 144 to 146 (RFC 4285). They change no state, replay state included."""
-        if status is not BAStatus.MIPV6_AUTH_FAIL or self._failures.take(now.monotonic):
+        if status is not BAStatus.MIPV6_AUTH_FAIL or self._failures.allow(now.monotonic):
             answer = Answer(status, request.update.sequence)
             self._actions.append(self._replies.acknowledge(request, answer, node.association, now.unix))
         self._drop(_REASONS[status], node.name)

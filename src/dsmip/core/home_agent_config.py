@@ -23,7 +23,11 @@ class HomeAgentConfig:
     6275 section 10.3.1). `udp` is what happens to the F flag where no NAT is found: "accept" it, "refuse" it,
     or "force" UDP upon everybody (RFC 5555 section 4.5). Times are in seconds. `min_lifetime` refuses
     registrations that ask for less; `refresh_advice` 0 sends no Binding Refresh Advice, which is right as
-    long as bindings are stored on disk (RFC 6275 section 10.3.1).
+    long as bindings are stored on disk (RFC 6275 section 10.3.1). `error_rate` is how many answers a second
+    go to those who cannot be told from anybody else: errors (RFC 4443 section 2.4 (f)) and replies of home
+    agent address discovery, each kind by itself. `preference` is this home agent's place in those replies,
+    the higher the better (RFC 6275 section 8.4). `mobile_prefix_interval` are MinMobPfxAdvInterval and
+    MaxMobPfxAdvInterval of RFC 6275 section 13.
     """
 
     address: IPv6Address
@@ -43,3 +47,7 @@ class HomeAgentConfig:
     timestamp_tolerance: float = TIMESTAMP_TOLERANCE
     max_bindings: int = 100_000
     refresh_advice: float = 0.0
+    error_rate: float = 10.0
+    preference: int = 0
+    mobile_prefix_advertisements: bool = True
+    mobile_prefix_interval: tuple[float, float] = (600.0, 86400.0)

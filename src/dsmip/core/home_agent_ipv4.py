@@ -31,6 +31,7 @@ class IPv4Assignments:
     def __init__(self, config: HomeAgentConfig) -> None:
         self._addresses = IPv4Pool.of_addresses([config.ipv4_pool] if config.ipv4_pool else [])
         self._prefixes = IPv4Pool([config.ipv4_prefix_pool] if config.ipv4_prefix_pool else [])
+        self._pools = [pool for pool in (config.ipv4_pool, config.ipv4_prefix_pool) if pool is not None]
         if config.ipv4_address is not None:
             self._addresses.reserve(IPv4Network(config.ipv4_address))
         for entry in config.mobile_nodes:
@@ -69,6 +70,10 @@ class IPv4Assignments:
     def restore(self, entry: MobileNodeEntry, held: tuple[IPv4Grant, ...]) -> tuple[IPv4Grant, ...]:
         """Those of a stored binding's grants that the present configuration leaves to the mobile node."""
         return tuple(grant for grant in held if self._may_keep(entry, grant))
+
+    def is_pooled(self, address: IPv4Address) -> bool:
+        """Whether an address lies in one of the pools."""
+        return any(address in pool for pool in self._pools)
 
     def release(self, grants: Iterable[IPv4Grant]) -> None:
         """Give dynamic addresses and prefixes back."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from ipaddress import IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
 from dsmip.core.actions import (
     Action,
@@ -21,6 +21,7 @@ from dsmip.core.actions import (
     StoreBinding,
     StoreReplay,
 )
+from dsmip.core.address_owners import AddressOwners
 from dsmip.core.binding_cache import BindingCache
 from dsmip.core.home_agent_config import HomeAgentConfig
 from dsmip.core.home_agent_ipv4 import IPv4Assignments
@@ -30,7 +31,7 @@ from dsmip.core.lifetime import ENDLESS, Grant, PrefixLifetime, grant, whole_uni
 from dsmip.core.prefix_table import PrefixTable
 from dsmip.core.registration import Policy, Request, refusal
 from dsmip.core.sequence import is_newer
-from dsmip.core.types import Binding, Instant, Nat, TunnelFormat, UdpEndpoint
+from dsmip.core.types import Binding, Instant, IPAddress, Nat, TunnelFormat, UdpEndpoint
 from dsmip.wire.constants import BAFlag, BAStatus
 
 #: Seconds after which a registration is given up whose duplicate address detection nobody has reported on.
@@ -64,14 +65,57 @@ class Registrar:
         self._prefixes = PrefixTable(config.mobile_nodes)
         self._prefix_lifetimes: dict[IPv6Network, PrefixLifetime] = {}
         self._ipv4 = IPv4Assignments(config)
+        self._owners = AddressOwners(config.mobile_nodes)
+        self._bound: Callable[[Binding, Instant], None] = lambda _binding, _now: None
+        self._unbound: Callable[[IPv6Address], None] = lambda _home_address: None
         self._pending: dict[IPv6Address, _Pending] = {}
         self._policy = Policy(
             config.address, config.home_prefixes, config.udp == "refuse", config.min_lifetime
         )
 
-    def set_prefix_lifetime(self, prefix: IPv6Network, lifetime: PrefixLifetime) -> None:
-        """How long a home prefix goes on; concerns bindings from their next Binding Update on."""
+    def watch(
+        self, bound: Callable[[Binding, Instant], None], unbound: Callable[[IPv6Address], None]
+    ) -> None:
+        """Have these called when a Binding Update is accepted, and when a binding has ended."""
+        self._bound, self._unbound = bound, unbound
+
+    def set_prefix_lifetime(
+        self, prefix: IPv6Network, lifetime: PrefixLifetime, now: Instant
+    ) -> list[Binding]:
+        """How long a home prefix goes on. No binding outlasts it (RFC 6275 section 10.3.1).
+
+        Returns the bindings that were cut and are not over yet.
+        """
+        before = self._prefix_lifetimes.get(prefix, ENDLESS).valid_until
         self._prefix_lifetimes[prefix] = lifetime
+        valid_until = lifetime.valid_until
+        if valid_until is None or (before is not None and valid_until >= before):
+            return []
+        expires = now.unix + max(0.0, valid_until - now.monotonic)
+        cut = [
+            replace(binding, expires=expires)
+            for binding in self.cache.values()
+            if binding.expires > expires and binding.home_address in prefix
+        ]
+        for binding in cut:
+            node = self._nodes.get(binding.home_address)
+            if node is not None:
+                previous = self.cache[binding.home_address]
+                self.cache.store(binding, valid_until)
+                self._emit(StoreBinding(binding, node.replay))
+                self._emit(InstallBinding(binding, previous, 0.0))
+        self.tick(now)
+        return [binding for binding in cut if binding.home_address in self.cache]
+
+    def binding_of(self, address: IPAddress) -> Binding | None:
+        """The binding an inner address belongs to: home address, prefix, or what was assigned from a pool."""
+        home_address = self._owners.owner(address)
+        if home_address is not None:
+            binding = self.cache.get(home_address)
+            return binding if binding is not None and _has(binding, address) else None
+        if isinstance(address, IPv4Address) and self._ipv4.is_pooled(address):
+            return next((binding for binding in self.cache.values() if _has(binding, address)), None)
+        return None
 
     # Time --------------------------------------------------------------------------------------------------
 
@@ -242,6 +286,7 @@ class Registrar:
         self.cache.store(binding, now.monotonic + lifetime.seconds)
         self._emit(StoreBinding(binding, node.replay))
         self._emit(InstallBinding(binding, previous, self._config.grace))
+        self._bound(binding, now)
         answer = Answer(
             BAStatus.ACCEPTED_PREFIX_DISCOVERY_NECESSARY if lifetime.prefix_discovery else BAStatus.ACCEPTED,
             request.update.sequence,
@@ -280,6 +325,7 @@ class Registrar:
     def _withdraw(self, binding: Binding, reason: str, *, at_home: bool = False) -> None:
         self._emit(ForgetBinding(binding.home_address))
         self._emit(RemoveBinding(binding, reason, at_home))
+        self._unbound(binding.home_address)
 
     def _store_replay(self, node: ServedNode) -> None:
         """Without an association nothing has changed: sequence numbers count with a binding only."""
@@ -307,6 +353,10 @@ class Registrar:
             return TunnelFormat.IPV6
         forced = request.forces_udp or self._config.udp == "force"
         return TunnelFormat.UDP4 if request.nat or forced else TunnelFormat.IPV4
+
+
+def _has(binding: Binding, address: IPAddress) -> bool:
+    return any(address in network for network in binding.networks)
 
 
 def _nat(request: Request) -> Nat:

@@ -7,15 +7,20 @@ An answer takes the way its question came: over IPv6 to the wire source, or in U
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv6Address
+from ipaddress import IPv4Address, IPv6Address
 
-from dsmip.core.actions import SendDatagram, SendPacket
+from dsmip.core.actions import ForwardPacket, SendDatagram, SendPacket
 from dsmip.core.authentication import SecurityAssociation, corrected_timestamp
 from dsmip.core.registration import Request
-from dsmip.core.types import UdpEndpoint
+from dsmip.core.types import Binding, UdpEndpoint
 from dsmip.wire.constants import NAT_NO_KEEPALIVE, BAFlag, BAStatus, BEStatus, NextHeader
 from dsmip.wire.icmpv6 import EchoReply, EchoRequest, ParameterProblem, encode_icmpv6
-from dsmip.wire.messages import BindingAcknowledgement, BindingError, encode_message
+from dsmip.wire.messages import (
+    BindingAcknowledgement,
+    BindingError,
+    BindingRefreshRequest,
+    encode_message,
+)
 from dsmip.wire.options import (
     Authentication,
     BindingRefreshAdvice,
@@ -128,4 +133,26 @@ def _send(packet: bytes, udp: UdpOuter | None) -> SendPacket | SendDatagram:
         packet,
         UdpEndpoint(udp.destination, udp.destination_port),
         UdpEndpoint(udp.source, udp.source_port),
+    )
+
+
+def refresh_request(address: IPv6Address, binding: Binding) -> SendPacket | ForwardPacket:
+    """A Binding Refresh Request, to the home address (RFC 6275 section 9.5.5)."""
+    header = encode_message(BindingRefreshRequest(), address, binding.home_address)
+    return to_mobile_node(address, binding, header, NextHeader.MOBILITY)
+
+
+def to_mobile_node(
+    address: IPv6Address, binding: Binding, payload: bytes, next_header: int
+) -> SendPacket | ForwardPacket:
+    """A packet of the home agent's own to a mobile node that is away (RFC 6275 section 10.4.2).
+
+    Over IPv6 by a type 2 routing header; a mobile node in an IPv4 network has the tunnel only.
+    """
+    if isinstance(binding.care_of, IPv4Address):
+        return ForwardPacket(encode_packet(address, binding.home_address, payload, next_header))
+    return SendPacket(
+        encode_packet(
+            address, binding.care_of, payload, next_header, routing_home_address=binding.home_address
+        )
     )

@@ -23,6 +23,7 @@ _HOST_UNREACHABLE = 1
 _IPV6_HEADER_SIZE = 40
 _FIRST_ICMPV6_INFORMATIONAL = 128
 _ICMPV6_REDIRECT = 137
+_IPV4_FRAGMENT_OFFSET = 0x1FFF
 
 #: ICMPv4 types that are questions and answers; everything else may be an error message.
 _ICMPV4_INFORMATIONAL = frozenset({0, 8, 13, 14, 15, 16, 17, 18})
@@ -47,11 +48,30 @@ def unreachable(packet: bytes, config: HomeAgentConfig) -> SendPacket | SendIPv4
     return None
 
 
+def may_be_answered_ipv6(packet: bytes) -> bool:
+    """Whether an IPv6 packet, header and as much of the rest as there is, may be answered by an error."""
+    source, destination = IPv6Address(packet[8:24]), IPv6Address(packet[24:40])
+    if not is_unicast_routable(source) or not is_unicast_routable(destination):
+        return False
+    return not _may_be_icmpv6_error(packet, packet[6])
+
+
+def may_be_answered_ipv4(packet: bytes) -> bool:
+    """Whether an IPv4 packet, header and as much of the rest as there is, may be answered by an error."""
+    source, destination = IPv4Address(packet[12:16]), IPv4Address(packet[16:20])
+    if not is_unicast_ipv4(source) or not is_unicast_ipv4(destination):
+        return False
+    if int.from_bytes(packet[6:8]) & _IPV4_FRAGMENT_OFFSET:
+        return False
+    header_length = (packet[0] & 0x0F) * 4
+    if packet[9] != NextHeader.ICMPV4:
+        return True
+    return header_length < len(packet) and packet[header_length] in _ICMPV4_INFORMATIONAL
+
+
 def _unreachable_ipv6(packet: bytes, address: IPv6Address) -> SendPacket | None:
     header = IPv6Header.decode(packet)
-    if not is_unicast_routable(header.source) or not is_unicast_routable(header.destination):
-        return None
-    if _may_be_icmpv6_error(packet, header.next_header):
+    if not may_be_answered_ipv6(packet):
         return None
     error = icmpv6.DestinationUnreachable(_ADDRESS_UNREACHABLE, packet)
     message = icmpv6.encode_icmpv6(error, address, header.source)
@@ -77,15 +97,7 @@ def _may_be_icmpv6_error(packet: bytes, next_header: int) -> bool:
 
 def _unreachable_ipv4(packet: bytes, address: IPv4Address) -> SendIPv4 | None:
     header = IPv4Header.decode(packet)
-    if (
-        not is_unicast_ipv4(header.source)
-        or not is_unicast_ipv4(header.destination)
-        or header.fragment_offset
-    ):
-        return None
-    if header.protocol == NextHeader.ICMPV4 and (
-        not header.payload_length or packet[header.header_length] not in _ICMPV4_INFORMATIONAL
-    ):
+    if not may_be_answered_ipv4(packet):
         return None
     error = icmpv4.DestinationUnreachable(_HOST_UNREACHABLE, 0, packet[:_IPV4_QUOTE])
     message = icmpv4.encode_icmpv4(error)

@@ -12,20 +12,34 @@ from __future__ import annotations
 
 import enum
 import random
+from dataclasses import replace
 from ipaddress import IPv6Address
 
 from dsmip.core import mobile_node_events as events
-from dsmip.core.actions import Action, Drop
+from dsmip.core.actions import Action, Drop, HomeAgentChanged
 from dsmip.core.binding_update_list import BindingUpdateListEntry
+from dsmip.core.mobile_node_acknowledgement import Outcome
 from dsmip.core.mobile_node_choice import Chooser, same_place
-from dsmip.core.mobile_node_config import MobileNodeConfig
+from dsmip.core.mobile_node_config import UNKNOWN, MobileNodeConfig
 from dsmip.core.mobile_node_home import HomeLink, HomePhase
+from dsmip.core.mobile_node_home_agents import PASSED_OVER, HomeAgentAddress
+from dsmip.core.mobile_node_prefix import HomePrefix
 from dsmip.core.mobile_node_receive import Intake, Opened
 from dsmip.core.mobile_node_registration import Registration
+from dsmip.core.mobile_node_search import Search
 from dsmip.core.network_memory import NetworkMemory
 from dsmip.core.types import Attachments, CareOfAddress, HomeAttachment, Instant, IPv4Grant, Nat, TunnelFormat
-from dsmip.wire.constants import BEStatus
+from dsmip.wire.constants import BAStatus, BEStatus
+from dsmip.wire.errors import DecodeError
+from dsmip.wire.icmpv6 import (
+    EchoReply,
+    HomeAgentAddressDiscoveryReply,
+    MobilePrefixAdvertisement,
+    ParameterProblem,
+    decode_icmpv6,
+)
 from dsmip.wire.messages import BindingAcknowledgement, BindingError, BindingRefreshRequest
+from dsmip.wire.packet import Packet
 
 __all__ = ["MobileNode", "MobileNodeConfig", "MobileNodeState"]
 
@@ -62,8 +76,12 @@ class MobileNode:
         self._chooser = Chooser(self._memory, ipv4=config.home_agent_ipv4 is not None)
         self._choose_again_at: float | None = None
         self._intake = Intake(config)
-        self._registration = Registration(config, self._memory, rng, self._emit)
+        self._home_prefix = HomePrefix(config, rng)
+        self._registration = Registration(
+            config, self._memory, rng, self._emit, self._home_prefix, self._home_agent_failed
+        )
         self._home = HomeLink(self._emit)
+        self._search = Search(config, rng, self._emit)
 
     # What goes in -----------------------------------------------------------------------------------------
 
@@ -75,16 +93,15 @@ class MobileNode:
 
     def receive(self, data: bytes, now: Instant) -> None:
         """A signalling packet arrived, with all its outer headers."""
-        addresses = [care_of.address for care_of in self._attachments.care_of]
-        care_of = [address for address in addresses if isinstance(address, IPv6Address)]
-        opened = self._intake.open(data, care_of, now)
+        opened = self._intake.open(data, self._interfaces(), now)
         if not isinstance(opened, Opened):
             self._actions += opened
             return
         message = opened.message
         if isinstance(message, BindingAcknowledgement):
-            if self._registration.acknowledgement(opened.packet, message, now):
-                self._settle(acknowledged=True)
+            self._acknowledgement(opened.packet, message, now)
+        elif isinstance(message, MobilePrefixAdvertisement):
+            self._prefix_advertisement(message, now)
         elif isinstance(message, BindingError):
             self._binding_error(message, now)
         elif isinstance(message, BindingRefreshRequest):
@@ -96,6 +113,23 @@ class MobileNode:
         """The home agent answered an ICMPv6 Echo Request from the home address."""
         self._registration.echo_reply(identifier, sequence, now)
 
+    def icmpv6(self, data: bytes, source: IPv6Address, destination: IPv6Address, now: Instant) -> None:
+        """An ICMPv6 message to one of our addresses that the kernel has no use for; its checksum is right."""
+        try:
+            message = decode_icmpv6(data, source, destination, verify_checksum=False)
+        except DecodeError as error:
+            self._emit(Drop(error.reason, str(error)))
+            return
+        match message:
+            case EchoReply(identifier, sequence):
+                self.echo_reply(identifier, sequence, now)
+            case HomeAgentAddressDiscoveryReply():
+                self._search.reply(message, now)
+            case ParameterProblem(code=1) if source == self.config.home_agent:
+                self._registration.not_recognised(message, now)
+            case _:
+                pass
+
     def tick(self, now: Instant) -> None:
         """Do what is due. May be called at any time."""
         silent = self._registration.care_of
@@ -104,7 +138,15 @@ class MobileNode:
             if self._chooser.has_alternative(candidates, silent, now.monotonic):
                 self._registration.give_up(silent, now)
                 self._reconsider(now)
+            elif self._registration.has_given_up(now):
+                self._home_agent_failed(PASSED_OVER, now)
+        self._search.tick(now)
+        last_sent_at = self._registration.last_sent_at
+        successor = self._search.successor(self.config.home_agent, last_sent_at, now)
+        if successor is not None:
+            self._use_home_agent(successor, now)
         self._registration.tick(now)
+        self._ask_about_prefix(now)
         if self._home.settle_at is not None and self._home.settle_at <= now.monotonic:
             self._settle(acknowledged=False)
         if self._choose_again_at is not None and self._choose_again_at <= now.monotonic:
@@ -114,7 +156,14 @@ class MobileNode:
 
     def timeout(self) -> float | None:
         """When `tick` wants to be called, in CLOCK_MONOTONIC seconds; None = not until something happens."""
-        times = (self._registration.timeout, self._home.settle_at, self._choose_again_at)
+        times = (
+            self._registration.timeout,
+            self._home.settle_at,
+            self._choose_again_at,
+            self._search.due,
+            self._home_prefix.due if self._may_ask_about_prefix() else None,
+            self._home_prefix.end if self._home.phase is HomePhase.AWAY else None,
+        )
         return min((time for time in times if time is not None), default=None)
 
     def actions(self) -> list[Action]:
@@ -182,6 +231,14 @@ class MobileNode:
         """Seconds the home agent goes on keeping the binding; 0 without one."""
         return self.entry.remaining(now.monotonic) if self.entry is not None else 0.0
 
+    def _interfaces(self) -> dict[IPv6Address, str]:
+        """Our IPv6 care-of addresses and the interfaces they are on."""
+        return {
+            care_of.address: care_of.interface
+            for care_of in self._attachments.care_of
+            if isinstance(care_of.address, IPv6Address)
+        }
+
     # Where to be registered -------------------------------------------------------------------------------
 
     def _reconsider(self, now: Instant) -> None:
@@ -194,8 +251,11 @@ class MobileNode:
             self._leave_home()
         candidates, current = self._attachments.care_of, self._registration.care_of
         choice = self._chooser.choose(candidates, current, now.monotonic)
+        self._search.moved(choice, now)
         if choice is None:
             self._registration.detach()
+        elif self.config.home_agent == UNKNOWN:
+            self._search.look(UNKNOWN, now)
         elif current is not None and same_place(current, choice):
             self._registration.stay(choice, now)
         else:
@@ -204,13 +264,18 @@ class MobileNode:
 
     def _at_home_link(self, home: HomeAttachment, now: Instant) -> None:
         """The home link is there: return home (RFC 6275 section 11.5.5), or stay."""
+        self._home_prefix.set_end(home.valid_until, now.monotonic)
         if self._home.is_elsewhere(home):
             self._leave_home()
         if self._home.phase is HomePhase.AWAY:
             bound_until = self.entry.expires if self.entry and self._registration.is_bound(now) else None
             self._home.come(home, bound_until, now.monotonic)
-            self._registration.return_home(home, now)
             self._emit(events.home(home, "returning"))
+            self._search.stop()
+            if self.config.home_agent == UNKNOWN:
+                self._settle(acknowledged=False)
+            else:
+                self._registration.return_home(home, now)
         else:
             self._home.update(home)
         tunnel = self._registration.tunnel
@@ -233,7 +298,63 @@ class MobileNode:
         if attachment is not None:
             self._emit(events.home(attachment, "left"))
 
+    # Which home agent -------------------------------------------------------------------------------------
+
+    def _home_agent_failed(self, seconds: float, now: Instant) -> None:
+        """The home agent refused or is silent: another one, if there is one (RFC 6275 section 11.4.1)."""
+        self._search.failed(self.config.home_agent, seconds, now)
+
+    def _use_home_agent(self, agent: HomeAgentAddress, now: Instant) -> None:
+        previous = self.config
+        self.config = replace(previous, home_agent=agent.address, home_agent_ipv4=agent.ipv4)
+        self._intake.config = self.config
+        self._chooser.ipv4 = agent.ipv4 is not None
+        self._home_prefix.use_home_agent(self.config)
+        known = previous.home_agent != UNKNOWN
+        self._emit(
+            HomeAgentChanged(
+                agent.address,
+                agent.ipv4,
+                previous.home_agent if known else None,
+                previous.home_agent_ipv4,
+                previous.grace,
+            )
+        )
+        self._emit(events.home_agent(agent, previous.home_agent if known else None))
+        self._registration.use_home_agent(self.config)
+        self._reconsider(now)
+
     # Other messages ---------------------------------------------------------------------------------------
+
+    def _acknowledgement(self, packet: Packet, message: BindingAcknowledgement, now: Instant) -> None:
+        """Status 1 also asks for mobile prefix discovery (RFC 6275 section 11.7.3)."""
+        outcome = self._registration.acknowledgement(packet, message, now)
+        if outcome is Outcome.DE_REGISTERED:
+            self._settle(acknowledged=True)
+        elif outcome is Outcome.REGISTERED:
+            self._search.stop()
+            if message.status == BAStatus.ACCEPTED_PREFIX_DISCOVERY_NECESSARY:
+                self._home_prefix.ask(now.monotonic)
+                self._ask_about_prefix(now)
+
+    def _prefix_advertisement(self, message: MobilePrefixAdvertisement, now: Instant) -> None:
+        self._emit(self._home_prefix.advertised(message, now.monotonic))
+        self._registration.home_prefix_changed(now)
+        self._ask_about_prefix(now)
+
+    def _may_ask_about_prefix(self) -> bool:
+        return self._home.phase is HomePhase.AWAY and self.entry is not None
+
+    def _ask_about_prefix(self, now: Instant) -> None:
+        """Solicit what is due; a home address that has come to its end is not used any more."""
+        prefix = self._home_prefix
+        if self._home.phase is HomePhase.AWAY and prefix.has_ended(now.monotonic):
+            self._registration.stop("the home prefix is not valid any more")
+        due = prefix.due
+        if due is not None and due <= now.monotonic and self._may_ask_about_prefix():
+            solicitation = prefix.transmit(self.care_of, now.monotonic)
+            if solicitation is not None:
+                self._emit(solicitation)
 
     def _binding_error(self, message: BindingError, now: Instant) -> None:
         """RFC 6275 section 11.3.6: status 1 from the home agent calls for a Binding Update."""

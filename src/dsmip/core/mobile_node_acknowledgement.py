@@ -5,6 +5,7 @@ RFC 6275 section 11.7.3, RFC 4285 sections 5.1 and 6, RFC 5555 section 4.2.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address
 
@@ -13,11 +14,23 @@ from dsmip.core.binding_update_list import SentUpdate
 from dsmip.core.mobile_node_config import MobileNodeConfig
 from dsmip.core.types import DSMIP_PORT
 from dsmip.wire.constants import BAStatus
+from dsmip.wire.errors import DecodeError
 from dsmip.wire.messages import BindingAcknowledgement, covered_octets
 from dsmip.wire.options import Authentication, MessageIdentifier, find
-from dsmip.wire.packet import Packet
+from dsmip.wire.packet import Packet, decode_packet
+
+#: Statuses from here on are refusals (RFC 6275 section 6.1.8).
+REFUSED = 128
 
 _LOW_32 = 0xFFFFFFFF
+
+
+class Outcome(enum.Enum):
+    """What an acknowledgement has brought about."""
+
+    NOTHING = "nothing yet"
+    REGISTERED = "registered"
+    DE_REGISTERED = "de-registered from the home link"
 
 
 def match(
@@ -34,6 +47,18 @@ def match(
     if isinstance(update, Drop):
         return update
     return _wrong_way(config, packet, update) or _not_authentic(config, packet, message, update) or update
+
+
+def is_quoted(invoking: bytes, outstanding: Sequence[SentUpdate]) -> bool:
+    """Whether an ICMPv6 error is about an outstanding Binding Update, by what it quotes of it.
+
+    The error is not authenticated, but who quotes a Binding Update and its authenticator has seen it.
+    """
+    try:
+        quoted = decode_packet(invoking)
+    except DecodeError:
+        return False
+    return quoted.payload in {update.octets for update in outstanding}
 
 
 def _answered(

@@ -48,7 +48,7 @@ class Chooser:
 
     def __init__(self, memory: NetworkMemory, *, ipv4: bool) -> None:
         self._memory = memory
-        self._ipv4 = ipv4
+        self.ipv4 = ipv4
 
     def rank(self, care_of: CareOfAddress, now: float) -> Rank:
         """The place of this address's family and network in the order of preference."""
@@ -105,6 +105,6 @@ class Chooser:
         return [
             care_of
             for care_of in candidates
-            if (self._ipv4 or isinstance(care_of.address, IPv6Address))
+            if (self.ipv4 or isinstance(care_of.address, IPv6Address))
             and (care_of.valid_until is None or care_of.valid_until - now >= MINIMUM_VALIDITY)
         ]

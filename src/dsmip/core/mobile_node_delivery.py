@@ -10,10 +10,20 @@ from dsmip.core.actions import SendDatagram, SendPacket
 from dsmip.core.authentication import clock_correction, ntp_timestamp
 from dsmip.core.binding_update_list import SentUpdate, lifetime_units
 from dsmip.core.mobile_node_config import MobileNodeConfig
-from dsmip.core.mobile_node_updates import Request, build_update
+from dsmip.core.mobile_node_updates import Purpose, Request, build_update
 from dsmip.core.retransmission import MAX_BINDACK_TIMEOUT, Backoff
 from dsmip.core.types import Instant
-from dsmip.wire.options import IPv4HomeAddress
+from dsmip.wire.constants import BAStatus
+from dsmip.wire.messages import BindingAcknowledgement
+from dsmip.wire.options import IPv4HomeAddress, MessageIdentifier, find
+
+#: Binding Updates without an answer, in total, before another care-of address is tried (RFC 5555 section
+#: 4.4.1).
+ATTEMPTS_BEFORE_FALLBACK = 3
+
+#: The same before another home agent is tried: while it keeps a binding, when the interval reaches
+#: MAX_BINDACK_TIMEOUT (RFC 6275 section 11.4.1 leaves it open).
+ATTEMPTS_BEFORE_SUCCESSOR = 5
 
 #: Transmissions that may still be acknowledged: an answer slower than the retransmission timer counts.
 _OUTSTANDING = 8
@@ -24,10 +34,13 @@ _IMMEDIATE_CORRECTIONS = 2
 
 
 class Delivery:
-    """The Binding Update under way, if any, and the counters that outlive it."""
+    """The Binding Update under way, if any, and the counters that outlive it.
+
+    `config` may be replaced by one that differs in the home agent only.
+    """
 
     def __init__(self, config: MobileNodeConfig, rng: random.Random) -> None:
-        self._config = config
+        self.config = config
         self._sequence = rng.randrange(sequences.SEQUENCE_MODULUS)
         self._timestamp = 0
         self._accepted_timestamp = 0
@@ -77,10 +90,12 @@ class Delivery:
         """
         if self.request is None or self._backoff is None:
             raise RuntimeError("there is no Binding Update to deliver")
+        if self._backoff.due is not None and self._backoff.due <= now.monotonic:
+            self._corrections = 0  # the timer has waited for this one, whatever is corrected next
         self._sequence = sequences.successor(self._sequence)
         self._timestamp = ntp_timestamp(now.unix + self._clock_offset, after=self._timestamp)
         update, action = build_update(
-            self._config,
+            self.config,
             self.request,
             sequence=self._sequence,
             timestamp=self._timestamp,
@@ -98,10 +113,23 @@ class Delivery:
         """The home agent answered, if with a refusal: it can be reached."""
         self.unanswered = 0
 
+    def is_unanswered(self, attempts: int, now: Instant) -> bool:
+        """True when the timer ran out after so many attempts to register, without any answer."""
+        registering = self.request is not None and self.request.purpose is Purpose.REGISTER
+        due = self.due is not None and self.due <= now.monotonic
+        return registering and due and self.unanswered >= attempts
+
     def slow_down(self, now: Instant) -> None:
         """Go on at the slowest rate (RFC 6275 section 11.8)."""
         if self._backoff is not None:
             self._backoff.postpone(now.monotonic, MAX_BINDACK_TIMEOUT)
+
+    def correct(self, message: BindingAcknowledgement, now: Instant) -> bool:
+        """Take over what an acknowledgement with status 135 or 144 corrects. Result as below."""
+        if message.status == BAStatus.SEQUENCE_NUMBER_OUT_OF_WINDOW:
+            return self.correct_sequence(message.sequence)
+        identifier = find(message.options, MessageIdentifier)
+        return identifier is not None and self.correct_clock(identifier.timestamp, now)
 
     def correct_sequence(self, last_accepted: int) -> bool:
         """Continue after the number the home agent accepted last (status 135, RFC 6275 section 11.7.3).

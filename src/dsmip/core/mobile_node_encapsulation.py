@@ -120,6 +120,12 @@ class EncapsulationChoice:
         self._trial = None
         self._verified = None
 
+    def start_over(self) -> None:
+        """Another home agent: what the last one refuses or forces says nothing about it."""
+        self.leave()
+        self.force_refused = False
+        self._home_agent_forces = False
+
     def acknowledged(
         self, care_of: CareOfAddress, flags: BUFlag, verdict: NatVerdict, round_trip: float, now: float
     ) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv6Address
+
 from dsmip.core.actions import Event
 from dsmip.core.binding_update_list import BindingUpdateListEntry, SentUpdate
 from dsmip.core.lifetime import LIFETIME_UNIT
+from dsmip.core.mobile_node_home_agents import HomeAgentAddress
 from dsmip.core.mobile_node_updates import Request
 from dsmip.core.types import CareOfAddress, HomeAttachment
 from dsmip.wire.constants import BAStatus, BUFlag
@@ -87,6 +90,13 @@ def fallback(care_of: CareOfAddress, reason: str) -> Event:
 def probe(care_of: CareOfAddress, result: str) -> Event:
     """A path probe came to an end."""
     return Event("probe", {**_where(care_of), "result": result})
+
+
+def home_agent(agent: HomeAgentAddress, previous: IPv6Address | None) -> Event:
+    """Another home agent is asked from now on."""
+    fields: Fields = {"home_agent": str(agent.address), "ipv4": str(agent.ipv4 or "")}
+    fields["previous"] = str(previous) if previous is not None else ""
+    return Event("home-agent", fields)
 
 
 def home(attachment: HomeAttachment, step: str) -> Event:

@@ -7,39 +7,31 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from ipaddress import IPv4Address
 
 from dsmip.core import mobile_node_events as events
-from dsmip.core.actions import Action, Drop, Event, SendIPv4
+from dsmip.core.actions import Action, Drop, Event
 from dsmip.core.binding_update_list import BindingUpdateListEntry, SentUpdate, acknowledged_entry
-from dsmip.core.mobile_node_acknowledgement import match
+from dsmip.core.mobile_node_acknowledgement import REFUSED, Outcome, is_quoted, match
 from dsmip.core.mobile_node_choice import same_place
 from dsmip.core.mobile_node_config import MobileNodeConfig
-from dsmip.core.mobile_node_delivery import Delivery
+from dsmip.core.mobile_node_delivery import ATTEMPTS_BEFORE_FALLBACK, ATTEMPTS_BEFORE_SUCCESSOR, Delivery
 from dsmip.core.mobile_node_encapsulation import EncapsulationChoice, ProbeResult, verdict_on
+from dsmip.core.mobile_node_hold import Hold
+from dsmip.core.mobile_node_home_agents import PASSED_OVER
 from dsmip.core.mobile_node_ipv4 import IPv4Wishes
+from dsmip.core.mobile_node_prefix import HomePrefix
+from dsmip.core.mobile_node_probing import Prober
 from dsmip.core.mobile_node_refusals import HOLD, Reaction, reaction_to
 from dsmip.core.mobile_node_tunnel import Tunnel
 from dsmip.core.mobile_node_updates import Purpose, Request
 from dsmip.core.network_memory import NetworkMemory
-from dsmip.core.path_probe import probe_packet
 from dsmip.core.retransmission import INITIAL_BINDACK_TIMEOUT
 from dsmip.core.types import CareOfAddress, HomeAttachment, Instant, TunnelFormat
 from dsmip.wire.constants import BAFlag, BAStatus, BUFlag
+from dsmip.wire.icmpv6 import ParameterProblem
 from dsmip.wire.messages import BindingAcknowledgement
-from dsmip.wire.options import IPv4AddressAcknowledgement, MessageIdentifier, find, find_all
+from dsmip.wire.options import IPv4AddressAcknowledgement, find_all
 from dsmip.wire.packet import Packet
-
-#: Binding Updates without an answer, in total, before another care-of address is tried (RFC 5555 section
-#: 4.4.1).
-ATTEMPTS_BEFORE_FALLBACK = 3
-
-#: Acknowledgement statuses from here on are refusals (RFC 6275 section 6.1.8).
-_REFUSED = 128
-
-_NEVER = float("inf")
-
-Places = tuple[CareOfAddress, ...]
 
 
 class Registration:
@@ -47,7 +39,8 @@ class Registration:
 
     `care_of` is the care-of address registered or being registered, None on the home link or nowhere.
     `attached` are the care-of addresses there are. `entry` is the last registration acknowledged, if it may
-    still exist.
+    still exist. `failed(seconds, now)` is called when the home agent will not or cannot serve us, with the
+    time for which there is no point in asking it again.
     """
 
     def __init__(
@@ -56,15 +49,20 @@ class Registration:
         memory: NetworkMemory,
         rng: random.Random,
         emit: Callable[[Action], None],
+        home_prefix: HomePrefix,
+        failed: Callable[[float, Instant], None],
     ) -> None:
         self._config = config
         self._memory = memory
         self._emit = emit
+        self._home_prefix = home_prefix
+        self._failed = failed
         self._delivery = Delivery(config, rng)
         self._encapsulation = EncapsulationChoice(config, memory, rng.randrange(0x10000))
-        self._hold_until: float | None = None
+        self._prober = Prober(config, self._encapsulation, emit)
+        self._hold = Hold()
         self._cleared = False
-        self.attached: Places = ()
+        self.attached: tuple[CareOfAddress, ...] = ()
         self.care_of: CareOfAddress | None = None
         self.entry: BindingUpdateListEntry | None = None
         self.last_status: int | None = None
@@ -77,6 +75,7 @@ class Registration:
         """Register another care-of address than before."""
         previous, self.care_of = self.care_of, care_of
         self._encapsulation.leave()
+        self._hold.moved()
         self.register(now)
         self._emit(events.care_of_address(care_of, previous))
 
@@ -86,7 +85,7 @@ class Registration:
         self.tunnel.relocate(care_of)
         if self._delivery.request is not None:
             self._replace_lost_path(now)
-        elif self.tunnel.path is None or self._outlives(care_of):
+        elif self.tunnel.path is None or self._outlives(care_of.valid_until):
             self.register(now)
 
     def detach(self) -> None:
@@ -107,7 +106,7 @@ class Registration:
     def settle(self) -> None:
         """On the home link, with no binding in the way: what was learnt from the home agent is void."""
         self.entry = None
-        self._hold_until = None
+        self._hold.end()
         self._cleared = False
         self.wishes.start_over()
         self.tunnel.forget()
@@ -117,32 +116,55 @@ class Registration:
         self.tunnel.doubt()
         self._delivery.finish()
 
+    def use_home_agent(self, config: MobileNodeConfig) -> None:
+        """Register with the home agent of `config` at the next move; nothing is known of it."""
+        self._config = self._delivery.config = self.tunnel.config = self._prober.config = config
+        self.entry = self.care_of = None
+        self._delivery.finish()
+        self._hold.end()
+        self._cleared = False
+        self._encapsulation.start_over()
+        self.wishes.start_over()
+        self.tunnel.doubt()
+
+    def stop(self, reason: str) -> None:
+        """The home address must not be used any more, until the home link says otherwise."""
+        self._delivery.finish()
+        self._hold.begin(None)
+        self._lose_binding(reason)
+
     # When -------------------------------------------------------------------------------------------------
+
+    @property
+    def last_sent_at(self) -> float | None:
+        """CLOCK_MONOTONIC seconds of the last Binding Update."""
+        return self._delivery.last_sent_at
 
     @property
     def timeout(self) -> float | None:
         """CLOCK_MONOTONIC seconds of the next thing to do."""
-        times = (self._delivery.due, self._hold_until, self._refresh_at, self._encapsulation.probe.due)
-        return min((time for time in times if time is not None and time < _NEVER), default=None)
+        times = (self._delivery.due, self._hold.ends_at, self._refresh_at, self._prober.due)
+        return min((time for time in times if time is not None), default=None)
 
     def is_silent(self, now: Instant) -> bool:
         """True when the retransmission timer ran out and the home agent may be out of reach from here."""
-        request = self._delivery.request
-        registering = request is not None and request.purpose is Purpose.REGISTER
-        due = _due(self._delivery.due, now.monotonic)
-        return registering and due and self._delivery.unanswered >= ATTEMPTS_BEFORE_FALLBACK
+        return self._delivery.is_unanswered(ATTEMPTS_BEFORE_FALLBACK, now)
+
+    def has_given_up(self, now: Instant) -> bool:
+        """True when the home agent has been silent for so long that another one may be tried."""
+        enough = ATTEMPTS_BEFORE_SUCCESSOR if self.is_bound(now) else ATTEMPTS_BEFORE_FALLBACK
+        return self._delivery.is_unanswered(enough, now)
 
     def tick(self, now: Instant) -> None:
         """Do what is due."""
         if _due(self._delivery.due, now.monotonic):
             self._retransmit(now)
-        if _due(self._hold_until, now.monotonic):
-            self._hold_until = None
+        if _due(self._hold.ends_at, now.monotonic):
+            self._hold.end()
             self.register(now)
         if _due(self._refresh_at, now.monotonic):
             self.register(now)
-        if _due(self._encapsulation.probe.due, now.monotonic):
-            self._probe(now)
+        self._probed(self._prober.run(self.care_of, now), now)
 
     def is_bound(self, now: Instant) -> bool:
         """True while the home agent keeps a binding that it acknowledged."""
@@ -160,13 +182,13 @@ class Registration:
         """When to renew the registration: never while something else is under way."""
         if self.entry is None or self.care_of is None or self._delivery.request is not None:
             return None
-        return self.entry.refresh_at if self._hold_until is None else None
+        return None if self._hold else self.entry.refresh_at
 
     # Binding Updates --------------------------------------------------------------------------------------
 
     def register(self, now: Instant) -> None:
         """Begin to register the care-of address, or to renew it (RFC 6275 section 11.7.1)."""
-        if self.care_of is None or self._hold_until is not None:
+        if self.care_of is None or self._hold:
             return
         request = Request(
             Purpose.REGISTER,
@@ -211,12 +233,18 @@ class Registration:
         request = self._delivery.request
         if request is None:
             return
-        lifetime = float(self._config.lifetime)
-        if request.care_of is not None and self.care_of is not None and self.care_of.valid_until is not None:
-            lifetime = min(lifetime, self.care_of.valid_until - now.monotonic)
+        # No more than care-of and home address have left (RFC 6275 section 11.7.1).
+        ends = (self.care_of.valid_until if self.care_of is not None else None, self._home_prefix.valid_until)
+        left = [end - now.monotonic for end in ends if end is not None]
+        lifetime = min([float(self._config.lifetime), *left])
         update, action = self._delivery.transmit(lifetime, self.wishes.options(), now)
         self._emit(action)
         self._emit(events.binding_update_sent(request, update, self._delivery.unanswered))
+
+    def home_prefix_changed(self, now: Instant) -> None:
+        """A registration must not outlive the home address (RFC 6275 sections 11.4.3 and 11.7.1)."""
+        if self._outlives(self._home_prefix.valid_until):
+            self.register(now)
 
     def _replace_lost_path(self, now: Instant) -> None:
         """Break before make: use the new path at once when there is no other."""
@@ -228,45 +256,44 @@ class Registration:
         tunnel_format = self._encapsulation.first_format(self.care_of, now.monotonic)
         self.tunnel.use(self.care_of, tunnel_format, confirmed=False)
 
-    def _outlives(self, care_of: CareOfAddress) -> bool:
-        """True when the registration would outlive the care-of address (RFC 6275 section 11.7.1)."""
-        if care_of.valid_until is None or self.entry is None:
-            return False
-        return care_of.valid_until < self.entry.expires
+    def _outlives(self, end: float | None) -> bool:
+        """True when the registration would outlive an address that ends then (RFC 6275 section 11.7.1)."""
+        return end is not None and self.entry is not None and end < self.entry.expires
 
     # Binding Acknowledgements -----------------------------------------------------------------------------
 
-    def acknowledgement(self, packet: Packet, message: BindingAcknowledgement, now: Instant) -> bool:
-        """Take in an acknowledgement; True when it ends the binding from the home link."""
+    def acknowledgement(self, packet: Packet, message: BindingAcknowledgement, now: Instant) -> Outcome:
+        """Take in an acknowledgement."""
         update = match(self._config, packet, message, self._delivery.outstanding)
         request = self._delivery.request
         if isinstance(update, Drop) or request is None:
             self._emit(update if isinstance(update, Drop) else Drop("not-outstanding"))
-            return False
+            return Outcome.NOTHING
         self.last_status = message.status
         self._delivery.heard()
         gone = message.status == BAStatus.NOT_HOME_AGENT_FOR_THIS_MOBILE_NODE
-        if request.purpose is not Purpose.REGISTER and (message.status < _REFUSED or gone):
+        if request.purpose is not Purpose.REGISTER and (message.status < REFUSED or gone):
             self._delivery.finish(update)
-            if request.purpose is Purpose.CLEAR:
-                self._after_clear(now)
-            return request.purpose is Purpose.RETURN_HOME
-        if message.status >= _REFUSED or not message.lifetime:
+            if request.purpose is Purpose.RETURN_HOME:
+                return Outcome.DE_REGISTERED
+            self._after_clear(now)
+        elif message.status >= REFUSED or not message.lifetime:
             self._refused(request, update, message, now)
-        elif request.care_of is not None:
-            self._accepted(request.care_of, update, message, now)
-        return False
+        elif request.care_of is not None and self._accepted(request.care_of, update, message, now):
+            return Outcome.REGISTERED
+        return Outcome.NOTHING
 
     def _accepted(
         self, care_of: CareOfAddress, update: SentUpdate, message: BindingAcknowledgement, now: Instant
-    ) -> None:
+    ) -> bool:
+        """The home agent accepted; False when it is of no use all the same."""
         self._delivery.finish(update)
         if self._config.mobile_router and not message.flags & BAFlag.R:
             # Forwards nothing for mobile networks: MUST be de-registered from (RFC 3963 section 5.3).
             self._emit(Event("mobile-router-not-supported", {"home_agent": str(self._config.home_agent)}))
-            self._hold_until = now.monotonic + HOLD
+            self._hold.begin(now.monotonic + HOLD)
             self._clear(care_of, now)
-            return
+            return False
         if self.care_of is not None and same_place(self.care_of, care_of):
             care_of = self.care_of  # with the router and lifetime it has by now
         self._cleared = False
@@ -280,12 +307,11 @@ class Registration:
         self._emit(events.binding_acknowledged(self.entry, message.status, now.monotonic))
         if previous is None or not same_place(previous.care_of, care_of):
             self._emit(events.handover(self.entry, previous))
-        round_trip = self.entry.round_trip
-        self._encapsulation.acknowledged(care_of, update.flags, verdict, round_trip, now.monotonic)
-        if _due(self._encapsulation.probe.due, now.monotonic):
-            self._probe(now)
+        self._encapsulation.acknowledged(care_of, update.flags, verdict, self.entry.round_trip, now.monotonic)
+        self._probed(self._prober.run(self.care_of, now), now)
         if ask_again:
             self.register(now)
+        return True
 
     def _refused(
         self, request: Request, update: SentUpdate, message: BindingAcknowledgement, now: Instant
@@ -293,15 +319,13 @@ class Registration:
         forced_udp = bool(update.flags & BUFlag.F)
         reaction = reaction_to(message.status, timestamps=update.timestamp != 0, forced_udp=forced_udp)
         self._emit(events.binding_refused(request, message.status, reaction.value))
-        if reaction is Reaction.CORRECT_SEQUENCE:
-            if self._delivery.correct_sequence(message.sequence):
-                self._transmit(now)
-        elif reaction is Reaction.CORRECT_CLOCK:
-            identifier = find(message.options, MessageIdentifier)
-            if identifier is not None and self._delivery.correct_clock(identifier.timestamp, now):
+        if reaction in (Reaction.CORRECT_SEQUENCE, Reaction.CORRECT_CLOCK):
+            if self._delivery.correct(message, now):
                 self._transmit(now)
         elif reaction is Reaction.BACK_OFF:
-            pass  # the retransmission timer runs
+            # The retransmission timer runs, unless somebody else is to be asked.
+            if request.purpose is Purpose.REGISTER:
+                self._failed(PASSED_OVER, now)
         elif request.purpose is not Purpose.REGISTER or request.care_of is None:
             self._delivery.slow_down(now)
         elif reaction is Reaction.WITHOUT_FORCED_UDP:
@@ -311,12 +335,28 @@ class Registration:
             self._cleared = True
             self._clear(request.care_of, now)
         elif reaction in (Reaction.HOLD, Reaction.STOP):
-            self._hold_until = now.monotonic + HOLD if reaction is Reaction.HOLD else _NEVER
+            self._hold.begin(now.monotonic + HOLD if reaction is Reaction.HOLD else None)
             self._delivery.finish()
             self._lose_binding(f"refused with status {message.status}")
+            if reaction is Reaction.HOLD:
+                self._failed(HOLD, now)
         else:
             self._encapsulation.force_refused = False  # F was not the reason, if it was dropped
             self._delivery.slow_down(now)
+            self._failed(HOLD, now)
+
+    def not_recognised(self, problem: ParameterProblem, now: Instant) -> None:
+        """ICMPv6 Parameter Problem code 1: the home agent, as seen from here, has no Mobile IPv6.
+
+        No more Binding Updates from this link (RFC 6275 section 11.3.5).
+        """
+        if self.care_of is None or not is_quoted(problem.invoking, self._delivery.outstanding):
+            self._emit(Drop("parameter-problem", "about nothing that was sent"))
+            return
+        self._emit(events.fallback(self.care_of, "the home agent does not recognise the Mobility Header"))
+        self._delivery.finish()
+        self._hold.begin(now.monotonic + HOLD, here_only=True)
+        self._failed(HOLD, now)
 
     def _clear(self, care_of: CareOfAddress, now: Instant) -> None:
         """De-register from the care-of address: the binding at the home agent is of no use."""
@@ -326,7 +366,10 @@ class Registration:
 
     def _after_clear(self, now: Instant) -> None:
         self._delivery.finish()
-        self.register(now)
+        if self._hold:
+            self._failed(HOLD, now)
+        else:
+            self.register(now)
 
     def _lose_binding(self, reason: str) -> None:
         self.entry = None
@@ -341,34 +384,15 @@ class Registration:
 
     def echo_reply(self, identifier: int, sequence: int, now: Instant) -> None:
         """The home agent answered an Echo Request from the home address."""
-        if self.care_of is not None:
-            result = self._encapsulation.answered(identifier, sequence, self.care_of, now.monotonic)
-            if result is not None:
-                self._probed(self.care_of, result, now)
+        self._probed(self._prober.answered(identifier, sequence, self.care_of, now), now)
 
-    def _probe(self, now: Instant) -> None:
-        """The next try of the running probe, or its end."""
-        config, care_of = self._config, self.care_of
-        if care_of is None or not isinstance(care_of.address, IPv4Address) or config.home_agent_ipv4 is None:
-            self._encapsulation.probe.stop()
-            return
-        echo = self._encapsulation.probe.next_try(now.monotonic)
-        if echo is None:
-            self._probed(care_of, self._encapsulation.unanswered(care_of, now.monotonic), now)
-            return
-        packet = probe_packet(
-            care_of.address, config.home_agent_ipv4, config.home_address, config.home_agent, *echo
-        )
-        self._emit(SendIPv4(packet, care_of.interface))
-
-    def _probed(self, care_of: CareOfAddress, result: ProbeResult, now: Instant) -> None:
-        self._emit(events.probe(care_of, result.value))
+    def _probed(self, result: ProbeResult | None, now: Instant) -> None:
         if result is ProbeResult.TRY_IP_IN_IP:
             self.register(now)
-        elif result is ProbeResult.BACK_TO_UDP:
+        elif result is ProbeResult.BACK_TO_UDP and self.care_of is not None:
             self.register(now)
-            self.tunnel.use(care_of, TunnelFormat.UDP4, confirmed=True)
-            self._emit(events.fallback(care_of, "protocol 41 is filtered"))
+            self.tunnel.use(self.care_of, TunnelFormat.UDP4, confirmed=True)
+            self._emit(events.fallback(self.care_of, "protocol 41 is filtered"))
 
 
 def _due(time: float | None, now: float) -> bool:

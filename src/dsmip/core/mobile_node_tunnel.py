@@ -14,10 +14,13 @@ _UDP_FORMATS = (TunnelFormat.UDP4, TunnelFormat.UDP6)
 
 
 class Tunnel:
-    """Decides when the data plane must hear of a change, and says so through `emit`."""
+    """Decides when the data plane must hear of a change, and says so through `emit`.
+
+    `config` may be replaced by one that differs in the home agent only.
+    """
 
     def __init__(self, config: MobileNodeConfig, emit: Callable[[Action], None]) -> None:
-        self._config = config
+        self.config = config
         self._emit = emit
         own: list[IPNetwork] = [IPv6Network(config.home_address)]
         if config.mobile_router:
@@ -51,7 +54,7 @@ class Tunnel:
         if path == self.path and self.networks == self._installed:
             return
         self.path, self._installed, self._down = path, self.networks, False
-        self._emit(InstallPath(path, care_of, self.networks, self._config.grace))
+        self._emit(InstallPath(path, care_of, self.networks, self.config.grace))
 
     def relocate(self, care_of: CareOfAddress) -> None:
         """The router or the interface settings of the care-of address in use changed."""
@@ -86,7 +89,7 @@ class Tunnel:
         self._down = False
 
     def _path(self, care_of: CareOfAddress, tunnel_format: TunnelFormat) -> Path:
-        config = self._config
+        config = self.config
         over_ipv6 = tunnel_format in (TunnelFormat.IPV6, TunnelFormat.UDP6)
         remote: IPAddress | None = config.home_agent if over_ipv6 else config.home_agent_ipv4
         if remote is None:

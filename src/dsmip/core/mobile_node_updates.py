@@ -6,7 +6,7 @@ RFC 6275 section 11.7.1, RFC 3963 section 5.2, RFC 4285 section 5, RFC 5555 sect
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 
 from dsmip.core.actions import SendDatagram, SendPacket
@@ -92,7 +92,7 @@ def build_update(
     source = config.home_address  # of the pseudo-header; also the identity (RFC 6275 section 6.1.1)
     sign = association.signer(care_of, config.home_address) if association else None
     octets = encode_message(message, source, config.home_agent, sign)
-    return update, _send(config, request, octets)
+    return replace(update, octets=octets), _send(config, request, octets)
 
 
 def _flags(config: MobileNodeConfig, request: Request) -> BUFlag:

@@ -1,4 +1,4 @@
-"""When a Binding Update is sent again (RFC 6275 section 11.8), and how often errors may be answered."""
+"""When a Binding Update is sent again (RFC 6275 section 11.8)."""
 
 from __future__ import annotations
 
@@ -35,24 +35,3 @@ class Backoff:
         """Send the next one `seconds` from now, whatever was planned, and at the slowest rate after that."""
         self._interval = MAX_BINDACK_TIMEOUT
         self.due = now + seconds
-
-
-class RateLimit:
-    """A token bucket for answers anyone can provoke (RFC 6275 section 9.3.3, RFC 4443 section 2.4 (f))."""
-
-    def __init__(self, per_second: float = 1.0, burst: int = 5) -> None:
-        self._per_second = per_second
-        self._burst = float(burst)
-        self._tokens = float(burst)
-        self._filled_at: float | None = None
-
-    def allow(self, now: float) -> bool:
-        """Take a token; False when there is none left."""
-        if self._filled_at is not None:
-            earned = max(0.0, now - self._filled_at) * self._per_second
-            self._tokens = min(self._burst, self._tokens + earned)
-        self._filled_at = now
-        if self._tokens < 1.0:
-            return False
-        self._tokens -= 1.0
-        return True

@@ -51,6 +51,19 @@ class IPv4Home:
         return f"IPv4Home({str(self.interface or 'dynamic')!r})"
 
 
+class HomeAgentPlace:
+    """A mobile node's home agent: its IPv6 address, or "discover". Raises ValueError."""
+
+    def __init__(self, text: str) -> None:
+        if "%" in text:
+            raise ValueError("an address with a zone is not allowed here")
+        #: None = to be discovered.
+        self.address = None if text == "discover" else IPv6Address(text)
+
+    def __repr__(self) -> str:
+        return f"HomeAgentPlace({str(self.address or 'discover')!r})"
+
+
 class MobileNodeTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
     """`[[mobile_node]]` of a home agent: one mobile node or mobile router it serves."""
 
@@ -87,12 +100,28 @@ class HomeAgentFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, fr
     max_bindings: Annotated[int, msgspec.Meta(ge=1, le=4_000_000)] = 131072
     udp_encapsulation: Literal["accept", "force", "refuse"] = "accept"
     nat_keepalive: Annotated[int, msgspec.Meta(ge=1, le=86400)] = 110
+    #: This home agent's place in discovery replies, the higher the better; radvd's HomeAgentPreference.
+    home_agent_preference: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
+    mobile_prefix_advertisements: bool = True
+    #: Seconds: mobile nodes are told of changed prefixes after the first at the earliest, and anyway after
+    #: the second (RFC 6275 section 13).
+    min_mobile_prefix_interval: Seconds = 600.0
+    max_mobile_prefix_interval: Seconds = 86400.0
+    #: Answers a second to packets of unknown origin (RFC 4443 section 2.4).
+    error_rate: Seconds = 10.0
     grace: Seconds = 3.0
     timestamp_tolerance: Seconds = 7.0
     mtu: Mtu = 1460
     allow_unauthenticated: bool = False
     state_directory: Path | None = None
     mobile_node: tuple[MobileNodeTable, ...] = ()
+
+
+class HomeAgentTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
+    """`[[other_home_agent]]` of a mobile node: tried when the ones before it do not serve."""
+
+    address: IPv6Address
+    ipv4_address: IPv4Address | None = None
 
 
 class InterfaceTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
@@ -110,8 +139,11 @@ class MobileNodeFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, f
     role: Literal["mobile-node", "mobile-router"]
     name: Name = "mobile-node"
     identifier: str = ""
-    home_agent: IPv6Address
+    home_agent: HomeAgentPlace
     home_agent_ipv4: IPv4Address | None = None
+    other_home_agent: tuple[HomeAgentTable, ...] = ()
+    #: Look for home agents on the home link when those named do not serve (RFC 6275 section 11.4.1).
+    home_agent_discovery: bool = True
     home_address: IPv6Address
     home_prefix: IPv6Network
     ipv4_home_address: IPv4Home | None = None
@@ -135,7 +167,11 @@ class MobileNodeFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, f
 
 ConfigFile = HomeAgentFile | MobileNodeFile
 
-_ROWS: dict[str, type[msgspec.Struct]] = {"mobile_node": MobileNodeTable, "interface": InterfaceTable}
+_ROWS: dict[str, type[msgspec.Struct]] = {
+    "mobile_node": MobileNodeTable,
+    "interface": InterfaceTable,
+    "other_home_agent": HomeAgentTable,
+}
 
 _ROLES: dict[str, type[ConfigFile]] = {
     "home-agent": HomeAgentFile,
@@ -163,19 +199,24 @@ def parse(text: str, path: Path) -> ConfigFile:
     """
     try:
         tree = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
+        # Not only TOMLDecodeError: a number of thousands of digits and a thousand nested arrays end here too.
         raise ConfigError(path, [Problem("", None, f"is not TOML: {error}")]) from error
-    problems = Problems(locate(text))
+    problems = Problems(lambda: locate(text))
     role = tree.get("role")
     if not isinstance(role, str) or role not in _ROLES:
         choices = ", ".join(_ROLES)
         problems.add("role", f"must be one of {choices}" + ("" if role is None else f", not {role!r}"))
         raise ConfigError(path, problems.found)
     schema = _ROLES[role]
-    _check_table(schema, tree, "", problems)
-    if problems.found:
-        raise ConfigError(path, problems.found)
-    config = msgspec.convert(tree, schema, dec_hook=_decode, strict=True)
+    try:
+        config = msgspec.convert(tree, schema, dec_hook=_decode, strict=True)
+    except msgspec.ValidationError as error:
+        # That names the first mistake alone; now all of them are wanted.
+        _check_table(schema, tree, "", problems)
+        if not problems.found:
+            problems.add("", str(error))
+        raise ConfigError(path, problems.found) from None
     if isinstance(config, HomeAgentFile):
         config_rules.check_home_agent(config, problems)
     else:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,9 +34,10 @@ class ConfigError(ValueError):
 class Problems:
     """Collects problems and finds the line of each key."""
 
-    def __init__(self, lines: dict[str, int]) -> None:
+    def __init__(self, locate: Callable[[], dict[str, int]]) -> None:
+        """`locate` gives the lines of all keys, once the first problem is there."""
         self.found: list[Problem] = []
-        self._lines = lines
+        self._locate = functools.cache(locate)
 
     def add(self, key: str, message: str) -> None:
         """Record a problem of the key with this path."""
@@ -42,9 +45,10 @@ class Problems:
 
     def _line(self, key: str) -> int | None:
         """The line of the key, or of the nearest table around it."""
+        lines = self._locate()
         while key:
-            if key in self._lines:
-                return self._lines[key]
+            if key in lines:
+                return lines[key]
             shorter = re.sub(r"(\[\d+\]|\.?[^.\[\]]+)$", "", key)
             if shorter == key:
                 return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from ipaddress import IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv6Address
 from typing import TYPE_CHECKING
 
 from dsmip.core.types import IPNetwork
@@ -12,6 +12,9 @@ from dsmip.daemon.config_problems import Problems
 
 if TYPE_CHECKING:
     from dsmip.daemon.config import HomeAgentFile, MobileNodeFile, MobileNodeTable
+
+#: A prefix of a mobile node: IP version, first and last address, number of the mobile node, the prefix.
+_Owned = tuple[int, int, int, int, IPNetwork]
 
 #: RFC 4285 uses HMAC-SHA1 keys of 16 octets; shorter ones are guessable.
 MIN_KEY_OCTETS = 16
@@ -31,8 +34,13 @@ def check_home_agent(config: HomeAgentFile, problems: Problems) -> None:
         )
     if config.home_link is not None and not any(config.address in prefix for prefix in config.home_prefixes):
         problems.add("home_link", f"is given, but address {config.address} is in no home prefix")
+    if config.min_mobile_prefix_interval > config.max_mobile_prefix_interval:
+        problems.add(
+            "min_mobile_prefix_interval",
+            f"is longer than max_mobile_prefix_interval ({config.max_mobile_prefix_interval:g} s)",
+        )
     seen: dict[str, str] = {}
-    owners: list[tuple[IPNetwork, str]] = []
+    owned: list[_Owned] = []
     for number, node in enumerate(config.mobile_node):
         where = f"mobile_node[{number}]."
         _check_served_node(config, node, where, problems)
@@ -47,18 +55,25 @@ def check_home_agent(config: HomeAgentFile, problems: Problems) -> None:
             first = seen.setdefault(f"{kind}={value}", f"mobile_node[{number}]")
             if first != f"mobile_node[{number}]":
                 problems.add(f"{where}{kind}", f"{value} is already that of {first}")
-        prefixes: list[IPNetwork] = [*node.mobile_network_prefixes, *node.ipv4_prefixes]
-        for prefix in prefixes:
-            for other, owner in owners:
-                if _overlap(prefix, other):
-                    problems.add(f"{where}name", f"{node.name}: {prefix} overlaps {other} of {owner}")
-            owners.append((prefix, node.name))
+        own: list[IPNetwork] = [*node.mobile_network_prefixes, *node.ipv4_prefixes]
+        for prefix in own:
+            lowest = int(prefix.network_address)
+            owned.append((prefix.version, lowest, lowest | int(prefix.hostmask), number, prefix))
+    _check_overlaps(config, owned, problems)
 
 
-def _overlap(one: IPNetwork, other: IPNetwork) -> bool:
-    if isinstance(one, IPv6Network):
-        return isinstance(other, IPv6Network) and one.overlaps(other)
-    return isinstance(other, IPv4Network) and one.overlaps(other)
+def _check_overlaps(config: HomeAgentFile, owned: list[_Owned], problems: Problems) -> None:
+    """No prefix is inside another. In the order of addresses a prefix comes after those it is inside of, with
+    nothing but what is inside of them in between: one pass, however many prefixes there are."""
+    around: list[_Owned] = []
+    for found in sorted(owned, key=lambda one: (one[0], one[1], -one[2], one[3])):
+        around = [one for one in around if one[0] == found[0] and one[2] >= found[1]]
+        for other in around:
+            earlier, later = sorted((other, found), key=lambda one: one[3])
+            name, owner = (config.mobile_node[one[3]].name for one in (later, earlier))
+            text = f"{name}: {later[4]} overlaps {earlier[4]} of {owner}"
+            problems.add(f"mobile_node[{later[3]}].name", text)
+        around.append(found)
 
 
 def _check_served_node(config: HomeAgentFile, node: MobileNodeTable, where: str, problems: Problems) -> None:
@@ -79,13 +94,11 @@ def _check_served_node(config: HomeAgentFile, node: MobileNodeTable, where: str,
 
 def check_mobile_node(config: MobileNodeFile, problems: Problems) -> None:
     """Rules of a mobile node's or mobile router's file."""
-    _check_unicast(config.home_agent, "home_agent", problems)
+    _check_home_agents(config, problems)
     _check_unicast(config.home_address, "home_address", problems)
     ranges = (config.home_prefix, *config.mobile_network_prefixes)
     if not any(config.home_address in prefix for prefix in ranges):
         problems.add("home_address", f"{config.home_address} is not in home_prefix {config.home_prefix}")
-    if config.home_address == config.home_agent:
-        problems.add("home_address", "is the home agent's address")
     if config.role == "mobile-node":
         for key in ("mobile_network_prefixes", "ipv4_prefixes", "ipv4_prefix_request"):
             if getattr(config, key):
@@ -98,6 +111,26 @@ def check_mobile_node(config: MobileNodeFile, problems: Problems) -> None:
         if interface.name in names:
             problems.add(f"interface[{number}].name", f"{interface.name} is named twice")
         names.add(interface.name)
+
+
+def _check_home_agents(config: MobileNodeFile, problems: Problems) -> None:
+    """Each is named once; one that has to be discovered may be."""
+    places = [("home_agent", config.home_agent.address)]
+    places += [
+        (f"other_home_agent[{n}].address", other.address) for n, other in enumerate(config.other_home_agent)
+    ]
+    seen: dict[IPv6Address, str] = {config.home_address: "home_address"}
+    for where, address in places:
+        if address is None:
+            continue
+        _check_unicast(address, where, problems)
+        if address in seen:
+            problems.add(where, f"{address} is already that of {seen[address]}")
+        seen[address] = where
+    if config.home_agent.address is None and not config.home_agent_discovery:
+        problems.add("home_agent_discovery", 'is false, but home_agent = "discover" needs it')
+    if config.home_agent.address is None and config.home_agent_ipv4 is not None:
+        problems.add("home_agent_ipv4", 'belongs to a home agent that is named, not to "discover"')
 
 
 def _check_key(

@@ -15,6 +15,7 @@ from dsmip.core.actions import (
     Drop,
     Event,
     ForgetBinding,
+    ForwardPacket,
     InstallBinding,
     RemoveBinding,
     SendDatagram,
@@ -25,8 +26,9 @@ from dsmip.core.actions import (
     StoreReplay,
 )
 from dsmip.core.home_agent import HomeAgent
-from dsmip.core.types import DSMIP_PORT, Binding, IPAddress, Path, TunnelFormat, UdpEndpoint
+from dsmip.core.types import DSMIP_PORT, Binding, IPAddress, IPNetwork, Path, TunnelFormat, UdpEndpoint
 from dsmip.daemon.config import HomeAgentFile
+from dsmip.daemon.home_agent_icmp import HomeAgentIcmpPort
 from dsmip.daemon.home_agent_plan import (
     Source,
     defended,
@@ -36,7 +38,7 @@ from dsmip.daemon.home_agent_plan import (
     path_of,
     routed_networks,
 )
-from dsmip.daemon.runtime import Runtime, instant
+from dsmip.daemon.runtime import DEVICE, Runtime, instant
 from dsmip.dataplane.api import Role
 from dsmip.host import sysctl
 from dsmip.host.home_link import Announcer, DuplicateAddressDetection, link_local_address
@@ -79,6 +81,16 @@ class HomeAgentDaemon:
         bindings, replays = self._store.load()
         self._engine.restore(bindings, replays, instant())
         self._reconcile()
+        if config.home_link:
+            await self._withdraw_stale()
+        icmp = HomeAgentIcmpPort(
+            self._engine,
+            runtime.turn,
+            prefixes=config.home_prefixes,
+            interface=self._home_link_index or runtime.device_index,
+            home_link=config.home_link or "",
+            home_link_index=self._home_link_index,
+        )
         handlers = {
             "status": self.status,
             "bindings": self.bindings,
@@ -88,6 +100,7 @@ class HomeAgentDaemon:
         try:
             await runtime.serve(self._engine, handlers)
         finally:
+            icmp.close()
             if not keep_forwarding:
                 self._withdraw_everything()
             if config.home_link:
@@ -109,6 +122,9 @@ class HomeAgentDaemon:
             runtime.sockets.reserve(UdpEndpoint(config.ipv4_address, DSMIP_PORT))
         for uplink in config.uplinks:
             runtime.dataplane.attach(uplink)
+        # What comes out of one tunnel may be another, or signalling: a mobile node in the network of a mobile
+        # router, both of this home agent (RFC 3963 section 3).
+        runtime.dataplane.attach(DEVICE)
         if config.home_link:
             self._set_up_home_link(config.home_link)
         for network in routed_networks(config):
@@ -120,7 +136,10 @@ class HomeAgentDaemon:
         self._dad = DuplicateAddressDetection(interface, runtime.sockets)
         self._home_link_index = socket.if_nametoindex(interface)
         runtime.dataplane.set_home_link(self._home_link_index)
+        # Both: the first for solicitations to groups, the second for those to the address itself, and for
+        # packets to a mobile node's link-local address, which are refused and not resolved for seconds.
         runtime.settings.set(f"net/ipv6/conf/{interface}/proxy_ndp", 1)
+        runtime.settings.set("net/ipv6/conf/all/proxy_ndp", 1)
         if "1" in (sysctl.read(f"net/ipv4/conf/{name}/rp_filter") for name in ("all", interface)):
             # The home prefix is routed to the tunnel device, so a strict reverse path check would refuse
             # every neighbour on the home link.
@@ -169,6 +188,8 @@ class HomeAgentDaemon:
                 runtime.sockets.send_ipv6(
                     action.packet, action.interface or self._interface_for(action.packet)
                 )
+            case ForwardPacket():
+                runtime.sockets.send_ipv6(action.packet)
             case SendIPv4():
                 runtime.sockets.send_ipv4(action.packet, action.interface)
             case InstallBinding():
@@ -221,14 +242,19 @@ class HomeAgentDaemon:
     def _install(self, action: InstallBinding) -> None:
         dataplane, binding = self._runtime.dataplane, action.binding
         now = instant()
-        expires = now.monotonic + max(0.0, binding.expires - now.unix)
+        # Never longer than granted, wherever the time of day has gone since: so the engine counts, too.
+        expires = now.monotonic + min(max(0.0, binding.expires - now.unix), binding.lifetime)
         sources = outer_sources(binding)
         for address, port in sources:
             dataplane.allow_source(binding.index, address, port, expires)
         dataplane.set_path(binding.index, path_of(binding, self._config, expires))
-        if action.previous is None or action.previous.networks != binding.networks:
+        before = action.previous
+        if before is None or (before.prefixes, before.ipv4) != (binding.prefixes, binding.ipv4):
             dataplane.set_networks(binding.index, binding.networks)
-        if action.previous is not None:
+        if action.previous is None:
+            # A crash loses the end of a grace period, or a change of care-of address already stored.
+            dataplane.retain_sources(binding.index, sources)
+        else:
             for source in outer_sources(action.previous):
                 if source not in sources:
                     self._grant_grace(binding, source, action.grace)
@@ -274,6 +300,15 @@ class HomeAgentDaemon:
     def _withdraw(self, addresses: list[IPAddress]) -> None:
         for address in addresses:
             self._runtime.routing.remove_proxy(self._home_link_index, address)
+
+    async def _withdraw_stale(self) -> None:
+        """A crash between store and kernel leaves proxy entries behind that no binding needs any more."""
+        bindings = self._engine.bindings.values()
+        needed = {address for binding in bindings for address in defended(binding, self._config)}
+        networks: list[IPNetwork] = [*self._config.home_prefixes, *self._config.ipv4_home_prefixes]
+        present = await self._runtime.routing.proxies(self._home_link_index)
+        ours = (a for a in present if a.is_link_local or any(a in network for network in networks))
+        self._withdraw([address for address in ours if address not in needed])
 
     def _withdraw_everything(self) -> None:
         if self._config.home_link:

@@ -40,6 +40,10 @@ def engine_config(config: HomeAgentFile) -> HomeAgentConfig:
         grace=config.grace,
         timestamp_tolerance=config.timestamp_tolerance,
         max_bindings=config.max_bindings,
+        error_rate=config.error_rate,
+        preference=config.home_agent_preference,
+        mobile_prefix_advertisements=config.mobile_prefix_advertisements,
+        mobile_prefix_interval=(config.min_mobile_prefix_interval, config.max_mobile_prefix_interval),
     )
 
 

@@ -6,7 +6,8 @@ import asyncio
 import logging
 import random
 import time
-from ipaddress import IPv4Interface
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address
 from typing import Any
 
 from dsmip.core.actions import (
@@ -15,6 +16,7 @@ from dsmip.core.actions import (
     Drop,
     Event,
     HomeAddressesChanged,
+    HomeAgentChanged,
     InstallPath,
     LeaveHome,
     RemovePath,
@@ -24,20 +26,26 @@ from dsmip.core.actions import (
     SettleHome,
 )
 from dsmip.core.mobile_node import MobileNode
-from dsmip.core.mobile_node_config import MobileNodeConfig
+from dsmip.core.mobile_node_config import UNKNOWN, MobileNodeConfig
+from dsmip.core.mobile_node_home_agents import HomeAgentAddress
 from dsmip.core.types import DSMIP_PORT, Attachments, Instant, IPAddress, IPNetwork
 from dsmip.daemon.config import MobileNodeFile
+from dsmip.daemon.home_arrival import HomeArrival
 from dsmip.daemon.movement import MovementService
 from dsmip.daemon.runtime import DEVICE, Runtime, instant
 from dsmip.dataplane.api import Role
-from dsmip.host.home_link import Announcer
+from dsmip.host.home_link import Announcer, own_addresses
 from dsmip.host.home_routes import HomeRoutes
+from dsmip.host.icmpv6_socket import Icmpv6Socket
 from dsmip.host.routing import host_network
-from dsmip.host.sockets import EchoReplies
 from dsmip.movement.engine import InterfaceConfig
+from dsmip.wire.icmpv6 import EchoReply, HomeAgentAddressDiscoveryReply, ParameterProblem
 
 #: A mobile node has one binding: that of its home address.
 BINDING = 1
+
+#: What the kernel leaves to us: path probes' answers, discovered home agents, refused Binding Updates.
+_ICMPV6_TYPES = (EchoReply.TYPE, HomeAgentAddressDiscoveryReply.TYPE, ParameterProblem.TYPE)
 
 log = logging.getLogger(__name__)
 
@@ -56,9 +64,12 @@ class MobileNodeDaemon:
             udp_port=config.udp_port,
             capacity=64,
         )
-        self._engine = MobileNode(engine_config(config), instant(), random.SystemRandom())
+        told = replace(engine_config(config), link_local=shares_identifier(config))
+        self._engine = MobileNode(told, instant(), random.SystemRandom())
         self._local: dict[IPAddress, asyncio.TimerHandle | None] = {}
+        self._dismissals: dict[IPAddress, asyncio.TimerHandle] = {}
         self._announcers: dict[str, Announcer] = {}
+        self._home_interface: str | None = None
 
     async def run(self, *, keep_forwarding: bool = False) -> None:
         """Serve until SIGTERM or SIGINT. Raises StartError when something needed is missing."""
@@ -76,10 +87,13 @@ class MobileNodeDaemon:
         self._routes = HomeRoutes(
             runtime.routing, runtime.device_index, config.home_address, config.home_prefix
         )
+        self._arrival = HomeArrival(
+            self._movement, config.home_address, config.home_prefix, self._send_packet
+        )
         self._set_up_forwarding()
-        replies = EchoReplies(self._echo_reply)
+        messages = Icmpv6Socket(_ICMPV6_TYPES, self._icmpv6)
         loop = asyncio.get_running_loop()
-        loop.add_reader(replies.fileno(), replies.drain)
+        loop.add_reader(messages.fileno(), messages.drain)
         handlers = {
             "status": self.status,
             "attachments": self._movement.snapshot,
@@ -90,8 +104,9 @@ class MobileNodeDaemon:
         try:
             await runtime.serve(self._engine, handlers)
         finally:
-            loop.remove_reader(replies.fileno())
-            replies.close()
+            loop.remove_reader(messages.fileno())
+            messages.close()
+            self._arrival.cancel()
             if not movement.done():
                 movement.cancel()
             for announcer in self._announcers.values():
@@ -107,13 +122,12 @@ class MobileNodeDaemon:
             runtime.settings.set("net/ipv4/ip_forward", 1)
             self._keep_accepting_advertisements()
             runtime.settings.set("net/ipv6/conf/all/forwarding", 1)
-        dataplane = runtime.dataplane
-        dataplane.add_local(config.home_address)
-        dataplane.allow_source(BINDING, config.home_agent, 0, None)
-        if config.home_agent_ipv4 is not None:
-            dataplane.allow_source(BINDING, config.home_agent_ipv4, 0, None)
-            dataplane.allow_source(BINDING, config.home_agent_ipv4, DSMIP_PORT, None)
+            for interface in config.interface:
+                self._be_a_host(interface.name)
+        runtime.dataplane.add_local(config.home_address)
+        self._admit(config.home_agent.address, config.home_agent_ipv4)
         self._routes.set_networks(initial_networks(config))
+        self._guard_own_addresses()
 
     def _keep_accepting_advertisements(self) -> None:
         """Forwarding turns the kernel's own autoconfiguration off, which watched interfaces may rely on."""
@@ -121,6 +135,35 @@ class MobileNodeDaemon:
             if not interface.manage:
                 name = f"net/ipv6/conf/{interface.name}/accept_ra"
                 self._runtime.settings.set(name, 2)
+
+    def _be_a_host(self, interface: str) -> None:
+        """On the networks visited (RFC 3963 sections 5.6 and 5.7); forwarding goes on all the same."""
+        self._runtime.settings.set(f"net/ipv6/conf/{interface}/forwarding", 0)
+
+    def _guard_own_addresses(self) -> None:
+        """Nobody in the mobile network may send from an address of ours."""
+        own = {self._config.home_address}
+        for address, _ in own_addresses():
+            if any(address in prefix for prefix in self._config.mobile_network_prefixes):
+                own.add(address)
+        self._routes.set_own_addresses(own)
+
+    def _admit(self, *home_agent: IPAddress | None) -> None:
+        """Take tunnelled packets from a home agent."""
+        for address in home_agent:
+            if address is None:
+                continue
+            timer = self._dismissals.pop(address, None)
+            if timer is not None:
+                timer.cancel()
+            for port in _tunnel_ports(address):
+                self._runtime.dataplane.allow_source(BINDING, address, port, None)
+
+    def _dismiss(self, address: IPAddress) -> None:
+        """Take none any more."""
+        del self._dismissals[address]
+        for port in _tunnel_ports(address):
+            self._runtime.dataplane.deny_source(BINDING, address, port)
 
     # Observations ------------------------------------------------------------------------------------------
 
@@ -134,6 +177,7 @@ class MobileNodeDaemon:
         self._set_local({care_of.address for care_of in attachments.care_of})
         self._engine.attachments_changed(attachments, now)
         self._runtime.turn()
+        self._guard_own_addresses()
 
     def _set_local(self, addresses: set[IPAddress]) -> None:
         """Listen on every care-of address, and for a while on those that are gone: packets are in flight."""
@@ -152,8 +196,8 @@ class MobileNodeDaemon:
         del self._local[address]
         self._runtime.dataplane.remove_local(address)
 
-    def _echo_reply(self, identifier: int, sequence: int) -> None:
-        self._engine.echo_reply(identifier, sequence, instant())
+    def _icmpv6(self, data: bytes, source: IPv6Address, destination: IPv6Address) -> None:
+        self._engine.icmpv6(data, source, destination, instant())
         self._runtime.turn()
 
     # Actions -----------------------------------------------------------------------------------------------
@@ -162,7 +206,8 @@ class MobileNodeDaemon:
         runtime = self._runtime
         match action:
             case SendPacket():
-                runtime.sockets.send_ipv6(action.packet, action.interface or DEVICE)
+                if not self._arrival.holds_back(action):
+                    self._send_packet(action)
             case SendDatagram():
                 runtime.sockets.send_datagram(action.payload, action.local, action.remote, action.interface)
             case SendIPv4():
@@ -176,8 +221,10 @@ class MobileNodeDaemon:
             case HomeAddressesChanged():
                 runtime.dataplane.set_networks(BINDING, action.networks)
                 self._routes.set_networks(action.networks)
+            case HomeAgentChanged():
+                self._change_home_agent(action)
             case ComeHome():
-                self._routes.arrive(action.home, self._ipv4_home_interface())
+                self._come_home(action)
             case SettleHome():
                 self._settle_home(action)
             case LeaveHome():
@@ -189,6 +236,25 @@ class MobileNodeDaemon:
             case _:
                 raise TypeError(f"a mobile node does not do {type(action).__name__}")
 
+    def _send_packet(self, action: SendPacket) -> None:
+        self._runtime.sockets.send_ipv6(action.packet, action.interface or DEVICE)
+
+    def _change_home_agent(self, action: HomeAgentChanged) -> None:
+        self._admit(action.home_agent, action.home_agent_ipv4)
+        loop = asyncio.get_running_loop()
+        for address in (action.previous, action.previous_ipv4):
+            kept = (None, action.home_agent, action.home_agent_ipv4)
+            if address not in kept and address not in self._dismissals:
+                self._dismissals[address] = loop.call_later(action.grace, self._dismiss, address)
+
+    def _come_home(self, action: ComeHome) -> None:
+        """The home address appears on the link when the home agent's link-layer address is known."""
+
+        def arrive() -> None:
+            self._routes.arrive(action.home, self._ipv4_home_interface())
+
+        self._arrival.begin(action.home, self._engine.config.home_agent, arrive)
+
     def _ipv4_home_interface(self) -> IPv4Interface | None:
         """The IPv4 home address with the length of the home link's prefix, as far as it is known."""
         configured = self._config.ipv4_home_address
@@ -199,11 +265,15 @@ class MobileNodeDaemon:
 
     def _settle_home(self, action: SettleHome) -> None:
         """Native from now on; the neighbours learn that the home agent no longer answers for us."""
+        self._arrival.finish()
         ipv4 = self._ipv4_home_interface()
         self._routes.arrive(action.home, ipv4)
         self._routes.use_home_link()
         announcer = self._announcer(action.home.interface)
         router = self._config.role == "mobile-router"
+        if router:
+            self._runtime.settings.set(f"net/ipv6/conf/{action.home.interface}/forwarding", 1)
+        self._home_interface = action.home.interface
         announcer.announce(self._config.home_address, None, router=router)
         if ipv4 is not None:
             announcer.announce(ipv4.ip, None, router=False)
@@ -215,6 +285,10 @@ class MobileNodeDaemon:
         return self._announcers[interface]
 
     def _leave_home(self) -> None:
+        self._arrival.cancel()
+        if self._home_interface is not None:
+            self._be_a_host(self._home_interface)
+            self._home_interface = None
         self._routes.depart()
         self._routes.use_tunnel()
 
@@ -223,13 +297,14 @@ class MobileNodeDaemon:
     def status(self) -> dict[str, Any]:
         """For `dsmip status`."""
         config, traffic = self._config, self._runtime.dataplane.traffic(BINDING)
+        serving = self._engine.config
         return {
             "name": config.name,
             "role": config.role,
             "home_address": str(config.home_address),
             "ipv4_home_address": str(self._routes.ipv4_home_address or "") or None,
-            "home_agent": str(config.home_agent),
-            "home_agent_ipv4": str(config.home_agent_ipv4) if config.home_agent_ipv4 else None,
+            "home_agent": str(serving.home_agent) if serving.home_agent != UNKNOWN else None,
+            "home_agent_ipv4": str(serving.home_agent_ipv4) if serving.home_agent_ipv4 else None,
             "mobile_network_prefixes": [
                 str(network) for network in self._routes.networks if network.prefixlen < network.max_prefixlen
             ],
@@ -266,6 +341,24 @@ class MobileNodeDaemon:
         }
 
 
+def _tunnel_ports(address: IPAddress) -> tuple[int, ...]:
+    """Outer source ports of tunnelled packets: 0 = protocols 41 and 4."""
+    return (0, DSMIP_PORT) if isinstance(address, IPv4Address) else (0,)
+
+
+def shares_identifier(config: MobileNodeFile) -> bool:
+    """Whether the home address has the interface identifier of a link-local address we use on the home link.
+
+    The home agent then defends that one, too (the L flag, RFC 6275 section 11.7.1).
+    """
+    if config.home_address not in config.home_prefix:
+        return False
+    identifier = int(config.home_address) & ((1 << 64) - 1)
+    link_local = IPv6Address(int(IPv6Address("fe80::")) | identifier)
+    interfaces = {interface.name for interface in config.interface}
+    return any(address == link_local and name in interfaces for address, name in own_addresses())
+
+
 def initial_networks(config: MobileNodeFile) -> list[IPNetwork]:
     """What belongs to this mobile node before the home agent has said anything."""
     networks: list[IPNetwork] = [host_network(config.home_address), *config.mobile_network_prefixes]
@@ -281,8 +374,12 @@ def engine_config(config: MobileNodeFile) -> MobileNodeConfig:
     return MobileNodeConfig(
         home_address=config.home_address,
         home_prefix=config.home_prefix,
-        home_agent=config.home_agent,
+        home_agent=config.home_agent.address or UNKNOWN,
         home_agent_ipv4=config.home_agent_ipv4,
+        other_home_agents=tuple(
+            HomeAgentAddress(other.address, other.ipv4_address) for other in config.other_home_agent
+        ),
+        discovery=config.home_agent_discovery,
         identifier=config.identifier or config.name,
         authentication=config.authentication,
         spi=config.spi,

@@ -39,6 +39,7 @@ LOG = logging.getLogger(__name__)
 SAVE_DELAY = 2.0
 
 EventField = str | int | float | bool
+OnNeighbor = Callable[[str, NeighborAdvertisement, IPv6Address, bytes], None]
 
 
 def instant() -> Instant:
@@ -88,6 +89,8 @@ class MovementService:
         self._timer: asyncio.TimerHandle | None = None
         self._saving: asyncio.TimerHandle | None = None
         self._wire = 0.0
+        #: Called with interface, message, source and link-layer source of every Neighbor Advertisement.
+        self.on_neighbor: OnNeighbor | None = None
 
     # Life --------------------------------------------------------------------------------------------------
 
@@ -140,6 +143,21 @@ class MovementService:
     def snapshot(self) -> dict[str, object]:
         """Everything known about the attachments, ready for JSON."""
         return self._engine.snapshot(instant())
+
+    def solicit_neighbor(self, interface: str, target: IPv6Address, source: IPv6Address | None) -> None:
+        """Ask for a neighbour's link-layer address; the answer comes by `on_neighbor`."""
+        sockets = self._sockets.get(interface)
+        if sockets is not None:
+            sockets.solicit_neighbor(target, source)
+
+    def set_neighbor(self, ifindex: int, address: IPv6Address, mac: bytes) -> None:
+        """Put what was learnt into the neighbour cache."""
+        if self._addressing is None:
+            return
+        try:
+            self._addressing.set_neighbor(ifindex, address, mac)
+        except AddressingError as error:
+            LOG.warning("%s", error)
 
     @property
     def attachments(self) -> Attachments:
@@ -212,6 +230,8 @@ class MovementService:
             self._engine.router_advertisement(name, source, mac, message, now)
         else:
             self._engine.neighbor_advertisement(name, mac, message, now)
+            if self.on_neighbor is not None:
+                self.on_neighbor(name, message, source, mac)
         self._drain(now)
 
     def _arp_replied(self, name: str, sender: IPv4Address, mac: bytes, received: float) -> None:

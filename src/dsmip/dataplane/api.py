@@ -60,6 +60,10 @@ class DataPlane(Protocol):
     def deny_source(self, index: int, address: IPAddress, port: int) -> None:
         """Accept no more tunnelled packets of this binding from this outer source."""
 
+    def retain_sources(self, index: int, sources: Iterable[tuple[IPAddress, int]]) -> None:
+        """Accept no more tunnelled packets of this binding from other outer sources than these, which are
+        addresses and ports as for `allow_source`: what an earlier process allowed may be outdated."""
+
     def remove_binding(self, index: int) -> None:
         """Forget path, networks, sources and counters of this binding."""
 

@@ -202,6 +202,19 @@ class BpfDataPlane:
         else:
             self._sources.pop(index, None)
 
+    def retain_sources(self, index: int, sources: Iterable[tuple[IPAddress, int]]) -> None:
+        """See `api.DataPlane`."""
+        present = self._sources.get(index)
+        if present is None:
+            return
+        kept = frozenset(maps.encode_source_key(index, address, port) for address, port in sources)
+        for key in present - kept:
+            self._maps["sources"].delete(key)
+        if present & kept:
+            self._sources[index] = present & kept
+        else:
+            del self._sources[index]
+
     def remove_binding(self, index: int) -> None:
         """See `api.DataPlane`."""
         self.set_networks(index, ())

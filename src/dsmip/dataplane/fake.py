@@ -48,6 +48,12 @@ class FakeDataPlane:
         """See `api.DataPlane`."""
         self.sources.pop((index, address, port), None)
 
+    def retain_sources(self, index: int, sources: Iterable[tuple[IPAddress, int]]) -> None:
+        """See `api.DataPlane`."""
+        kept = {(index, address, port) for address, port in sources}
+        for key in [key for key in self.sources if key[0] == index and key not in kept]:
+            del self.sources[key]
+
     def remove_binding(self, index: int) -> None:
         """See `api.DataPlane`."""
         self.set_networks(index, ())

@@ -19,6 +19,10 @@ _SETTINGS = (
     ("autoconf", 0),
     ("optimistic_dad", 1),
     ("use_optimistic", 1),
+    # A host on the networks visited, even where packets are forwarded: no Router flag in neighbour
+    # advertisements, not in the all-routers group (RFC 3963 5.6 and 5.7). What decides on forwarding is the
+    # setting for all interfaces.
+    ("forwarding", 0),
 )
 
 

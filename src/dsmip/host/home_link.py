@@ -61,6 +61,15 @@ def link_local_address(interface: str) -> IPv6Address | None:
     return None
 
 
+def own_addresses() -> set[tuple[IPv6Address, str]]:
+    """The IPv6 addresses of this node and the interfaces they are on."""
+    found = set()
+    for line in Path("/proc/net/if_inet6").read_text().splitlines():
+        address, _index, _length, _scope, _flags, name = line.split()
+        found.add((IPv6Address(bytes.fromhex(address)), name))
+    return found
+
+
 class Announcer:
     """Tells the neighbours on a link where an address is now. Making one needs CAP_NET_RAW (OSError)."""
 

@@ -11,13 +11,17 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6
 from typing import Final
 
 from dsmip.core.types import HomeAttachment, IPNetwork
-from dsmip.host.routing import MAIN_TABLE, Route, Routing, Rule
+from dsmip.host.routing import MAIN_TABLE, Route, Routing, Rule, RuleAction
 
 #: Routing table of what comes from the home address and the mobile network.
 HOME_TABLE: Final = 5191
 #: Rules: first what goes to the mobile network itself, then what comes from home address and mobile network.
 _TO_PRIORITY: Final = 5190
 _FROM_PRIORITY: Final = 5191
+#: Rules before these: our own addresses are ours, nobody else's packets come from them (RFC 3963 section 9).
+#: IPv4 has this built in.
+_OWN_PRIORITY: Final = 5188
+_BORROWED_PRIORITY: Final = 5189
 _HOME_METRIC: Final = 64
 
 _DEFAULT6: Final = IPv6Network("::/0")
@@ -39,6 +43,7 @@ class HomeRoutes:
         self._home_prefix = home_prefix
         self._at_home: tuple[HomeAttachment, IPv4Interface | None] | None = None
         self._tunnel_routes: tuple[Route, ...] = ()
+        self._own: frozenset[IPv6Address] = frozenset()
         self.networks: tuple[IPNetwork, ...] = ()
 
     @property
@@ -70,6 +75,18 @@ class HomeRoutes:
         self.networks = wanted
         if tunnelled:
             self.use_tunnel()
+
+    def set_own_addresses(self, addresses: Iterable[IPv6Address]) -> None:
+        """Addresses of this node in the home and mobile networks: packets from elsewhere with such a source
+        are not forwarded."""
+        wanted = frozenset(addresses)
+        for address in self._own - wanted:
+            for rule in _ingress_filter(address):
+                self._routing.remove_rule(rule)
+        for address in wanted - self._own:
+            for rule in _ingress_filter(address):
+                self._routing.add_rule(rule)
+        self._own = wanted
 
     def use_tunnel(self) -> None:
         """Away: everything of home address and mobile network, and new sessions of this node, by tunnel."""
@@ -115,6 +132,7 @@ class HomeRoutes:
         """Take everything out."""
         self.use_home_link()
         self.depart()
+        self.set_own_addresses(())
         self.set_networks(())
 
     def _home_routes(self, home: HomeAttachment, ipv4: IPv4Interface | None) -> list[Route]:
@@ -145,3 +163,13 @@ def _rules(network: IPNetwork) -> list[Rule]:
     if network.prefixlen < network.max_prefixlen:
         rules.append(Rule(_TO_PRIORITY, MAIN_TABLE, destination=network))
     return rules
+
+
+def _ingress_filter(address: IPv6Address) -> list[Rule]:
+    """What this node itself sends from `address` goes past the rule that drops everything from it."""
+    source = IPv6Network(address)
+    return [
+        Rule(_TO_PRIORITY, MAIN_TABLE, destination=source),  # for the first one to go to
+        Rule(_OWN_PRIORITY, source=source, action=RuleAction.GOTO, target=_TO_PRIORITY, local=True),
+        Rule(_BORROWED_PRIORITY, source=source, action=RuleAction.BLACKHOLE),
+    ]

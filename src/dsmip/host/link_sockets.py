@@ -14,6 +14,7 @@ import struct
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
 
+from dsmip.host.home_link import solicited_node
 from dsmip.wire.arp import ArpOperation, ArpPacket
 from dsmip.wire.errors import DecodeError
 from dsmip.wire.icmpv6 import (
@@ -102,6 +103,14 @@ class LinkSockets:
         """Unicast Neighbor Solicitation with link-layer address option (RFC 6059 5.6.1)."""
         message = NeighborSolicitation(router, (SourceLinkLayerAddress(self.mac),))
         self._send_icmpv6(message, source, router, mac)
+
+    def solicit_neighbor(self, target: IPv6Address, source: IPv6Address | None) -> None:
+        """Multicast Neighbor Solicitation; without a source it comes from the unspecified address and has no
+        link-layer address option (RFC 4861 4.3)."""
+        group = solicited_node(target)
+        options = () if source is None else (SourceLinkLayerAddress(self.mac),)
+        mac = b"\x33\x33" + group.packed[-4:]
+        self._send_icmpv6(NeighborSolicitation(target, options), source or IPv6Address(0), group, mac)
 
     def probe_gateway(self, source: IPv4Address, gateway: IPv4Address, mac: bytes | None) -> None:
         """ARP request, unicast when `mac` is known (RFC 4436 2.1.1)."""

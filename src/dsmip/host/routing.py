@@ -6,6 +6,7 @@ everything is put in with "replace", so that putting it in twice changes nothing
 
 from __future__ import annotations
 
+import enum
 import errno
 import socket
 import struct
@@ -35,7 +36,7 @@ _IFF_UP = 1
 _IFLA_MTU, _IFLA_AF_SPEC, _IFLA_INET6_ADDR_GEN_MODE, _ADDR_GEN_NONE = 4, 26, 8, 1
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_PREFSRC, _RTA_TABLE = 1, 4, 5, 6, 7, 15
 _RTN_UNICAST, _SCOPE_UNIVERSE, _SCOPE_LINK, _RTNH_F_ONLINK = 1, 0, 253, 4
-_FRA_DST, _FRA_SRC, _FRA_PRIORITY, _FRA_TABLE, _FRA_PROTOCOL, _TO_TABLE = 1, 2, 6, 15, 21, 1
+_FRA_DST, _FRA_SRC, _FRA_IFNAME, _FRA_GOTO, _FRA_PRIORITY, _FRA_TABLE, _FRA_PROTOCOL = 1, 2, 3, 4, 6, 15, 21
 _NDA_DST, _NTF_PROXY, _NTF_ROUTER = 1, 0x08, 0x80
 
 _CREATE_OR_REPLACE: Final = nl.NLM_F_CREATE | nl.NLM_F_REPLACE
@@ -58,14 +59,29 @@ class Route:
     source: IPAddress | None = None
 
 
+class RuleAction(enum.IntEnum):
+    """What becomes of a packet that matches (linux/fib_rules.h)."""
+
+    TO_TABLE = 1
+    GOTO = 2
+    BLACKHOLE = 6
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A policy rule of ours: packets from `source` (or to `destination`) look into `table`."""
+    """A policy rule of ours: packets from `source` (or to `destination`) look into `table`.
+
+    With action GOTO the rules from priority `target` on decide, with BLACKHOLE the packet is dropped: `table`
+    is 0 then. `local`: only packets that this node itself sends.
+    """
 
     priority: int
-    table: int
+    table: int = 0
     source: IPNetwork | None = None
     destination: IPNetwork | None = None
+    action: RuleAction = RuleAction.TO_TABLE
+    target: int = 0
+    local: bool = False
 
 
 def halves(network: IPv4Network) -> tuple[IPv4Network, ...]:
@@ -176,7 +192,13 @@ class Routing:
                             ip_network(f"{entry.get(name)}/{entry[length]}") if entry.get(name) else None
                             for name, length in (("FRA_SRC", "src_len"), ("FRA_DST", "dst_len"))
                         ]
-                        rules.append(Rule(entry.get("FRA_PRIORITY"), entry.get("FRA_TABLE"), *ends))
+                        source, destination = ends
+                        action = RuleAction(entry["action"])
+                        rules.append(
+                            Rule(
+                                entry.get("FRA_PRIORITY"), entry.get("FRA_TABLE"), source, destination, action
+                            )
+                        )
         for route in routes:
             self.remove_route(route)
         for rule in rules:
@@ -226,12 +248,16 @@ def _rule_body(rule: Rule) -> bytes:
         _family(network) if network is not None else socket.AF_INET6,
         destination.prefixlen if destination is not None else 0,
         source.prefixlen if source is not None else 0,
-        *(0, 0, 0, 0, _TO_TABLE, 0),
+        *(0, 0, 0, 0, rule.action, 0),
     )
     if destination is not None:
         body += attribute(_FRA_DST, destination.network_address.packed)
     if source is not None:
         body += attribute(_FRA_SRC, source.network_address.packed)
+    if rule.local:
+        body += attribute(_FRA_IFNAME, b"lo\0")
+    if rule.target:
+        body += attribute(_FRA_GOTO, _U32.pack(rule.target))
     body += attribute(_FRA_PRIORITY, _U32.pack(rule.priority)) + attribute(_FRA_TABLE, _U32.pack(rule.table))
     return body + attribute(_FRA_PROTOCOL, bytes((ROUTE_PROTOCOL,)))
 

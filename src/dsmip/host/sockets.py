@@ -9,15 +9,11 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Callable
-from ipaddress import IPv6Address
 
 from dsmip.core.types import UdpEndpoint
 
 _IP_FREEBIND = 15
 _SO_BINDTODEVICE = 25
-_ICMP6_FILTER = 1
-_ICMPV6_ECHO_REPLY = 129
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +28,7 @@ class SignallingSockets:
     def send_ipv6(self, packet: bytes, interface: str = "") -> bool:
         """Send a whole IPv6 packet; `interface` "" = by the routing table."""
         # The socket address takes a scope for link-local destinations only.
-        destination = str(IPv6Address(packet[24:40]))
+        destination = socket.inet_ntop(socket.AF_INET6, packet[24:40])
         scope = socket.if_nametoindex(interface) if interface and _is_link_scope(packet[24:40]) else 0
         return self._send_raw(socket.AF_INET6, packet, (destination, 0, 0, scope), interface)
 
@@ -48,7 +44,7 @@ class SignallingSockets:
         for attempt in (1, 2):
             try:
                 udp = self._udp.get(key) or self._open_udp(local, interface)
-                udp.sendto(payload, (str(remote.address), remote.port))
+                udp.sendto(payload, (socket.inet_ntoa(remote.address.packed), remote.port))
             except OSError as error:
                 self._forget_udp(key)
                 if attempt == 2:
@@ -130,34 +126,3 @@ def _open_raw(family: int, interface: str) -> socket.socket:
 
 def _is_link_scope(address: bytes) -> bool:
     return address[:2] == b"\xfe\x80" or (address[0] == 0xFF and address[1] & 0x0F == 2)
-
-
-class EchoReplies:
-    """Receives ICMPv6 echo replies that come to the home address: answers to path probes."""
-
-    def __init__(self, received: Callable[[int, int], None]) -> None:
-        self._received = received
-        self._socket = socket.socket(
-            socket.AF_INET6, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.IPPROTO_ICMPV6
-        )
-        passes = bytearray(b"\xff" * 32)
-        passes[_ICMPV6_ECHO_REPLY // 8] &= ~(1 << _ICMPV6_ECHO_REPLY % 8) & 0xFF
-        self._socket.setsockopt(socket.IPPROTO_ICMPV6, _ICMP6_FILTER, bytes(passes))
-
-    def fileno(self) -> int:
-        """The descriptor to watch for reading."""
-        return self._socket.fileno()
-
-    def drain(self) -> None:
-        """Hand every waiting reply's identifier and sequence number on."""
-        while True:
-            try:
-                data = self._socket.recv(2048)
-            except BlockingIOError:
-                return
-            if len(data) >= 8 and data[0] == _ICMPV6_ECHO_REPLY:
-                self._received(int.from_bytes(data[4:6]), int.from_bytes(data[6:8]))
-
-    def close(self) -> None:
-        """Stop receiving."""
-        self._socket.close()

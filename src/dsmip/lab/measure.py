@@ -70,6 +70,10 @@ class Handover:
     first_packet_ms: Mapping[str, float | None]
     outage_ms: Mapping[str, float]
     lost: Mapping[str, int]
+    #: Carrier up until the Binding Update passed that was then accepted, and carrier up in CLOCK_MONOTONIC
+    #: seconds.
+    update_ms: float | None = None
+    plugged: float = 0.0
 
     @property
     def registered(self) -> bool:
@@ -198,6 +202,8 @@ def handover(stay: Stay, streams: Mapping[str, Stream], wire: Wire) -> Handover:
             family: sum(lost(streams[stream_name(direction, family)], start, end) for direction in (DOWN, UP))
             for family in FAMILIES
         },
+        update_ms=_ms(found.update if found else None, stay.plugged),
+        plugged=stay.plugged,
     )
 
 

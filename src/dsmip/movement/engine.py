@@ -293,17 +293,23 @@ def _differ(new: Attachments, old: Attachments, now: Instant) -> bool:
     """Whether the change is worth telling: a lifetime alone is when it got shorter, or is half over."""
     if new.home != old.home or len(new.care_of) != len(old.care_of):
         return True
+    if new.home is not None and old.home is not None:
+        homes = (new.home.valid_until, old.home.valid_until)
+        if _lifetime_differs(*homes, now.monotonic):
+            return True
     for fresh, known in zip(new.care_of, old.care_of, strict=True):
         if replace(fresh, valid_until=None) != replace(known, valid_until=None):
             return True
-        if fresh.valid_until == known.valid_until:
-            continue
-        if fresh.valid_until is None or known.valid_until is None:
-            return True
-        left, told = fresh.valid_until - now.monotonic, known.valid_until - now.monotonic
-        if left < told - 1.0 or told < left / 2:
+        if _lifetime_differs(fresh.valid_until, known.valid_until, now.monotonic):
             return True
     return False
+
+
+def _lifetime_differs(fresh: float | None, known: float | None, now: float) -> bool:
+    if fresh is None or known is None:
+        return fresh != known
+    left, told = fresh - now, known - now
+    return left < told - 1.0 or told < left / 2
 
 
 def _describe(care_of: CareOfAddress, now: Instant) -> dict[str, object]:

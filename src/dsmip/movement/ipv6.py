@@ -223,6 +223,13 @@ class IPv6Link:
             return False, None
         return True, router.id.address if router.is_default(now.monotonic) else None
 
+    def home_until(self, now: Instant) -> float | None:
+        """When the home prefix ends, as the home link's router advertises it; None = never, or unknown."""
+        router, home = self._current, self._link.home_prefix
+        if router is None or home is None:
+            return None
+        return router.valid_until(home, now.monotonic)
+
     def describe(self, now: Instant) -> dict[str, object]:
         """For people: routers and addresses."""
         return {

@@ -118,6 +118,7 @@ class ManagedLink:
             router=router,
             ipv4_router=self._ipv4.router,
             preference=self._link.preference,
+            valid_until=self._ipv6.home_until(now),
         )
 
     def describe(self, now: Instant) -> dict[str, object]:

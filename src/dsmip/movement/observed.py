@@ -131,7 +131,7 @@ class ObservedLink:
 
     def home(self, now: Instant) -> HomeAttachment | None:
         """The attachment to the home link, if this is it."""
-        router = self._home
+        router, home = self._home, self._link.home_prefix
         if router is None or not self._up:
             return None
         return HomeAttachment(
@@ -140,6 +140,7 @@ class ObservedLink:
             router=router.id.address if router.is_default(now.monotonic) else None,
             ipv4_router=_ipv4(self._gateway(IPv4Address)),
             preference=self._link.preference,
+            valid_until=None if home is None else router.valid_until(home, now.monotonic),
         )
 
     def describe(self, now: Instant) -> dict[str, object]:

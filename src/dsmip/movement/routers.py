@@ -122,6 +122,19 @@ class Router:
             for prefix in self.prefixes.values()
         )
 
+    def valid_until(self, home: IPv6Network, now: float) -> float | None:
+        """When the last on-link prefix that covers the home prefix ends, CLOCK_MONOTONIC seconds.
+
+        None = never, or there is none.
+        """
+        ends = [
+            prefix.valid_until
+            for prefix in self.prefixes.values()
+            if prefix.on_link and prefix.prefix.supernet_of(home)
+        ]
+        end = max(ends, default=None)
+        return None if end is None or end - now > INFINITE_LIFETIME / 2 else end
+
     def network(self) -> str:
         """The stable name of the network behind it: router and first prefix."""
         first = next(iter(sorted(self.prefixes)), None)

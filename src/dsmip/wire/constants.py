@@ -53,6 +53,19 @@ class MHType(enum.IntEnum):
     SUBSCRIPTION_RESPONSE = 23  #: RFC 7161
 
 
+#: What mobile nodes, home agents and correspondents say to each other. The other types belong to access
+#: routers, to the agents of Proxy Mobile IPv6 and to experiments: a node that is none of these does not know
+#: them in the sense of RFC 6275 section 9.2.
+HOST_MH_TYPES = frozenset(
+    (
+        *range(MHType.BINDING_REFRESH_REQUEST, MHType.BINDING_ERROR + 1),
+        MHType.HOME_AGENT_SWITCH,
+        MHType.HEARTBEAT,
+        MHType.BINDING_REVOCATION,
+    )
+)
+
+
 class BUFlag(enum.IntFlag):
     """Flags of a Binding Update, as the 16-bit field at offset 8 (RFC 6275 section 6.1.7)."""
 

@@ -6,82 +6,37 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import ClassVar, Self
 
+from dsmip.wire.binding import AcknowledgementFields, OptionsOnly, UpdateFields
 from dsmip.wire.constants import BAFlag, BUFlag, MHType
 from dsmip.wire.message import COMMON_SIZE, Message, Options
 
-_UPDATE = Struct(">HHH")
-_ACKNOWLEDGEMENT = Struct(">BBHH")
 _HANDOVER = Struct(">HBB")
-
-# The other flags of the Binding Update and Acknowledgement are reserved here.
-_UPDATE_FLAGS = BUFlag.A | BUFlag.H | BUFlag.L | BUFlag.K
-_ACKNOWLEDGEMENT_FLAGS = BAFlag.K
 
 _ASSIGN = 0x80
 _BUFFER = 0x40
 
 
 @dataclass(frozen=True, slots=True)
-class FastBindingUpdate(Message):
+class FastBindingUpdate(UpdateFields):
     """Asks the previous access router to redirect traffic (RFC 5568 section 6.2.2); `lifetime` in seconds."""
 
     MH_TYPE: ClassVar[int] = MHType.FAST_BINDING_UPDATE
-    MINIMUM_LENGTH: ClassVar[int] = 1
-    OPTIONS_AT: ClassVar[int] = 12
-
-    sequence: int
-    flags: BUFlag
-    lifetime: int
-    options: Options = ()
-
-    def encode_data(self) -> bytes:
-        return _UPDATE.pack(self.sequence, self.flags, self.lifetime)
-
-    @classmethod
-    def decode_data(cls, header: bytes, options: Options) -> Self:
-        sequence, flags, lifetime = _UPDATE.unpack_from(header, COMMON_SIZE)
-        return cls(sequence, BUFlag(flags) & _UPDATE_FLAGS, lifetime, options)
+    FLAGS: ClassVar[int] = BUFlag.A | BUFlag.H | BUFlag.L | BUFlag.K
 
 
 @dataclass(frozen=True, slots=True)
-class FastBindingAcknowledgement(Message):
+class FastBindingAcknowledgement(AcknowledgementFields):
     """The answer to a Fast Binding Update (RFC 5568 section 6.2.3); `lifetime` in seconds."""
 
     MH_TYPE: ClassVar[int] = MHType.FAST_BINDING_ACKNOWLEDGEMENT
-    MINIMUM_LENGTH: ClassVar[int] = 1
-    OPTIONS_AT: ClassVar[int] = 12
-
-    status: int
-    flags: BAFlag
-    sequence: int
-    lifetime: int
-    options: Options = ()
-
-    def encode_data(self) -> bytes:
-        return _ACKNOWLEDGEMENT.pack(self.status, self.flags, self.sequence, self.lifetime)
-
-    @classmethod
-    def decode_data(cls, header: bytes, options: Options) -> Self:
-        status, flags, sequence, lifetime = _ACKNOWLEDGEMENT.unpack_from(header, COMMON_SIZE)
-        return cls(status, BAFlag(flags) & _ACKNOWLEDGEMENT_FLAGS, sequence, lifetime, options)
+    FLAGS: ClassVar[int] = BAFlag.K
 
 
 @dataclass(frozen=True, slots=True)
-class FastNeighborAdvertisement(Message):
+class FastNeighborAdvertisement(OptionsOnly):
     """Announces the mobile node to its new router; RFC 5568 section 8 replaces it by an unsolicited NA."""
 
     MH_TYPE: ClassVar[int] = MHType.FAST_NEIGHBOR_ADVERTISEMENT
-    MINIMUM_LENGTH: ClassVar[int] = 0
-    OPTIONS_AT: ClassVar[int] = 8
-
-    options: Options = ()
-
-    def encode_data(self) -> bytes:
-        return bytes(2)
-
-    @classmethod
-    def decode_data(cls, header: bytes, options: Options) -> Self:
-        return cls(options)
 
 
 @dataclass(frozen=True, slots=True)

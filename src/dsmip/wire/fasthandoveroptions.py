@@ -14,6 +14,9 @@ _PREFIX = Struct(">BB16s")
 _SPI = Struct(">I")
 _OCTET = Struct(">B")
 
+#: Octets of the default authenticator, HMAC-SHA1-96 (RFC 5568 section 6.4.5).
+AUTHENTICATOR_SIZE = 12
+
 
 @dataclass(frozen=True, slots=True)
 class MHLinkLayerAddress(KnownOption):
@@ -62,7 +65,8 @@ class FastBindingAuthorizationData(AuthenticatingOption):
     """Authenticator of a Fast Binding Update or Acknowledgement, "BADF" (RFC 5568 section 6.4.5).
 
     The RFC lets Option Length count the authenticator alone, which no reader that walks options can follow;
-    as in other implementations it counts the SPI too.
+    as in other implementations it counts the SPI too. What a sender that follows the RFC's words makes of it
+    is understood where it can be told apart: AUTHENTICATOR_SIZE long, and an SPI's length of octets behind.
     """
 
     TYPE: ClassVar[int] = OptionType.BINDING_AUTHORIZATION_DATA_FMIPV6

@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 
 from dsmip.wire.cursor import Cursor
 from dsmip.wire.icmpv6message import KnownIcmpv6, require_code_zero
-from dsmip.wire.ndoptions import NDOption, decode_nd_options, encode_nd_options
+from dsmip.wire.ndoptioncodec import NDOptions, decode_nd_options, encode_nd_options
 
 _FIXED = Struct(">HH")
 
@@ -89,7 +89,7 @@ class MobilePrefixAdvertisement(KnownIcmpv6):
     identifier: int
     managed: bool = False
     other: bool = False
-    options: tuple[NDOption, ...] = ()
+    options: NDOptions = ()
 
     def encode_body(self) -> bytes:
         flags = (_MANAGED if self.managed else 0) | (_OTHER if self.other else 0)

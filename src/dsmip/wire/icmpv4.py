@@ -3,80 +3,41 @@
 from __future__ import annotations
 
 import struct
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from dsmip.wire.checksum import internet_checksum
 from dsmip.wire.cursor import Cursor
-from dsmip.wire.errors import DecodeError, EncodeError
+from dsmip.wire.errors import DecodeError
+from dsmip.wire.icmpmessage import CHECKSUM, HEADER, Echo, IcmpMessage, KnownIcmp, UnknownIcmp, unchecked
 
 #: Code of a Destination Unreachable that carries an MTU (RFC 1191 section 4).
 FRAGMENTATION_NEEDED = 4
 
-_HEADER = struct.Struct(">BBH")
-_U16_PAIR = struct.Struct(">HH")
 _U16_AFTER_RESERVED = struct.Struct(">2xH")
-_CHECKSUM = slice(2, 4)
 
 
-class Icmpv4Message(ABC):
-    """One ICMP message. Subclasses are frozen dataclasses."""
+class Icmpv4Message(IcmpMessage):
+    """One ICMP message (RFC 792). Subclasses are frozen dataclasses."""
 
     __slots__ = ()
 
-    @property
-    @abstractmethod
-    def type_code(self) -> tuple[int, int]:
-        """Type and Code to put on the wire."""
 
-    @abstractmethod
-    def encode_body(self) -> bytes:
-        """The octets after the checksum."""
-
-
-class KnownIcmpv4(Icmpv4Message):
+class KnownIcmpv4(KnownIcmp, Icmpv4Message):
     """A message whose type has a class of its own."""
 
     __slots__ = ()
 
-    #: Type on the wire.
-    TYPE: ClassVar[int]
-
-    @property
-    def type_code(self) -> tuple[int, int]:
-        return self.TYPE, 0
-
-    @classmethod
-    @abstractmethod
-    def decode_body(cls, code: int, body: Cursor) -> Self:
-        """The message whose octets after the checksum are `body`; raises DecodeError."""
-
 
 @dataclass(frozen=True, slots=True)
-class _Echo(KnownIcmpv4):
-    identifier: int
-    sequence: int
-    data: bytes = b""
-
-    def encode_body(self) -> bytes:
-        return _U16_PAIR.pack(self.identifier, self.sequence) + self.data
-
-    @classmethod
-    def decode_body(cls, code: int, body: Cursor) -> Self:
-        identifier, sequence = body.unpack(_U16_PAIR)
-        return cls(identifier, sequence, body.rest())
-
-
-@dataclass(frozen=True, slots=True)
-class EchoRequest(_Echo):
+class EchoRequest(Echo, KnownIcmpv4):
     """Asks for an Echo Reply with the same content."""
 
     TYPE: ClassVar[int] = 8
 
 
 @dataclass(frozen=True, slots=True)
-class EchoReply(_Echo):
+class EchoReply(Echo, KnownIcmpv4):
     """Answers an Echo Request."""
 
     TYPE: ClassVar[int] = 0
@@ -110,19 +71,8 @@ class DestinationUnreachable(KnownIcmpv4):
 
 
 @dataclass(frozen=True, slots=True)
-class UnknownIcmpv4(Icmpv4Message):
+class UnknownIcmpv4(UnknownIcmp, Icmpv4Message):
     """A message of a type without a class here; `body` is everything after the checksum."""
-
-    type: int
-    code: int
-    body: bytes
-
-    @property
-    def type_code(self) -> tuple[int, int]:
-        return self.type, self.code
-
-    def encode_body(self) -> bytes:
-        return self.body
 
 
 _CLASSES: dict[int, type[KnownIcmpv4]] = {
@@ -132,18 +82,15 @@ _CLASSES: dict[int, type[KnownIcmpv4]] = {
 
 def encode_icmpv4(message: Icmpv4Message) -> bytes:
     """The octets of `message`, with its checksum. EncodeError when a field is out of range."""
-    try:
-        octets = bytearray(_HEADER.pack(*message.type_code, 0) + message.encode_body())
-    except struct.error as error:
-        raise EncodeError(f"{type(message).__name__}: {error}") from error
-    octets[_CHECKSUM] = internet_checksum(octets).to_bytes(2, "big")
+    octets = unchecked(message)
+    octets[CHECKSUM] = internet_checksum(octets).to_bytes(2, "big")
     return bytes(octets)
 
 
 def decode_icmpv4(data: bytes, verify_checksum: bool = True) -> Icmpv4Message:
     """The message in `data`. DecodeError "truncated" or "checksum"."""
     cursor = Cursor(data)
-    kind, code, _ = cursor.unpack(_HEADER)
+    kind, code, _ = cursor.unpack(HEADER)
     if verify_checksum and internet_checksum(data):
         raise DecodeError("checksum", "ICMP")
     cls = _CLASSES.get(kind)

@@ -10,23 +10,28 @@ from typing import ClassVar, Self
 from dsmip.wire.checksum import pseudo_checksum_v6
 from dsmip.wire.constants import NextHeader
 from dsmip.wire.cursor import Cursor
-from dsmip.wire.errors import DecodeError, EncodeError
+from dsmip.wire.errors import DecodeError
+from dsmip.wire.fastrouterdiscovery import (
+    FastRouterDiscovery,
+    ProxyRouterAdvertisement,
+    RouterSolicitationForProxyAdvertisement,
+)
 from dsmip.wire.homeagentdiscovery import (
     HomeAgentAddressDiscoveryReply,
     HomeAgentAddressDiscoveryRequest,
     MobilePrefixAdvertisement,
     MobilePrefixSolicitation,
 )
+from dsmip.wire.icmpmessage import CHECKSUM, HEADER, Echo, UnknownIcmp, unchecked
 from dsmip.wire.icmpv6message import Icmpv6Message, KnownIcmpv6
+from dsmip.wire.ndoption import NDOption, UnknownNDOption
 from dsmip.wire.ndoptions import (
     AdvertisementInterval,
     HomeAgentInformation,
     Mtu,
-    NDOption,
     PrefixInformation,
     SourceLinkLayerAddress,
     TargetLinkLayerAddress,
-    UnknownNDOption,
 )
 from dsmip.wire.neighbordiscovery import (
     NeighborAdvertisement,
@@ -53,8 +58,10 @@ __all__ = [
     "PacketTooBig",
     "ParameterProblem",
     "PrefixInformation",
+    "ProxyRouterAdvertisement",
     "RouterAdvertisement",
     "RouterSolicitation",
+    "RouterSolicitationForProxyAdvertisement",
     "SourceLinkLayerAddress",
     "TargetLinkLayerAddress",
     "TimeExceeded",
@@ -67,10 +74,7 @@ __all__ = [
 #: How much of the invoking packet fits into an error of 1280 octets behind an IPv6 and an ICMPv6 header.
 MAX_INVOKING = 1280 - 40 - 8
 
-_HEADER = struct.Struct(">BBH")
-_U16_PAIR = struct.Struct(">HH")
 _U32 = struct.Struct(">I")
-_CHECKSUM = slice(2, 4)
 _UNSPECIFIED = IPv6Address("::")
 
 
@@ -153,48 +157,22 @@ class ParameterProblem(KnownIcmpv6):
 
 
 @dataclass(frozen=True, slots=True)
-class _Echo(KnownIcmpv6):
-    identifier: int
-    sequence: int
-    data: bytes = b""
-
-    def encode_body(self) -> bytes:
-        return _U16_PAIR.pack(self.identifier, self.sequence) + self.data
-
-    @classmethod
-    def decode_body(cls, code: int, body: Cursor) -> Self:
-        identifier, sequence = body.unpack(_U16_PAIR)
-        return cls(identifier, sequence, body.rest())
-
-
-@dataclass(frozen=True, slots=True)
-class EchoRequest(_Echo):
+class EchoRequest(Echo, KnownIcmpv6):
     """Asks for an Echo Reply with the same content (RFC 4443 section 4.1)."""
 
     TYPE: ClassVar[int] = 128
 
 
 @dataclass(frozen=True, slots=True)
-class EchoReply(_Echo):
+class EchoReply(Echo, KnownIcmpv6):
     """Answers an Echo Request (RFC 4443 section 4.2)."""
 
     TYPE: ClassVar[int] = 129
 
 
 @dataclass(frozen=True, slots=True)
-class UnknownIcmpv6(Icmpv6Message):
+class UnknownIcmpv6(UnknownIcmp, Icmpv6Message):
     """A message of a type without a class here; `body` is everything after the checksum."""
-
-    type: int
-    code: int
-    body: bytes
-
-    @property
-    def type_code(self) -> tuple[int, int]:
-        return self.type, self.code
-
-    def encode_body(self) -> bytes:
-        return self.body
 
 
 _CLASSES: dict[int, type[KnownIcmpv6]] = {
@@ -214,6 +192,7 @@ _CLASSES: dict[int, type[KnownIcmpv6]] = {
         HomeAgentAddressDiscoveryReply,
         MobilePrefixSolicitation,
         MobilePrefixAdvertisement,
+        FastRouterDiscovery,
     )
 }
 
@@ -223,12 +202,9 @@ def encode_icmpv6(message: Icmpv6Message, source: IPv6Address, destination: IPv6
 
     An invoking packet is cut so that the error fits into 1280 octets (RFC 4443 section 2.4 c).
     """
-    try:
-        octets = bytearray(_HEADER.pack(*message.type_code, 0) + message.encode_body())
-    except struct.error as error:
-        raise EncodeError(f"{type(message).__name__}: {error}") from error
+    octets = unchecked(message)
     checksum = pseudo_checksum_v6(source, destination, NextHeader.ICMPV6, octets)
-    octets[_CHECKSUM] = checksum.to_bytes(2, "big")
+    octets[CHECKSUM] = checksum.to_bytes(2, "big")
     return bytes(octets)
 
 
@@ -242,7 +218,7 @@ def decode_icmpv6(
     here.
     """
     cursor = Cursor(data)
-    kind, code, _ = cursor.unpack(_HEADER)
+    kind, code, _ = cursor.unpack(HEADER)
     if verify_checksum and pseudo_checksum_v6(source, destination, NextHeader.ICMPV6, data):
         raise DecodeError("checksum", "ICMPv6")
     cls = _CLASSES.get(kind)

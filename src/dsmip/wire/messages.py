@@ -1,4 +1,4 @@
-"""Mobility messages: the four of a registration, and the codec for all of them.
+"""All mobility messages, to octets and back.
 
 Received messages are checked in the order of RFC 6275 section 9.2: checksum, MH Type, Payload Proto, length.
 """
@@ -9,11 +9,23 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv6Address
-from typing import ClassVar, Self
+from typing import Self
 
-from dsmip.wire import fasthandover, heartbeat, homeagentswitch, returnroutability, revocation
+from dsmip.wire import (
+    experimental,
+    fasthandover,
+    flowbinding,
+    heartbeat,
+    homeagentswitch,
+    localizedrouting,
+    multicastsubscription,
+    returnroutability,
+    revocation,
+    updatenotification,
+)
+from dsmip.wire.binding import BindingAcknowledgement, BindingError, BindingRefreshRequest, BindingUpdate
 from dsmip.wire.checksum import pseudo_checksum_v6
-from dsmip.wire.constants import BAFlag, BUFlag, MHType, NextHeader, OptionType
+from dsmip.wire.constants import NextHeader, OptionType
 from dsmip.wire.errors import DecodeError, EncodeError
 from dsmip.wire.message import COMMON_SIZE, Message, Options
 from dsmip.wire.optioncodec import append_options, decode_options
@@ -39,106 +51,6 @@ _DEFAULT_AUTHENTICATOR = bytes(12)
 _MAX_SIZE = 8 * 256
 _CHECKSUM = slice(4, 6)
 _U16 = struct.Struct(">H")
-_BINDING_UPDATE = struct.Struct(">HHH")
-_BINDING_ACKNOWLEDGEMENT = struct.Struct(">BBHH")
-_BINDING_ERROR = struct.Struct(">Bx16s")
-
-# Making an IntFlag from an integer takes longer than the rest of a message: the ones seen are kept. Reserved
-# bits are masked off first, which bounds the tables.
-_BU_FLAGS_MASK = sum(BUFlag)
-_BA_FLAGS_MASK = sum(BAFlag)
-_BU_FLAGS: dict[int, BUFlag] = {}
-_BA_FLAGS: dict[int, BAFlag] = {value: BAFlag(value & _BA_FLAGS_MASK) for value in range(256)}
-
-
-@dataclass(frozen=True, slots=True)
-class BindingRefreshRequest(Message):
-    """A correspondent or home agent asks the mobile node to register again (RFC 6275 section 6.1.2)."""
-
-    MH_TYPE: ClassVar[int] = MHType.BINDING_REFRESH_REQUEST
-    MINIMUM_LENGTH: ClassVar[int] = 0
-    OPTIONS_AT: ClassVar[int] = 8
-
-    options: Options = ()
-
-    def encode_data(self) -> bytes:
-        return bytes(2)
-
-    @classmethod
-    def decode_data(cls, header: bytes, options: Options) -> Self:
-        return cls(options)
-
-
-@dataclass(frozen=True, slots=True)
-class BindingUpdate(Message):
-    """A mobile node tells where it is (RFC 6275 section 6.1.7). `lifetime` is in units of 4 seconds."""
-
-    MH_TYPE: ClassVar[int] = MHType.BINDING_UPDATE
-    MINIMUM_LENGTH: ClassVar[int] = 1
-    OPTIONS_AT: ClassVar[int] = 12
-
-    sequence: int
-    flags: BUFlag
-    lifetime: int
-    options: Options = ()
-
-    def encode_data(self) -> bytes:
-        return _BINDING_UPDATE.pack(self.sequence, self.flags, self.lifetime)
-
-    @classmethod
-    def decode_data(cls, header: bytes, options: Options) -> Self:
-        sequence, flags, lifetime = _BINDING_UPDATE.unpack_from(header, COMMON_SIZE)
-        return cls(sequence, _bu_flags(flags & _BU_FLAGS_MASK), lifetime, options)
-
-
-@dataclass(frozen=True, slots=True)
-class BindingAcknowledgement(Message):
-    """The answer to a Binding Update (RFC 6275 section 6.1.8). `lifetime` is in units of 4 seconds.
-
-    `status` is a BAStatus or a number that has no name yet.
-    """
-
-    MH_TYPE: ClassVar[int] = MHType.BINDING_ACKNOWLEDGEMENT
-    MINIMUM_LENGTH: ClassVar[int] = 1
-    OPTIONS_AT: ClassVar[int] = 12
-
-    status: int
-    flags: BAFlag
-    sequence: int
-    lifetime: int
-    options: Options = ()
-
-    def encode_data(self) -> bytes:
-        return _BINDING_ACKNOWLEDGEMENT.pack(self.status, self.flags, self.sequence, self.lifetime)
-
-    @classmethod
-    def decode_data(cls, header: bytes, options: Options) -> Self:
-        status, flags, sequence, lifetime = _BINDING_ACKNOWLEDGEMENT.unpack_from(header, COMMON_SIZE)
-        return cls(status, _BA_FLAGS[flags], sequence, lifetime, options)
-
-
-@dataclass(frozen=True, slots=True)
-class BindingError(Message):
-    """A packet could not be accepted as it came (RFC 6275 section 6.1.9).
-
-    `home_address` is copied from the home address option of the offending packet, :: if it had none.
-    """
-
-    MH_TYPE: ClassVar[int] = MHType.BINDING_ERROR
-    MINIMUM_LENGTH: ClassVar[int] = 2
-    OPTIONS_AT: ClassVar[int] = 24
-
-    status: int
-    home_address: IPv6Address
-    options: Options = ()
-
-    def encode_data(self) -> bytes:
-        return _BINDING_ERROR.pack(self.status, self.home_address.packed)
-
-    @classmethod
-    def decode_data(cls, header: bytes, options: Options) -> Self:
-        status, home_address = _BINDING_ERROR.unpack_from(header, COMMON_SIZE)
-        return cls(status, IPv6Address(home_address), options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,11 +92,19 @@ MESSAGE_CLASSES: tuple[type[Message], ...] = (
     fasthandover.FastBindingUpdate,
     fasthandover.FastBindingAcknowledgement,
     fasthandover.FastNeighborAdvertisement,
+    experimental.ExperimentalMessage,
     homeagentswitch.HomeAgentSwitch,
     heartbeat.Heartbeat,
     fasthandover.HandoverInitiate,
     fasthandover.HandoverAcknowledge,
     revocation.BindingRevocation,
+    localizedrouting.LocalizedRoutingInitiation,
+    localizedrouting.LocalizedRoutingAcknowledgment,
+    updatenotification.UpdateNotification,
+    updatenotification.UpdateNotificationAcknowledgement,
+    flowbinding.FlowBinding,
+    multicastsubscription.SubscriptionQuery,
+    multicastsubscription.SubscriptionResponse,
 )
 
 _CLASSES: dict[int, type[Message]] = {cls.MH_TYPE: cls for cls in MESSAGE_CLASSES}
@@ -303,10 +223,3 @@ def _with_room_for_authenticator(options: Options) -> Options:
     if last.authenticator:
         return options
     return (*options[:-1], last.with_authenticator(_DEFAULT_AUTHENTICATOR))
-
-
-def _bu_flags(value: int) -> BUFlag:
-    flags = _BU_FLAGS.get(value)
-    if flags is None:
-        flags = _BU_FLAGS[value] = BUFlag(value)
-    return flags

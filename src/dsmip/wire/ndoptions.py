@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network
 from struct import Struct
 from typing import ClassVar, Self
 
-from dsmip.wire.cursor import Cursor
 from dsmip.wire.errors import DecodeError, EncodeError
-
-_TLV = Struct(">BB")
-_UNIT = 8
+from dsmip.wire.ndoption import KnownNDOption
 
 _PREFIX_INFORMATION = Struct(">BBII4x16s")
 _U32_AFTER_RESERVED = Struct(">2xI")
@@ -23,41 +18,6 @@ _ON_LINK = 0x80
 _AUTONOMOUS = 0x40
 _ROUTER_ADDRESS = 0x20
 _MOBILE_ROUTERS = 0x8000
-
-
-class NDOption(ABC):
-    """One option. Its length on the wire counts units of 8 octets, type and length included."""
-
-    __slots__ = ()
-
-    @property
-    @abstractmethod
-    def type_code(self) -> int:
-        """Option type to put on the wire."""
-
-    @abstractmethod
-    def encode_data(self) -> bytes:
-        """The octets after type and length, which are then padded to the unit."""
-
-
-class KnownNDOption(NDOption):
-    """An option whose type has a class of its own."""
-
-    __slots__ = ()
-
-    #: Option type on the wire.
-    TYPE: ClassVar[int]
-    #: The only legal length in octets without type and length, None = any.
-    SIZE: ClassVar[int | None] = None
-
-    @property
-    def type_code(self) -> int:
-        return self.TYPE
-
-    @classmethod
-    @abstractmethod
-    def decode_data(cls, data: bytes) -> Self:
-        """The option whose octets after type and length are `data`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +56,7 @@ class PrefixInformation(KnownNDOption):
     """
 
     TYPE: ClassVar[int] = 3
-    SIZE: ClassVar[int | None] = 30
+    SIZES: ClassVar[tuple[int, ...] | None] = (30,)
 
     prefix: IPv6Network
     on_link: bool
@@ -141,7 +101,7 @@ class Mtu(KnownNDOption):
     """The MTU of the link, octets (RFC 4861 section 4.6.4)."""
 
     TYPE: ClassVar[int] = 5
-    SIZE: ClassVar[int | None] = 6
+    SIZES: ClassVar[tuple[int, ...] | None] = (6,)
 
     mtu: int
 
@@ -158,7 +118,7 @@ class AdvertisementInterval(KnownNDOption):
     """The longest time between two advertisements of the router, milliseconds (RFC 6275 section 7.3)."""
 
     TYPE: ClassVar[int] = 7
-    SIZE: ClassVar[int | None] = 6
+    SIZES: ClassVar[tuple[int, ...] | None] = (6,)
 
     interval: int
 
@@ -179,7 +139,7 @@ class HomeAgentInformation(KnownNDOption):
     """
 
     TYPE: ClassVar[int] = 8
-    SIZE: ClassVar[int | None] = 6
+    SIZES: ClassVar[tuple[int, ...] | None] = (6,)
 
     preference: int
     lifetime: int
@@ -193,63 +153,3 @@ class HomeAgentInformation(KnownNDOption):
     def decode_data(cls, data: bytes) -> Self:
         flags, preference, lifetime = _HOME_AGENT_INFORMATION.unpack(data)
         return cls(preference, lifetime, bool(flags & _MOBILE_ROUTERS))
-
-
-@dataclass(frozen=True, slots=True)
-class UnknownNDOption(NDOption):
-    """An option of a type without a class here; receivers ignore it (RFC 4861 section 6.1.2)."""
-
-    type: int
-    data: bytes
-
-    def encode_data(self) -> bytes:
-        return self.data
-
-    @property
-    def type_code(self) -> int:
-        return self.type
-
-
-_CLASSES: dict[int, type[KnownNDOption]] = {
-    cls.TYPE: cls
-    for cls in (
-        SourceLinkLayerAddress,
-        TargetLinkLayerAddress,
-        PrefixInformation,
-        Mtu,
-        AdvertisementInterval,
-        HomeAgentInformation,
-    )
-}
-
-
-def encode_nd_options(options: Iterable[NDOption]) -> bytes:
-    """The options one after the other, each padded to a multiple of 8 octets."""
-    octets = bytearray()
-    for option in options:
-        data = option.encode_data()
-        size = _TLV.size + len(data)
-        octets += _TLV.pack(option.type_code, -(-size // _UNIT)) + data + bytes(-size % _UNIT)
-    return bytes(octets)
-
-
-def decode_nd_options(cursor: Cursor) -> tuple[NDOption, ...]:
-    """All options that are left to read.
-
-    DecodeError "option-length" for a length of zero or one that the option cannot have, "truncated" when one
-    runs past the end, "malformed" when its content is impossible.
-    """
-    found: list[NDOption] = []
-    while cursor.remaining:
-        kind, units = cursor.unpack(_TLV)
-        if not units:
-            raise DecodeError("option-length", f"neighbour discovery option {kind} of length 0")
-        data = cursor.take(units * _UNIT - _TLV.size)
-        cls = _CLASSES.get(kind)
-        if cls is None:
-            found.append(UnknownNDOption(kind, data))
-            continue
-        if cls.SIZE is not None and len(data) != cls.SIZE:
-            raise DecodeError("option-length", f"neighbour discovery option {kind} of {units} units")
-        found.append(cls.decode_data(data))
-    return tuple(found)

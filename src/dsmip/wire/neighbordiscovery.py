@@ -10,9 +10,7 @@ from typing import ClassVar, Self
 from dsmip.wire.cursor import Cursor
 from dsmip.wire.errors import DecodeError, EncodeError
 from dsmip.wire.icmpv6message import KnownIcmpv6, require_code_zero
-from dsmip.wire.ndoptions import NDOption, decode_nd_options, encode_nd_options
-
-NDOptions = tuple[NDOption, ...]
+from dsmip.wire.ndoptioncodec import NDOptions, decode_nd_options, encode_nd_options
 
 _RESERVED = 4
 _ROUTER_ADVERTISEMENT = Struct(">BBHII")

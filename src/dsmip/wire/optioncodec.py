@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from dsmip.wire import fasthandoveroptions, flows, multihoming, options, otheroptions
+from dsmip.wire import (
+    cgaoptions,
+    experimental,
+    fasthandoveroptions,
+    flows,
+    multihoming,
+    options,
+    otheroptions,
+    proxyoptions,
+)
 from dsmip.wire.errors import DecodeError, EncodeError
+from dsmip.wire.fasthandoveroptions import AUTHENTICATOR_SIZE
+from dsmip.wire.fasthandoveroptions import FastBindingAuthorizationData as _BADF
 from dsmip.wire.option import AuthenticatingOption, KnownOption, MobilityOption, UnknownOption
 from dsmip.wire.tlv import PADDING, walk
 
@@ -29,6 +40,21 @@ OPTION_CLASSES: tuple[type[KnownOption], ...] = (
     fasthandoveroptions.MHLinkLayerAddress,
     fasthandoveroptions.MHIPv6AddressPrefix,
     fasthandoveroptions.FastBindingAuthorizationData,
+    cgaoptions.CgaParametersRequest,
+    cgaoptions.CgaParameters,
+    cgaoptions.Signature,
+    cgaoptions.PermanentHomeKeygenToken,
+    cgaoptions.CareOfTestInitOption,
+    cgaoptions.CareOfTestOption,
+    proxyoptions.HomeNetworkPrefix,
+    proxyoptions.HandoffIndicator,
+    proxyoptions.AccessTechnologyType,
+    proxyoptions.LinkLocalAddress,
+    proxyoptions.Timestamp,
+    proxyoptions.GreKey,
+    proxyoptions.MagIPv6Address,
+    experimental.ExperimentalOption,
+    otheroptions.DnsUpdate,
     otheroptions.VendorSpecific,
     otheroptions.ServiceSelection,
     otheroptions.RestartCounter,
@@ -56,6 +82,10 @@ def decode_options(data: bytes, start: int, end: int) -> tuple[MobilityOption, .
         shortest, longest, decode = entry
         if not shortest <= last - first <= longest:
             raise DecodeError("option-length", f"option {kind} of length {last - first}")
+        if kind == _BADF.TYPE and last - first == AUTHENTICATOR_SIZE and end - last == _BADF.COVERED:
+            # As much is left over as the SPI is long: the sender counted the authenticator alone.
+            found.append(decode(data[first:end]))
+            break
         found.append(decode(data[first:last]))
     return tuple(found)
 

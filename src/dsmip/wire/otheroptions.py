@@ -1,4 +1,6 @@
-"""Mobility options of RFC 5094 (vendor specific), 5149 (service selection) and 5847 (restart counter)."""
+"""Mobility options that come alone: of RFC 5026 (DNS update), RFC 5094 (vendor specific), RFC 5149 (service
+selection) and RFC 5847 (restart counter).
+"""
 
 from __future__ import annotations
 
@@ -11,6 +13,31 @@ from dsmip.wire.option import Alignment, KnownOption
 
 _VENDOR = Struct(">IB")
 _U32 = Struct(">I")
+_STATUS_FLAGS = Struct(">BB")
+_REMOVE = 0x80
+
+
+@dataclass(frozen=True, slots=True)
+class DnsUpdate(KnownOption):
+    """Asks the home agent to put the home address into the DNS, and its answer (RFC 5026 section 8.1).
+
+    `status` is 0 in a Binding Update; below 128 is success. `remove` is the R flag: take the entry out.
+    """
+
+    TYPE: ClassVar[int] = OptionType.DNS_UPDATE
+    LENGTH: ClassVar[tuple[int, int]] = (2, 255)
+
+    fqdn: bytes
+    status: int = 0
+    remove: bool = False
+
+    def encode_data(self) -> bytes:
+        return _STATUS_FLAGS.pack(self.status, _REMOVE if self.remove else 0) + self.fqdn
+
+    @classmethod
+    def decode_data(cls, data: bytes) -> Self:
+        status, flags = _STATUS_FLAGS.unpack_from(data)
+        return cls(data[_STATUS_FLAGS.size :], status, bool(flags & _REMOVE))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from random import Random
 from typing import TypeVar
 
 from dsmip.core.actions import (
@@ -21,6 +22,7 @@ from dsmip.core.authentication import SecurityAssociation, ntp_timestamp
 from dsmip.core.home_agent import HomeAgent, HomeAgentConfig
 from dsmip.core.types import Binding, Instant, IPAddress, MobileNodeEntry
 from dsmip.wire.constants import BUFlag
+from dsmip.wire.icmpv6 import Icmpv6Message, PrefixInformation, RouterAdvertisement, encode_icmpv6
 from dsmip.wire.messages import (
     BindingAcknowledgement,
     BindingUpdate,
@@ -42,6 +44,9 @@ HA = IPv6Address("2001:db8:100::1")
 HA4 = IPv4Address("192.0.2.1")
 HOME_PREFIX = IPv6Network("2001:db8:100::/64")
 HOME = IPv6Address("2001:db8:100::1234")
+OWN_LINK_LOCAL = IPv6Address("fe80::a")
+ROUTER = IPv6Address("fe80::b")
+ALL_NODES = IPv6Address("ff02::1")
 COA1 = IPv6Address("2001:db8:200::5678")
 COA2 = IPv6Address("2001:db8:300::9abc")
 CORRESPONDENT = IPv6Address("2001:db8:400::cafe")
@@ -257,7 +262,7 @@ class Scenario:
 
     def __init__(self, config: HomeAgentConfig = CONFIG) -> None:
         self.config = config
-        self.agent = HomeAgent(config)
+        self.agent = HomeAgent(config, Random(4191))
         self.now = START
 
     def after(self, seconds: float) -> Outcome:
@@ -268,6 +273,40 @@ class Scenario:
 
     def receive(self, data: bytes) -> Outcome:
         self.agent.receive(data, self.now)
+        return Outcome(self.agent.actions())
+
+    def advertise(
+        self,
+        prefix: IPv6Network,
+        valid: int,
+        *,
+        preferred: int | None = None,
+        autonomous: bool = True,
+        own: bool = True,
+        home_agent: bool = True,
+    ) -> Outcome:
+        """A router advertisement on the home link: our own one, or that of another router."""
+        preferred = valid if preferred is None else preferred
+        address = HA if HA in prefix else None
+        option = PrefixInformation(prefix, True, autonomous, address is not None, valid, preferred, address)
+        message = RouterAdvertisement(1800, home_agent=home_agent, options=(option,))
+        return self.icmp(message, ROUTER if not own else OWN_LINK_LOCAL, ALL_NODES, own=own)
+
+    def icmp(
+        self,
+        message: Icmpv6Message,
+        source: IPv6Address,
+        destination: IPv6Address,
+        *,
+        hop_limit: int = 255,
+        home_link: bool = True,
+        own: bool = False,
+    ) -> Outcome:
+        """An ICMPv6 message that reached a socket."""
+        data = encode_icmpv6(message, source, destination)
+        self.agent.receive_icmpv6(
+            data, source, destination, hop_limit=hop_limit, home_link=home_link, own=own, now=self.now
+        )
         return Outcome(self.agent.actions())
 
     def dad(self, home_address: IPv6Address, *, duplicate: bool) -> Outcome:

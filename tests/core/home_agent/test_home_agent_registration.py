@@ -21,7 +21,6 @@ from ha_scenario import (
 )
 
 from dsmip.core.actions import Event, SendPacket
-from dsmip.core.lifetime import PrefixLifetime
 from dsmip.core.types import MobileNodeEntry, Nat, TunnelFormat
 from dsmip.wire.constants import BAFlag, BAStatus, BUFlag
 from dsmip.wire.options import (
@@ -291,7 +290,7 @@ def test_a_shorter_refresh_brings_the_end_forward() -> None:
 def test_rfc6275_10_3_1_lifetime_ends_with_the_home_prefix_and_status_1_says_so() -> None:
     """NHA-BU-003."""
     agent, mobile = scenario()
-    agent.agent.set_prefix_lifetime(HOME_PREFIX, PrefixLifetime(valid_until=5000.0 + 203.0))
+    agent.advertise(HOME_PREFIX, 203)
     outcome = agent.receive(mobile.update(lifetime=0xFFFF))
     assert outcome.ba.lifetime == 50
     assert outcome.ba.status == BAStatus.ACCEPTED_PREFIX_DISCOVERY_NECESSARY
@@ -299,8 +298,7 @@ def test_rfc6275_10_3_1_lifetime_ends_with_the_home_prefix_and_status_1_says_so(
 
 def test_rfc6275_10_3_1_deprecation_of_the_home_prefix_gives_status_1_and_shortens_nothing() -> None:
     agent, mobile = scenario()
-    lifetime = PrefixLifetime(valid_until=5000.0 + 4000.0, preferred_until=5000.0 + 100.0)
-    agent.agent.set_prefix_lifetime(HOME_PREFIX, lifetime)
+    agent.advertise(HOME_PREFIX, 4000, preferred=100)
     outcome = agent.receive(mobile.update(lifetime=105))
     assert outcome.ba.lifetime == 105
     assert outcome.ba.status == BAStatus.ACCEPTED_PREFIX_DISCOVERY_NECESSARY
@@ -310,7 +308,7 @@ def test_rfc6275_10_3_1_deprecation_of_the_home_prefix_gives_status_1_and_shorte
 
 def test_a_home_prefix_that_is_over_is_132() -> None:
     agent, mobile = scenario()
-    agent.agent.set_prefix_lifetime(HOME_PREFIX, PrefixLifetime(valid_until=5003.0))
+    agent.advertise(HOME_PREFIX, 3)
     assert agent.receive(mobile.update()).ba.status == BAStatus.NOT_HOME_SUBNET
     assert not agent.bound
 

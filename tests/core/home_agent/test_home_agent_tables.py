@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from dsmip.core.address_pool import IPv4Pool
 from dsmip.core.binding_cache import BindingCache
-from dsmip.core.home_agent_rate_limit import TokenBucket
 from dsmip.core.lifetime import PrefixLifetime, grant, whole_units
 from dsmip.core.prefix_table import PrefixTable
 from dsmip.core.registration import is_unicast_ipv4
@@ -228,16 +227,7 @@ def test_rfc6275_10_3_1_bounds_of_a_grant(
     assert granted.units == grant(requested, maximum, 0.0, PrefixLifetime(valid)).units
 
 
-# Rate limit and addresses -----------------------------------------------------------------------------------
-
-
-def test_rfc4443_2_4_f_token_bucket() -> None:
-    bucket = TokenBucket(10.0, 5)
-    assert [bucket.take(100.0) for _ in range(6)] == [True] * 5 + [False]
-    assert [bucket.take(100.25) for _ in range(3)] == [True, True, False]
-    # A long pause fills it to the brim and no further; a clock that stands still fills nothing.
-    assert sum(bucket.take(1e6) for _ in range(10)) == 5
-    assert not bucket.take(1e6 - 50)
+# Addresses --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

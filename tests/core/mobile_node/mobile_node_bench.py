@@ -11,7 +11,9 @@ from dsmip.core.actions import Action, Drop, Event, SendDatagram, SendPacket
 from dsmip.core.authentication import mn_ha_authenticator
 from dsmip.core.mobile_node import MobileNode, MobileNodeConfig
 from dsmip.core.types import Attachments, CareOfAddress, HomeAttachment, Instant, IPAddress
-from dsmip.wire.constants import BAFlag, BUFlag
+from dsmip.wire.constants import BAFlag, BUFlag, NextHeader
+from dsmip.wire.icmpv6 import decode_icmpv6, encode_icmpv6
+from dsmip.wire.icmpv6message import Icmpv6Message
 from dsmip.wire.messages import BindingAcknowledgement, BindingUpdate, decode_message, encode_message
 from dsmip.wire.options import (
     AlternateCareOfAddress,
@@ -151,6 +153,32 @@ class Bench:
         self.node.receive(data, at(self.time))
         return self.drain()
 
+    def icmpv6(
+        self, message: Icmpv6Message, source: IPv6Address = HOME_AGENT, time: float | None = None
+    ) -> list[Action]:
+        """An ICMPv6 message that the kernel passes on, to the care-of address."""
+        if time is not None:
+            self.run(time)
+        destination = self.last.packet.source if self.sent else WIFI6.address
+        assert isinstance(destination, IPv6Address)
+        data = encode_icmpv6(message, source, destination)
+        self.node.icmpv6(data, source, destination, at(self.time))
+        return self.drain()
+
+    def prefix_advertisement(
+        self, message: Icmpv6Message, source: IPv6Address = HOME_AGENT, time: float | None = None
+    ) -> list[Action]:
+        """A mobile prefix advertisement as a home agent sends it."""
+        octets = encode_icmpv6(message, source, HOME_ADDRESS)
+        packet = encode_packet(
+            source,
+            self.last.packet.source,
+            octets,
+            NextHeader.ICMPV6,
+            routing_home_address=HOME_ADDRESS,
+        )
+        return self.receive(packet, time)
+
     def echo_reply(self, identifier: int, sequence: int, time: float | None = None) -> list[Action]:
         """An answered path probe."""
         if time is not None:
@@ -237,26 +265,29 @@ class Bench:
             sent.update.lifetime if lifetime is None else lifetime,
             options,
         )
-        octets = encode_message(message, HOME_AGENT, HOME_ADDRESS, sign)
+        home_agent = sent.packet.destination
+        octets = encode_message(message, home_agent, HOME_ADDRESS, sign)
         if after:
-            signed = decode_message(octets, HOME_AGENT, HOME_ADDRESS)
+            signed = decode_message(octets, home_agent, HOME_ADDRESS)
             assert isinstance(signed, BindingAcknowledgement)
             message = replace(message, options=(*signed.options, *after))
-            octets = encode_message(message, HOME_AGENT, HOME_ADDRESS)
+            octets = encode_message(message, home_agent, HOME_ADDRESS)
         return self.wrap(octets, sent)
 
     def wrap(self, message: bytes, sent: Sent) -> bytes:
         """Put a message of the home agent on the way back that `sent` came."""
         if isinstance(sent.action, SendDatagram):
             action = sent.action
-            inner = encode_packet(HOME_AGENT, HOME_ADDRESS, message)
+            inner = encode_packet(sent.packet.destination, HOME_ADDRESS, message)
             outer = UdpOuter(
                 action.remote.address, action.remote.port, action.local.address, action.local.port
             )
             return encapsulate_udp(inner, outer)
         if sent.packet.home_address is None:
-            return encode_packet(HOME_AGENT, HOME_ADDRESS, message)
-        return encode_packet(HOME_AGENT, sent.packet.source, message, routing_home_address=HOME_ADDRESS)
+            return encode_packet(sent.packet.destination, HOME_ADDRESS, message)
+        return encode_packet(
+            sent.packet.destination, sent.packet.source, message, routing_home_address=HOME_ADDRESS
+        )
 
 
 def registered(config: MobileNodeConfig = CONFIG, care_of: CareOfAddress = WIFI6) -> Bench:
@@ -266,3 +297,15 @@ def registered(config: MobileNodeConfig = CONFIG, care_of: CareOfAddress = WIFI6
     options = (NO_NAT_FORCED,) if care_of.address.version == 4 else ()
     bench.answer(time=0.02, options=options)
     return bench
+
+
+def asked(actions: list[Action], kind: type[T]) -> list[tuple[Packet, T]]:
+    """The ICMPv6 messages of one class among what was sent, each with its packet."""
+    found = []
+    for action in only(actions, SendPacket):
+        packet = decode_packet(action.packet)
+        if packet.next_header == NextHeader.ICMPV6:
+            message = decode_icmpv6(packet.payload, packet.sender, packet.recipient)
+            if isinstance(message, kind):
+                found.append((packet, message))
+    return found

@@ -6,7 +6,6 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 
 import pytest
-from dsmip.wire.icmpv6 import EchoRequest, decode_icmpv6
 from hypothesis import given
 from hypothesis import strategies as st
 from mobile_node_bench import CAFE4, CONFIG, HOME_ADDRESS, HOME_AGENT, HOME_AGENT_IPV4, OTHER6, WIFI6
@@ -22,9 +21,10 @@ from dsmip.core.mobile_node_encapsulation import read_nat_detection
 from dsmip.core.mobile_node_ipv4 import IPv4Wishes
 from dsmip.core.network_memory import Encapsulation, NetworkMemory
 from dsmip.core.path_probe import PathProbe, probe_packet
-from dsmip.core.retransmission import Backoff, RateLimit
+from dsmip.core.retransmission import Backoff
 from dsmip.core.types import IPv4Grant, Nat, TunnelFormat
 from dsmip.wire.constants import BUFlag, NextHeader
+from dsmip.wire.icmpv6 import EchoRequest, decode_icmpv6
 from dsmip.wire.ip import IPv4Header
 from dsmip.wire.options import IPv4AddressAcknowledgement, IPv4HomeAddress, NatDetection
 from dsmip.wire.packet import decode_packet
@@ -58,13 +58,6 @@ def test_postponed_update_goes_on_at_the_slowest_rate() -> None:
     assert backoff.due == 32.5
     backoff.sent(32.5)
     assert backoff.due == 64.5
-
-
-def test_rate_limit_allows_a_burst_and_then_one_a_second() -> None:
-    limit = RateLimit(per_second=1.0, burst=2)
-    assert [limit.allow(0.0) for _ in range(3)] == [True, True, False]
-    assert [limit.allow(1.0) for _ in range(2)] == [True, False]
-    assert not limit.allow(0.5)  # a clock that went back earns nothing
 
 
 # Lifetimes --------------------------------------------------------------------------------------------------

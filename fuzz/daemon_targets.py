@@ -1,0 +1,34 @@
+"""Fuzz targets of the daemon: the configuration file, and the request line of the control socket."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from dsmip.daemon.config import parse
+from dsmip.daemon.config_problems import ConfigError
+from dsmip.daemon.control import ControlServer
+
+_PATH = Path("fuzz.toml")
+_SERVER = ControlServer(Path("fuzz.sock"), {"status": lambda: {"bindings": []}, "events": list})
+
+
+def configuration(data: bytes) -> None:
+    """A configuration file is read, or refused with all that is wrong with it."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return
+    refusal = None
+    try:
+        parse(text, _PATH)
+    except ConfigError as error:
+        refusal = error
+    assert refusal is None or (refusal.problems and str(refusal))
+
+
+def control(data: bytes) -> None:
+    """Whatever a client says, it gets an answer that can be sent."""
+    answer = _SERVER.answer(data)
+    assert answer["ok"] or answer["error"]
+    json.dumps(answer)

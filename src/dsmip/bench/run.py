@@ -1,0 +1,163 @@
+"""One run of `dsmip bench`: which parts, how thoroughly, on what machine; and its result as JSON."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dsmip import __version__
+from dsmip.bench.figures import Collect, Figure, Say
+
+PARTS = ("handover", "throughput", "signalling", "scale")
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How thoroughly to measure: repetitions, seconds of one transfer, and the sizes of fleets."""
+
+    repeat: int
+    tours: int
+    seconds: float
+    vehicles: int
+    rounds: int
+    daemon_vehicles: int
+    bindings: tuple[int, ...]
+
+
+FULL = Effort(
+    repeat=5,
+    tours=6,
+    seconds=1.0,
+    vehicles=4000,
+    rounds=4,
+    daemon_vehicles=5000,
+    bindings=(1000, 10_000, 100_000),
+)
+QUICK = Effort(
+    repeat=3, tours=2, seconds=1.0, vehicles=2000, rounds=2, daemon_vehicles=2000, bindings=(1000, 10_000)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What the figures were measured on."""
+
+    kernel: str
+    processor: str
+    cores: int
+    memory: int
+    python: str
+
+    @classmethod
+    def this(cls) -> Machine:
+        """The one this runs on."""
+        return cls(
+            kernel=f"{platform.system()} {platform.release()}",
+            processor=_processor(),
+            cores=len(os.sched_getaffinity(0)),
+            memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+            python=platform.python_version(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything a run found. `load` is how many processes wanted to run at its beginning and end: with more
+    than the bench's own, figures are too low."""
+
+    machine: Machine
+    parts: tuple[str, ...]
+    seconds: float
+    load: tuple[float, float]
+    figures: Sequence[Figure]
+
+    @property
+    def missed(self) -> list[Figure]:
+        """Figures that do not meet their bar."""
+        return [figure for figure in self.figures if figure.ok is False]
+
+    def as_json(self) -> dict[str, Any]:
+        """The object `dsmip bench --json` prints."""
+        machine = self.machine
+        return {
+            "version": __version__,
+            "machine": {
+                "kernel": machine.kernel,
+                "processor": machine.processor,
+                "cores": machine.cores,
+                "memory": machine.memory,
+                "python": machine.python,
+            },
+            "parts": list(self.parts),
+            "seconds": round(self.seconds, 1),
+            "load": list(self.load),
+            "figures": [figure.as_json() for figure in self.figures],
+        }
+
+
+def run(parts: Sequence[str], effort: Effort, say: Say) -> Report:
+    """Measure these parts. Raises LabError when something that is needed is missing."""
+    load = os.getloadavg()[0]
+    began = time.monotonic()
+    found: list[Figure] = []
+    for part in parts:
+        _MEASURES[part](effort, found.append, say)
+    return Report(
+        Machine.this(), tuple(parts), time.monotonic() - began, (load, os.getloadavg()[0]), tuple(found)
+    )
+
+
+# The parts are imported when they are run: each brings in layers of its own.
+
+
+def _handover(effort: Effort, collect: Collect, say: Say) -> None:
+    from dsmip.bench import handover
+
+    handover.measure(collect, say, repeat=effort.tours)
+
+
+def _throughput(effort: Effort, collect: Collect, say: Say) -> None:
+    from dsmip.bench import throughput
+
+    throughput.measure(collect, say, repeat=effort.repeat, seconds=effort.seconds)
+
+
+def _signalling(effort: Effort, collect: Collect, say: Say) -> None:
+    from dsmip.bench import signalling
+
+    signalling.measure(
+        collect,
+        say,
+        repeat=effort.repeat,
+        size=effort.vehicles,
+        rounds=effort.rounds,
+        daemon_size=effort.daemon_vehicles,
+    )
+
+
+def _scale(effort: Effort, collect: Collect, say: Say) -> None:
+    from dsmip.bench import scale
+
+    scale.measure(
+        collect, say, repeat=min(3, effort.repeat), sizes=effort.bindings, seconds=effort.seconds / 2
+    )
+
+
+_MEASURES: dict[str, Callable[[Effort, Collect, Say], None]] = {
+    "handover": _handover,
+    "throughput": _throughput,
+    "signalling": _signalling,
+    "scale": _scale,
+}
+
+
+def _processor() -> str:
+    text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    named = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    return named[1] if named else platform.machine()

@@ -1,0 +1,61 @@
+"""ICMPv6 messages that concern the mobility protocol and that the kernel does nothing more with."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Collection
+from ipaddress import IPv6Address
+
+_ICMP6_FILTER = 1
+_ALL_TYPES = 256
+_LARGEST = 65535
+_IN6_PKTINFO_ADDRESS = 16
+
+#: Called with the message, its source and its destination.
+OnMessage = Callable[[bytes, IPv6Address, IPv6Address], None]
+
+
+class Icmpv6Socket:
+    """Receives the ICMPv6 messages of some types sent to any address of this node, behind the kernel's check
+    of their checksums. Opening it needs CAP_NET_RAW (OSError)."""
+
+    def __init__(self, types: Collection[int], received: OnMessage) -> None:
+        self._received = received
+        self._socket = socket.socket(
+            socket.AF_INET6, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.IPPROTO_ICMPV6
+        )
+        blocked = bytearray(b"\xff" * (_ALL_TYPES // 8))
+        for kind in types:
+            # An array of 32-bit words in host order, of which bit n of word w stands for type 32 w + n.
+            blocked[_octet_of(kind)] &= ~(1 << kind % 8) & 0xFF
+        self._socket.setsockopt(socket.IPPROTO_ICMPV6, _ICMP6_FILTER, bytes(blocked))
+        self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+
+    def fileno(self) -> int:
+        """The descriptor to watch for reading."""
+        return self._socket.fileno()
+
+    def drain(self) -> None:
+        """Hand every waiting message on."""
+        while True:
+            try:
+                data, control, _, address = self._socket.recvmsg(_LARGEST, socket.CMSG_SPACE(20))
+            except BlockingIOError:
+                return
+            for level, kind, value in control:
+                if level == socket.IPPROTO_IPV6 and kind == socket.IPV6_PKTINFO:
+                    source = IPv6Address(address[0].split("%")[0])
+                    self._received(data, source, IPv6Address(value[:_IN6_PKTINFO_ADDRESS]))
+
+    def close(self) -> None:
+        """Stop receiving."""
+        self._socket.close()
+
+
+def _octet_of(kind: int) -> int:
+    """Which octet of the filter has the bit of a message type."""
+    word, octet = divmod(kind // 8, 4)
+    return 4 * word + (octet if _LITTLE_ENDIAN else 3 - octet)
+
+
+_LITTLE_ENDIAN = socket.htons(1) != 1

@@ -1,0 +1,82 @@
+"""The fleet's Binding Updates are good ones: a home agent engine accepts every one of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dsmip.bench import daemon, fleet, signalling
+from dsmip.daemon.config import HomeAgentFile, parse
+from dsmip.store.memory import MemoryStore
+from dsmip.store.sqlite import SqliteStore
+
+NOW = 1_800_000_000.0
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.time", lambda: NOW)
+
+
+def test_everybody_registers_and_then_moves() -> None:
+    vehicles = fleet.vehicles(10)
+    home_agent, store = signalling.engine(vehicles), MemoryStore()
+    for number in (1, 2, 3):
+        rate = signalling.exchange(home_agent, store, fleet.updates(vehicles, number, NOW + number), batch=3)
+        assert rate.exchanges == 10
+        for vehicle in vehicles:
+            binding = home_agent.bindings[vehicle.home_address]
+            assert binding.prefixes == (vehicle.prefix,)
+            assert binding.ipv4_home_address == vehicle.ipv4_home_address
+            source, port = vehicle.nat_source(number)
+            if vehicle.behind_nat:
+                assert binding.nat_source == (source, port)
+            else:
+                assert binding.care_of == vehicle.care_of(number)
+    bindings, _ = store.load()
+    assert len(bindings) == 10
+
+
+def test_each_batch_is_in_the_file_when_its_answers_are_counted(tmp_path: Path) -> None:
+    vehicles = fleet.vehicles(4)
+    path = tmp_path / "bindings.sqlite"
+    with SqliteStore(path) as store:
+        signalling.exchange(signalling.engine(vehicles), store, fleet.updates(vehicles, 1, NOW))
+    with SqliteStore(path) as store:
+        bindings, replays = store.load()
+    assert {binding.home_address for binding in bindings} == {vehicle.home_address for vehicle in vehicles}
+    assert len(replays) == 4
+
+
+def test_nobody_has_the_address_of_another() -> None:
+    vehicles = fleet.vehicles(2000)
+    for attribute in ("home_address", "ipv4_home_address", "prefix", "spi", "key", "identifier"):
+        assert len({getattr(vehicle, attribute) for vehicle in vehicles}) == 2000
+    last = fleet.Vehicle(fleet.LARGEST - 1)
+    assert last.home_address in fleet.HOME_PREFIX
+    assert last.ipv4_home_address in fleet.IPV4_HOME_PREFIX
+    assert last.prefix.subnet_of(fleet.MOBILE_PREFIX)
+    with pytest.raises(ValueError, match="there are addresses for"):
+        fleet.vehicles(fleet.LARGEST + 1)
+
+
+def test_the_daemon_takes_the_configuration_file_and_sees_the_same_fleet() -> None:
+    vehicles = fleet.vehicles(5)
+    config = parse(daemon.configuration("ha", Path("state"), vehicles, 5), Path("ha.toml"))
+    assert isinstance(config, HomeAgentFile)
+    served = [
+        (
+            n.home_address,
+            n.identifier,
+            n.spi,
+            bytes(n.key or b""),
+            n.mobile_network_prefixes,
+            n.ipv4_home_address,
+        )
+        for n in config.mobile_node
+    ]
+    assert served == [
+        (e.home_address, e.identifier, e.spi, e.key, e.prefixes, e.ipv4_home_address)
+        for e in (vehicle.entry() for vehicle in vehicles)
+    ]

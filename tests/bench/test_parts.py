@@ -1,0 +1,109 @@
+"""Every part runs, in the smallest version, and gives its figures. What they are worth is not looked at."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from dataclasses import replace
+
+import pytest
+
+from dsmip.bench import handover, run, throughput
+from dsmip.bench.figures import Figure
+from dsmip.bench.network import NODES, Network
+from dsmip.lab import namespaces
+
+pytestmark = pytest.mark.root
+
+TINY = run.Effort(repeat=1, tours=1, seconds=0.1, vehicles=64, rounds=1, daemon_vehicles=64, bindings=(64,))
+
+
+@pytest.fixture(autouse=True)
+def able() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root: network namespaces and eBPF")
+
+
+def names(figures: list[Figure]) -> set[str]:
+    return {figure.name for figure in figures}
+
+
+def test_throughput() -> None:
+    if shutil.which("iperf3") is None:
+        pytest.skip("needs iperf3")
+    found: list[Figure] = []
+    formats = throughput.FORMATS[::5]
+    throughput.measure(found.append, lambda _: None, repeat=1, seconds=0.1, formats=formats)
+    assert names(found) == {
+        f"throughput/{what} {form.name} {direction}"
+        for form in formats
+        for direction in ("down", "up")
+        for what in ("bulk TCP", "64 B packets", "eBPF program")
+    }
+    for figure in found:
+        assert figure.value.minimum > 0
+
+
+def test_signalling() -> None:
+    found = run.run(["signalling"], TINY, lambda _: None).figures
+    assert names(list(found)) == {
+        f"signalling/{what}"
+        for what in (
+            *("in memory", "SQLite", "daemon, SQLite"),
+            "daemon, p99 of the answer at 70% of that rate",
+        )
+    }
+    assert all(figure.value.minimum > 0 for figure in found)
+
+
+def test_scale() -> None:
+    found = {figure.name: figure for figure in run.run(["scale"], TINY, lambda _: None).figures}
+    assert set(found) == {
+        "scale/memory per binding, 64 bindings",
+        "scale/kill -9 to Binding Updates served, 64 bindings",
+        "scale/data packets lost meanwhile, 64 bindings",
+        "scale/64 B packets, 1 binding",
+        "scale/64 B packets, 64 bindings",
+    }
+    assert found["scale/data packets lost meanwhile, 64 bindings"].value.median == 0
+
+
+@pytest.mark.lab
+def test_handover() -> None:
+    found: list[Figure] = []
+    handover.measure(found.append, lambda _: None, repeat=1, route=("wifi6", "nat4"), dwell=1.5)
+    assert {
+        "handover/IPv6, from the home link: our share beyond one round trip",
+        "handover/IPv4 behind a NAT, new: our share beyond one round trip",
+        "handover/event to Binding Update, p99",
+        "handover/moves that failed",
+    } == names(found)
+
+
+def fail_in(net: Network) -> None:
+    with net:
+        assert namespaces.exists(net.namespace("ha"))
+        net.plane("ha")
+        raise RuntimeError("in between")
+
+
+def test_the_network_is_gone_afterwards_whatever_happens() -> None:
+    net = Network("x")
+    with pytest.raises(RuntimeError, match="in between"):
+        fail_in(net)
+    assert not any(namespaces.exists(net.namespace(node)) for node in NODES)
+
+
+def test_what_is_left_out_is_not_measured() -> None:
+    report = run.run([], replace(TINY, repeat=2), lambda _: None)
+    assert report.parts == ()
+    assert list(report.figures) == []
+
+
+def test_what_a_killed_run_left_is_removed_by_the_next() -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    namespaces.batch([f"netns add dsmip-bench{gone.pid}x-ha"])
+    with Network("y"):
+        assert not namespaces.exists(f"dsmip-bench{gone.pid}x-ha")

@@ -1,0 +1,36 @@
+"""`python -m tests.simulation --seed 1234`: plays one seed, and shrinks it when asked to."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+from tests.simulation.shrink import shrink
+from tests.simulation.simulation import Failure, play
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status 0 when the seed holds, 1 when it does not."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--steps", type=int, help="only this much of the schedule")
+    parser.add_argument("--nodes", help="only these mobile nodes: 0,3,7")
+    parser.add_argument(
+        "--shrink", action="store_true", help="look for a shorter schedule that fails as well"
+    )
+    options = parser.parse_args(arguments)
+    only = frozenset(int(number) for number in options.nodes.split(",")) if options.nodes else None
+    began = time.process_time()
+    try:
+        result = play(options.seed, steps=options.steps, only=only)
+    except Failure as failure:
+        found = shrink(failure) if options.shrink else failure
+        print(found)
+        return 1
+    print(result, f"in {time.process_time() - began:.2f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,298 @@
+"""A home agent's machine: the daemon's own code, a disk, a data plane that outlives it, and accidents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import IPv6Address
+from typing import Any
+
+from dsmip.core.actions import Action, ForgetBinding, SendDatagram, SendPacket, StoreBinding, StoreReplay
+from dsmip.core.home_agent import HomeAgent
+from dsmip.core.types import IPAddress, UdpEndpoint
+from dsmip.daemon.home_agent import HomeAgentDaemon
+from dsmip.dataplane.api import Role
+from dsmip.wire.packet import UdpOuter, encapsulate_udp
+from tests.simulation import glue
+from tests.simulation.clock import Machine, World
+from tests.simulation.data_plane import ModelDataPlane, Source
+from tests.simulation.disk import Disk
+from tests.simulation.frames import Frame, Inner, Violation
+from tests.simulation.internet import Internet
+from tests.simulation.ledger import Ledger
+from tests.simulation.node import NodeHost
+from tests.simulation.oracle import Oracle
+from tests.simulation.plan import HOME_LINK, AgentPlan
+
+#: Seconds that duplicate address detection takes: one probe (RFC 4862 section 5.4).
+DAD_TIME = 1.0
+
+_HOME_LINK_INDEX = 7
+
+#: Packets kept while the process does not get to run: the tunnel device's queue.
+_QUEUE = 500
+
+_CHANGES = (StoreBinding, StoreReplay, ForgetBinding)
+
+
+class AgentHost(Machine):
+    """One home agent. It is `up` while its process runs; the data plane goes on without."""
+
+    engine: HomeAgent
+
+    def __init__(self, world: World, internet: Internet, plan: AgentPlan, ledger: Ledger) -> None:
+        super().__init__(world, uptime=1000.0 * (plan.number + 1), skew=plan.skew)
+        self.number = plan.number
+        self.name = plan.file.name
+        self.file = plan.file
+        self.up = False
+        self.oracle = Oracle(plan, ledger)
+        self.at_home: dict[IPAddress, NodeHost] = {}
+        self.proxied: dict[IPAddress, None] = {}
+        self.delivered: list[Inner] = []
+        self.crashes = 0
+        #: The process ends before this many more actions of the next turn that changes something; None = it lives.
+        self.crash_in: int | None = None
+        self.busy_until = 0.0
+        self.duplicates: set[IPv6Address] = set()
+        self._plan = plan
+        self._internet = internet
+        self._process = 0
+        self._queue: list[Frame] = []
+        self._outer: set[Source] = set()
+        self._trusted = True
+        self._new_disk()
+        for address in (self.file.address, self.file.ipv4_address):
+            assert address is not None
+            internet.agents[address] = self
+        self.start()
+
+    # The process -------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """A new process: it reads the disk and adopts the data plane, as `HomeAgentDaemon.run` does."""
+        if self.up:
+            return
+        self.up = True
+        self._process += 1
+        self.dataplane.set_home_link(_HOME_LINK_INDEX if self.file.home_link else 0)
+        with glue.on(self):
+            self._daemon = daemon = HomeAgentDaemon(self.file)
+            daemon._store = self.disk  # type: ignore[assignment]
+            daemon._announcer = glue.Announcer()  # type: ignore[assignment]
+            daemon._dad = glue.Dad(self)  # type: ignore[assignment]
+            daemon._home_link_index = _HOME_LINK_INDEX if self.file.home_link else 0
+            self._runtime: glue.Runtime = daemon._runtime  # type: ignore[assignment]
+            self.engine = daemon._engine
+            bindings, replays = self.disk.load()
+            now = self.now()
+            trusted, self._trusted = self._trusted, True
+            self.oracle.restarted(self, bindings, replays, trusted=trusted)
+            self.engine.restore(bindings, replays, now)
+            daemon._reconcile()
+            if self.file.home_link:
+                glue.drive(daemon._withdraw_stale())
+        self.turn()
+        if self.up:
+            self.oracle.check_all(self)
+
+    def crash(self) -> None:
+        """kill -9: the data plane stays as it is, grace timers and queues are gone."""
+        if not self.up:
+            return
+        self.up = False
+        self.crashes += 1
+        self._process += 1
+        self.crash_in = None
+        self._queue.clear()
+        self._outer.clear()
+        self._trusted = self._trusted and not self.disk.dirty
+        self.disk.crash()
+        self.disarm()
+
+    def power_off(self) -> None:
+        """The machine goes down: the data plane is lost, too, and the monotonic clock begins anew."""
+        self.crash()
+        self.dataplane = ModelDataPlane(Role.HOME_AGENT)
+        self.proxied.clear()
+        self.oracle.permitted = {home: {} for home in self.oracle.permitted}
+        self.booted = self.world.time
+
+    def lose_disk(self) -> None:
+        """Another machine in its place, with nothing but the configuration."""
+        self.power_off()
+        self._new_disk()
+        self.oracle.erased()
+        self._trusted = True
+
+    def later(self, delay: float, call: Callable[..., None], *arguments: Any) -> None:
+        """The daemon's `call_later`."""
+        self.world.after(delay, self._later, self._process, call, arguments)
+
+    def _later(self, process: int, call: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+        if self.up and process == self._process:
+            with glue.on(self):
+                call(*arguments)
+
+    def timer(self) -> None:
+        """The engine's timer."""
+        if self.up:
+            self.engine.tick(self.now())
+            self.turn()
+
+    def turn(self) -> None:
+        """Carry out what the engine wants, up to where the process ends."""
+        actions = self.engine.actions()
+        changes = any(isinstance(action, _CHANGES) for action in actions)
+        if changes and self.crash_in == 0:
+            self.crash()
+            return
+        concerned = self.oracle.judge(self, actions, self._outer)
+        with glue.on(self):
+            rest = self._runtime.prepare(actions)
+            self._trusted = not self.disk.dirty
+            for action in rest:
+                if changes and self.crash_in is not None:
+                    self.crash_in -= 1
+                    if self.crash_in <= 0:
+                        self.crash()
+                        return
+                self._carry_out(action, changes)
+        self._outer.clear()
+        self.arm(self.engine.timeout())
+        for home_address in concerned:
+            self.oracle.check(self, home_address)
+
+    def _carry_out(self, action: Action, changes: bool) -> None:
+        if changes and isinstance(action, SendPacket | SendDatagram) and self.disk.dirty:
+            raise Violation(f"{self.name} answers before the answer is on disk")
+        self._runtime.carry_out(action)
+
+    def _new_disk(self) -> None:
+        self.disk = Disk(sqlite=self._plan.sqlite)
+        self.dataplane = ModelDataPlane(Role.HOME_AGENT)
+
+    # Packets -----------------------------------------------------------------------------------------------
+
+    def receive(self, frame: Frame) -> None:
+        """A frame to one of our addresses."""
+        if isinstance(frame.payload, Inner):
+            self._tunnelled(frame, frame.payload)
+        elif self.up:
+            if self.world.time < self.busy_until and len(self._queue) < _QUEUE:
+                self._queue.append(frame)
+            else:
+                self._signalling(frame)
+                self.turn()
+
+    def receive_at_home(self, packet: bytes) -> None:
+        """Octets from the home link."""
+        if self.up:
+            self.engine.receive(packet, self.now())
+            self.turn()
+
+    def stall(self, seconds: float) -> None:
+        """The process does not get to run; then it takes all that has come in one turn."""
+        self.busy_until = self.world.time + seconds
+        self.world.after(seconds, self._resume)
+
+    def _resume(self) -> None:
+        queue, self._queue = self._queue, []
+        if self.up and queue:
+            for frame in queue:
+                self._signalling(frame)
+            self.turn()
+
+    def _signalling(self, frame: Frame) -> None:
+        assert isinstance(frame.payload, bytes)
+        data = frame.payload
+        if frame.source_port:
+            outer = UdpOuter(frame.source, frame.source_port, frame.destination, frame.destination_port)  # type: ignore[arg-type]
+            self._outer.add((frame.source, frame.source_port))
+            data = encapsulate_udp(data, outer)
+        self.engine.receive(data, self.now())
+
+    def _tunnelled(self, frame: Frame, inner: Inner) -> None:
+        now = self.now().monotonic
+        opened = self.dataplane.decapsulate(frame, now)
+        if opened is None:
+            return
+        owner = self.oracle.owner_of(self.dataplane.binding_of(inner.source), inner.source)
+        source = frame.source, frame.source_port
+        if self.up and (owner is None or not self.oracle.may_come_from(owner, source, self.world.time)):
+            raise Violation(f"{self.name} accepts {inner} from {source}, the mobile node is not there")
+        if inner.destination == self.file.address:
+            if inner.what == "echo":
+                self.forward(Inner(self.file.address, inner.source, "echo-reply", inner.number))
+        else:
+            self.delivered.append(inner)
+
+    def forward(self, inner: Inner) -> None:
+        """A packet for a mobile node came to the home agent: into the tunnel, or onto the home link."""
+        outgoing = self.dataplane.encapsulate(inner, self.now().monotonic)
+        if isinstance(outgoing, Frame):
+            self._internet.from_agent(outgoing)
+        elif isinstance(outgoing, Inner):
+            node = self.neighbour(inner)
+            if node is not None:
+                node.receive_at_home(inner)
+
+    def neighbour(self, inner: Inner) -> NodeHost | None:
+        """Who on the home link gets this packet."""
+        node = self.at_home.get(inner.destination)
+        if node is not None:
+            return node
+        index = self.dataplane.binding_of(inner.destination)
+        path = self.dataplane.entries[index].path if index is not None else None
+        return self.at_home.get(path.remote) if path is not None else None
+
+    # What the daemon finds: sockets, routing, events, duplicate address detection ---------------------------
+
+    def send_ipv6(self, packet: bytes, interface: str = "") -> bool:
+        """The raw socket."""
+        destination = IPv6Address(packet[24:40])
+        if interface == HOME_LINK:
+            node = self.at_home.get(destination)
+            if node is not None:
+                self._internet.direct(node.signalled_at_home, packet, node.fate)
+        else:
+            self._internet.from_agent(Frame(self.file.address, destination, packet))
+        return True
+
+    def send_datagram(
+        self, payload: bytes, local: UdpEndpoint, remote: UdpEndpoint, interface: str = ""
+    ) -> bool:
+        """The UDP socket."""
+        self._internet.from_agent(Frame(local.address, remote.address, payload, local.port, remote.port))
+        return True
+
+    def send_ipv4(self, packet: bytes, interface: str = "") -> bool:
+        """Errors to correspondents, who are not simulated."""
+        return True
+
+    def add_proxy(self, interface: int, address: IPAddress, *, router: bool) -> None:
+        """Answer for this address on the home link."""
+        self.proxied[address] = None
+
+    def remove_proxy(self, interface: int, address: IPAddress) -> None:
+        """Do not any more."""
+        self.proxied.pop(address, None)
+
+    async def proxies(self, interface: int) -> list[IPAddress]:
+        """What the kernel answers for, whoever told it to."""
+        return list(self.proxied)
+
+    def event(self, kind: str, fields: object) -> None:
+        """The log."""
+
+    def drop(self, reason: str, detail: str) -> None:
+        """The log."""
+
+    def start_dad(self, home_address: IPv6Address, finished: Callable[[bool], None]) -> None:
+        """Probe the home link."""
+        self.later(DAD_TIME, self._probed, home_address, finished)
+
+    def _probed(self, home_address: IPv6Address, finished: Callable[[bool], None]) -> None:
+        duplicate = home_address in self.duplicates
+        self.duplicates.discard(home_address)
+        finished(duplicate)
+        self.oracle.probed(home_address)

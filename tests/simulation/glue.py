@@ -1,0 +1,130 @@
+"""The daemon's home agent, with the machine around it exchanged.
+
+`HomeAgentDaemon` decides how a binding becomes paths, networks and sources, when grace ends, what is on disk
+before an acknowledgement leaves and what a new process does with an old data plane. All of that runs here as it
+is; only its `Runtime`, its clock and its event loop are the simulation's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from ipaddress import IPv6Address
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
+
+from dsmip.core.actions import Action
+from dsmip.core.types import Instant, IPAddress
+from dsmip.dataplane.api import Role
+
+if TYPE_CHECKING:
+    from tests.simulation.agent import AgentHost
+
+_MODULE = "dsmip.daemon.home_agent"
+
+#: The machine whose daemon runs now.
+_current: list[AgentHost] = []
+
+
+@contextmanager
+def on(host: AgentHost) -> Iterator[None]:
+    """Whatever the daemon does in here it does on this machine."""
+    _current.append(host)
+    try:
+        yield
+    finally:
+        _current.pop()
+
+
+class Loop:
+    """As much of an event loop as the daemon uses."""
+
+    def time(self) -> float:
+        """CLOCK_MONOTONIC."""
+        return _current[-1].now().monotonic
+
+    def call_later(self, delay: float, call: Callable[..., None], *arguments: Any) -> None:
+        """Unless the process ends before."""
+        _current[-1].later(delay, call, *arguments)
+
+
+class Asyncio:
+    """Stands in for the module."""
+
+    loop = Loop()
+
+    @classmethod
+    def get_running_loop(cls) -> Loop:
+        """The one loop."""
+        return cls.loop
+
+
+class Announcer:
+    """Neighbours learn nothing here: the home link asks the machine."""
+
+    interface = "home"
+
+    def announce(self, address: IPAddress, source: IPv6Address | None, *, router: bool) -> None:
+        """Not needed."""
+
+
+class Dad:
+    """Duplicate address detection: the machine knows the result."""
+
+    def __init__(self, host: AgentHost) -> None:
+        self._host = host
+
+    def start(
+        self, home_address: IPv6Address, addresses: tuple[IPv6Address, ...], finished: Callable[[bool], None]
+    ) -> None:
+        """Tell `finished` whether there is a duplicate."""
+        self._host.start_dad(home_address, finished)
+
+
+def drive(steps: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine that never has to wait here."""
+    try:
+        steps.send(None)
+    except StopIteration:
+        return
+    raise RuntimeError("it waits for something")
+
+
+class Runtime:
+    """What a daemon finds around itself."""
+
+    def __init__(
+        self,
+        name: str,
+        role: Role,
+        carry_out: Callable[[Action], None],
+        *,
+        prepare: Callable[[list[Action]], list[Action]],
+        **_: Any,
+    ) -> None:
+        host = _current[-1]
+        self.name = name
+        self.carry_out = carry_out
+        self.prepare = prepare
+        self.dataplane = host.dataplane
+        self.sockets = host
+        self.routing = host
+        self.events = host
+        self.turn = host.turn
+
+
+def _instant() -> Instant:
+    return _current[-1].now()
+
+
+def _link_local_address(interface: str) -> IPv6Address | None:
+    return None
+
+
+@contextmanager
+def substituted() -> Iterator[None]:
+    """The daemon's module with these in place."""
+    with patch.multiple(
+        _MODULE, Runtime=Runtime, instant=_instant, asyncio=Asyncio, link_local_address=_link_local_address
+    ):
+        yield

@@ -1,0 +1,394 @@
+"""Judges a home agent by its actions: what it may do, from what the simulation knows and it does not.
+
+Nothing here asks the engine anything. The oracle keeps its own binding cache out of the actions, and its own
+idea of what the data plane has to look like.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Address
+from typing import TYPE_CHECKING
+
+from dsmip.core.actions import (
+    Action,
+    ForgetBinding,
+    InstallBinding,
+    RemoveBinding,
+    StartDad,
+    StoreBinding,
+    StoreReplay,
+)
+from dsmip.core.types import DSMIP_PORT, Binding, IPAddress, Nat, Path, ReplayState, TunnelFormat
+from tests.simulation.data_plane import Source, prefix_of
+from tests.simulation.frames import Violation
+from tests.simulation.ledger import Authentic, Ledger
+from tests.simulation.plan import AgentPlan, entry_of
+
+if TYPE_CHECKING:
+    from tests.simulation.agent import AgentHost
+
+#: Rounding of sums of seconds since 1970.
+_EPSILON = 1e-3
+
+#: Seconds from 1900 to 1970.
+_NTP_OFFSET = 2_208_988_800
+
+
+@dataclass(slots=True)
+class _Probe:
+    """Duplicate address detection runs: for Binding Updates with these timestamps, from there."""
+
+    timestamps: set[int]
+    outer: set[Source]
+
+
+class Oracle:
+    """One home agent's judge. Times are the world's unless they say otherwise."""
+
+    def __init__(self, plan: AgentPlan, ledger: Ledger) -> None:
+        self._file = plan.file
+        self._ledger = ledger
+        self._rights = {table.home_address: entry_of(table) for table in plan.file.mobile_node}
+        self.bindings: dict[IPv6Address, Binding] = {}
+        self.deadlines: dict[IPv6Address, float] = {}
+        #: When a registration ends, by home address and sequence number, whatever restarts did to it.
+        self.granted: dict[tuple[IPv6Address, int], float] = {}
+        #: Outer sources of tunnelled packets, and until when they may be accepted.
+        self.permitted: dict[IPv6Address, dict[Source, float]] = {}
+        self._believed: dict[IPv6Address, int] = {}
+        self._skews: dict[IPv6Address, float] = {}
+        self._indices: dict[int, IPv6Address] = {}
+        self._probing: dict[IPv6Address, _Probe] = {}
+        self._holders: dict[IPv4Network, IPv6Address] = {}
+        self._detached: set[IPv6Address] = set()
+
+    # What it does ------------------------------------------------------------------------------------------
+
+    def judge(self, host: AgentHost, actions: list[Action], outer: set[Source]) -> list[IPv6Address]:
+        """Check a turn's actions; `outer` is where the turn's packets came from. Home addresses concerned."""
+        concerned: list[IPv6Address] = []
+        for action in actions:
+            match action:
+                case StoreBinding():
+                    self._stored(host, action, outer)
+                    concerned.append(action.binding.home_address)
+                case StoreReplay():
+                    self._replay_state(host, action.replay)
+                case InstallBinding():
+                    home_address = action.binding.home_address
+                    if self.bindings.get(home_address) != action.binding:
+                        raise Violation(
+                            f"{host.name} installs another binding than it stored: {action.binding}"
+                        )
+                    concerned.append(home_address)
+                case ForgetBinding():
+                    self._detached.add(action.home_address)
+                case RemoveBinding():
+                    self._removed(host, action)
+                    concerned.append(action.binding.home_address)
+                case StartDad():
+                    # A probe that nobody reported on is forgotten with what it was for.
+                    self._probing[action.home_address] = _Probe(
+                        {self._believed[action.home_address]}, set(outer)
+                    )
+                case _:
+                    pass
+        for probe in self._probing.values():
+            probe.outer |= outer
+        if self._detached:
+            raise Violation(f"{host.name} forgets without removing: {self._detached}")
+        return concerned
+
+    def probed(self, home_address: IPv6Address) -> None:
+        """Duplicate address detection has reported, and the engine has acted."""
+        self._probing.pop(home_address, None)
+
+    def _stored(self, host: AgentHost, action: StoreBinding, outer: set[Source]) -> None:
+        binding, replay, now = action.binding, action.replay, host.now()
+        home_address = binding.home_address
+        sent = self._authentic(host, binding, replay)
+        if sent.deregistration:
+            raise Violation(f"{host.name} binds {home_address} upon a de-registration")
+        previous = self.bindings.get(home_address)
+        if previous is not None and not 1 <= (binding.sequence - previous.sequence) % 0x10000 < 0x8000:
+            raise Violation(f"{home_address}: sequence number {binding.sequence} after {previous.sequence}")
+        probe = self._probing.get(home_address)
+        self._check_care_of(binding, sent, outer | probe.outer if probe is not None else outer)
+        if not 0 < binding.lifetime <= min(sent.lifetime, self._file.max_lifetime):
+            raise Violation(f"{home_address}: {binding.lifetime} s granted, {sent.lifetime} s asked for")
+        if abs(binding.expires - now.unix - binding.lifetime) > _EPSILON:
+            raise Violation(
+                f"{home_address} expires at {binding.expires}, granted {binding.lifetime} at {now.unix}"
+            )
+        self._check_rights(binding, sent)
+        self._believed[home_address] = max(replay.timestamp, self._believed.get(home_address, 0))
+        self._enter(host, binding, host.world.time + binding.lifetime)
+        self.granted[home_address, binding.sequence] = host.world.time + binding.lifetime
+
+    def _authentic(self, host: AgentHost, binding: Binding, replay: ReplayState) -> Authentic:
+        """The Binding Update behind a binding; there has to be one, fresh and for this home agent."""
+        home_address, believed = binding.home_address, self._believed.get(binding.home_address, 0)
+        sent = self._ledger.numbered(self._file.address, home_address, binding.sequence)
+        if home_address in self._probing:
+            # Judged when they came. After a reboot two may have the same number.
+            sent = [update for update in sent if update.timestamp in self._probing[home_address].timestamps]
+        else:
+            sent = [update for update in sent if update.timestamp == replay.timestamp]
+            if sent and replay.timestamp <= believed:
+                raise Violation(f"{host.name} accepts a replay: {sent[0]}")
+            self._check_fresh(host, replay.timestamp)
+        if not sent:
+            raise Violation(f"{host.name} has a binding nobody asked for: {binding}")
+        return next((update for update in sent if update.care_of == binding.care_of), sent[-1])
+
+    def _check_fresh(self, host: AgentHost, timestamp: int) -> None:
+        age = host.now().unix + _NTP_OFFSET - timestamp / 2**32
+        # The seconds of NTP run over in 2036; the simulation begins in 2030.
+        if abs(age) > self._file.timestamp_tolerance + _EPSILON:
+            raise Violation(f"{host.name} believes a timestamp that is {age:.3f} s old")
+
+    def _check_care_of(self, binding: Binding, sent: Authentic, outer: set[Source]) -> None:
+        if binding.nat_source is None:
+            if binding.care_of != sent.care_of:
+                raise Violation(
+                    f"{binding.home_address}: care-of address {binding.care_of}, asked for {sent.care_of}"
+                )
+            return
+        if tuple(binding.nat_source) not in outer or binding.care_of != binding.nat_source.address:
+            raise Violation(f"{binding.home_address}: {binding.nat_source} did not send it, only {outer}")
+        nat = binding.nat_source.address != sent.care_of
+        if (binding.nat is Nat.DETECTED) != nat:
+            raise Violation(
+                f"{binding.home_address}: NAT {binding.nat} from {binding.nat_source} for {sent.care_of}"
+            )
+
+    def _check_rights(self, binding: Binding, sent: Authentic) -> None:
+        """Only what is the mobile node's own or free, and of that nothing twice."""
+        rights = self._rights[binding.home_address]
+        if binding.mobile_router != sent.router or not set(binding.prefixes) <= set(rights.prefixes):
+            raise Violation(f"{binding.home_address}: prefixes {binding.prefixes}")
+        pools = [pool for pool in (self._file.ipv4_pool, self._file.ipv4_prefix_pool) if pool is not None]
+        for grant in binding.ipv4:
+            own = rights.ipv4_home_address is not None and grant.network == IPv4Network(
+                rights.ipv4_home_address
+            )
+            own = own or grant.network in rights.ipv4_prefixes
+            free = rights.allow_dynamic_ipv4 and any(grant.network.subnet_of(pool) for pool in pools)
+            if not (free if grant.dynamic else own):
+                raise Violation(f"{binding.home_address} has no right to {grant}")
+            if self._holders.setdefault(grant.network, binding.home_address) != binding.home_address:
+                raise Violation(f"{grant.network} is granted twice, now to {binding.home_address}")
+
+    def _enter(self, host: AgentHost, binding: Binding, deadline: float) -> None:
+        """This binding is in force, until `deadline`."""
+        home_address, now = binding.home_address, host.world.time
+        owner = self._indices.setdefault(binding.index, home_address)
+        if owner != home_address or not binding.index:
+            raise Violation(f"index {binding.index} belongs to {owner}, not to {home_address}")
+        permitted = {s: until for s, until in self.permitted.get(home_address, {}).items() if until > now}
+        previous = self.bindings.get(home_address)
+        if previous is not None:
+            permitted.update(dict.fromkeys(outer_sources(previous), now + self._file.grace))
+        permitted.update(dict.fromkeys(outer_sources(binding), deadline))
+        self._release(home_address, binding)
+        self._holders.update((grant.network, home_address) for grant in binding.ipv4)
+        self.bindings[home_address] = binding
+        self.deadlines[home_address] = deadline
+        self.permitted[home_address] = permitted
+        self._skews[home_address] = host.skew
+
+    def _replay_state(self, host: AgentHost, replay: ReplayState) -> None:
+        home_address, timestamp = replay.home_address, replay.timestamp
+        believed = self._believed.get(home_address, 0)
+        if timestamp < believed:
+            raise Violation(f"{home_address}: the last timestamp goes back")
+        if timestamp > believed:
+            if not self._ledger.stamped(self._file.address, home_address, timestamp):
+                raise Violation(f"{host.name} believes a timestamp {home_address} never sent")
+            self._check_fresh(host, timestamp)
+            self._believed[home_address] = timestamp
+            if home_address in self._probing:
+                self._probing[home_address].timestamps.add(timestamp)
+
+    def _removed(self, host: AgentHost, action: RemoveBinding) -> None:
+        home_address = action.binding.home_address
+        self._detached.discard(home_address)
+        if action.reason == "expired":
+            ended = self.deadlines[home_address] <= host.world.time + _EPSILON
+        elif action.reason == "deregistered":
+            sent = self._ledger.stamped(self._file.address, home_address, self._believed.get(home_address, 0))
+            ended = any(update.deregistration for update in sent)
+        else:
+            ended = False
+        if not ended:
+            raise Violation(f"{host.name} removes the binding of {home_address}: {action.reason}")
+        self._release(home_address, None)
+        del self.bindings[home_address], self.deadlines[home_address], self.permitted[home_address]
+
+    def _release(self, home_address: IPv6Address, successor: Binding | None) -> None:
+        """What the binding has and its successor has not may be granted to somebody else."""
+        kept = {grant.network for grant in successor.ipv4} if successor is not None else set()
+        for grant in self.bindings[home_address].ipv4 if home_address in self.bindings else ():
+            if grant.network not in kept:
+                del self._holders[grant.network]
+
+    # Restarts ----------------------------------------------------------------------------------------------
+
+    def restarted(
+        self, host: AgentHost, bindings: list[Binding], replays: list[ReplayState], *, trusted: bool
+    ) -> None:
+        """A new process has loaded this. `trusted`: everything acknowledged had reached the disk."""
+        stored = {binding.home_address: binding for binding in bindings}
+        if trusted and stored != self.bindings:
+            raise Violation(f"{host.name} has on disk {stored}, acknowledged {self.bindings}")
+        believed = {replay.home_address: replay.timestamp for replay in replays if replay.timestamp}
+        if trusted and believed != self._believed:
+            raise Violation(f"{host.name} has forgotten timestamps: {believed}, believed {self._believed}")
+        self._believed = believed
+        self._probing.clear()
+        now, before = host.now(), self.deadlines
+        self.bindings, self.deadlines, self.permitted, self._holders = {}, {}, {}, {}
+        self._indices = {replay.index: replay.home_address for replay in replays if replay.index}
+        for home_address, binding in stored.items():
+            left = min(binding.expires - now.unix, binding.lifetime)
+            deadline = host.world.time + left
+            same_clock = self._skews.get(home_address) == host.skew
+            if trusted and same_clock and abs(deadline - before[home_address]) > _EPSILON:
+                raise Violation(
+                    f"{home_address}: a restart moves the end by {deadline - before[home_address]} s"
+                )
+            self._enter(host, binding, deadline)
+
+    def erased(self) -> None:
+        """The disk is gone, and the data plane with it."""
+        self.bindings.clear()
+        self._holders.clear()
+        self.deadlines.clear()
+        self.permitted.clear()
+        self._believed.clear()
+        self._skews.clear()
+        self._indices.clear()
+        self._probing.clear()
+
+    # The data plane ----------------------------------------------------------------------------------------
+
+    def may_come_from(self, home_address: IPv6Address, source: Source, now: float) -> bool:
+        """A tunnelled packet of this mobile node may have this outer source."""
+        until = self.permitted.get(home_address, {}).get(source)
+        return until is not None and now <= until + _EPSILON
+
+    def owner_of(self, index: int | None, address: IPAddress) -> IPv6Address | None:
+        """Whose this inner address is, which the data plane thinks belongs to this index."""
+        home_address = self._indices.get(index or 0)
+        binding = self.bindings.get(home_address) if home_address is not None else None
+        if binding is not None and any(address in network for network in binding.networks):
+            return home_address
+        return None
+
+    def check(self, host: AgentHost, home_address: IPv6Address) -> None:
+        """Engine and data plane have exactly this binding."""
+        binding = self.bindings.get(home_address)
+        if host.engine.bindings.get(home_address) != binding:
+            raise Violation(f"{host.name}: the engine's binding of {home_address} is not what it stored")
+        if binding is None:
+            return
+        entry = host.dataplane.entries.get(binding.index)
+        if entry is None or entry.path is None:
+            raise Violation(f"{host.name}: no path for {binding}")
+        if set(entry.networks) != {prefix_of(network) for network in binding.networks}:
+            raise Violation(f"{home_address}: networks {entry.networks}, expected {binding.networks}")
+        deadline = self.deadlines[home_address]
+        if route_of(entry.path) != self._route(binding):
+            raise Violation(f"{home_address}: {entry.path}, expected {self._route(binding)}")
+        if entry.path.expires is None or abs(host.world_time(entry.path.expires) - deadline) > _EPSILON:
+            raise Violation(
+                f"{home_address}: the path ends at {entry.path.expires}, the binding at {deadline}"
+            )
+        permitted = self.permitted[home_address]
+        for source, until in entry.sources.items():
+            if source not in permitted or until is None:
+                raise Violation(f"{home_address}: packets from {source} are accepted")
+            if host.world_time(until) > permitted[source] + _EPSILON:
+                excess = host.world_time(until) - permitted[source]
+                raise Violation(f"{home_address}: packets from {source} are accepted {excess:.3f} s too long")
+        for source in outer_sources(binding):
+            if source not in entry.sources:
+                raise Violation(f"{home_address}: packets from {source} are not accepted")
+
+    def check_all(self, host: AgentHost) -> None:
+        """Engine, data plane and disk have these bindings and no others; nothing is left over."""
+        for home_address in self.bindings:
+            self.check(host, home_address)
+        if set(host.engine.bindings) != set(self.bindings):
+            raise Violation(f"{host.name}: bindings of {set(host.engine.bindings) ^ set(self.bindings)}")
+        now, alive = host.world.time, {binding.index for binding in self.bindings.values()}
+        for index, entry in host.dataplane.entries.items():
+            if index not in alive and (
+                entry.sources or entry.path is None or entry.path.format is not TunnelFormat.LINK
+            ):
+                raise Violation(f"{host.name}: index {index} has no binding but {entry}")
+            late = [
+                s
+                for s, until in entry.sources.items()
+                if until is not None and host.world_time(until) < now - 1
+            ]
+            if late:
+                raise Violation(f"{host.name}: index {index} still lists {late}")
+        held = sorted(self._holders, key=lambda network: int(network.network_address))
+        for one, following in itertools.pairwise(held):
+            if one.overlaps(following):
+                raise Violation(f"{host.name}: {one} and {following} are granted to different mobile nodes")
+        for home_address, deadline in self.deadlines.items():
+            if deadline < now - 1:
+                raise Violation(f"{host.name}: {home_address} should have expired")
+        if not host.disk.full and not host.disk.dirty:
+            stored = {binding.home_address: binding for binding in host.disk.load()[0]}
+            if stored != self.bindings:
+                raise Violation(f"{host.name}: on disk {stored}, in force {self.bindings}")
+        if host.file.home_link is not None and set(host.proxied) != self._defended():
+            raise Violation(f"{host.name} answers for {set(host.proxied)}, should for {self._defended()}")
+        # A timer may outlive its binding until the binding would have ended: it is one in a heap.
+        over = not self.bindings and not self._probing and max(self.granted.values(), default=0.0) < now - 1
+        if over and host.engine.timeout() is not None:
+            raise Violation(f"{host.name} waits for nothing until {host.engine.timeout()}")
+
+    def _defended(self) -> set[IPAddress]:
+        addresses: set[IPAddress] = set()
+        for home_address, binding in self.bindings.items():
+            if home_address in self._file.home_prefixes[0]:
+                addresses.add(home_address)
+                if binding.link_local:
+                    addresses.add(IPv6Address((0xFE80 << 112) | (int(home_address) & (1 << 64) - 1)))
+            for grant in binding.ipv4:
+                address = grant.network.network_address
+                if grant.network.prefixlen == 32 and any(address in p for p in self._file.ipv4_home_prefixes):
+                    addresses.add(address)
+        return addresses
+
+    def _route(self, binding: Binding) -> tuple[object, ...]:
+        if binding.nat_source is None:
+            return (TunnelFormat.IPV6, self._file.address, binding.care_of, 0, 0)
+        if binding.format is TunnelFormat.UDP4:
+            remote, port = binding.nat_source
+            return (TunnelFormat.UDP4, self._file.ipv4_address, remote, DSMIP_PORT, port)
+        if binding.nat is Nat.DETECTED:
+            raise Violation(f"{binding.home_address} is behind a NAT but not tunnelled in UDP")
+        return (TunnelFormat.IPV4, self._file.ipv4_address, binding.care_of, 0, 0)
+
+
+def route_of(path: Path) -> tuple[object, ...]:
+    """Where a path leads, without its end."""
+    return (path.format, path.local, path.remote, path.local_port, path.remote_port)
+
+
+def outer_sources(binding: Binding) -> list[Source]:
+    """Where tunnelled packets of this binding come from.
+
+    Behind a NAT they come out of the mapping that was seen. Without one the mobile node may choose the format.
+    """
+    if binding.nat_source is None:
+        return [(binding.care_of, 0)]
+    mapped = (binding.nat_source.address, binding.nat_source.port)
+    return [mapped] if binding.nat is Nat.DETECTED else [mapped, (binding.nat_source.address, 0)]

@@ -1,0 +1,114 @@
+"""What seeds have found, each as short as it can be told."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from dsmip.core.mobile_node_delivery import Delivery
+from dsmip.core.mobile_node_updates import Purpose, Request
+from dsmip.core.types import Instant
+
+from tests.simulation import glue, plan
+from tests.simulation.plan import Scale
+from tests.simulation.simulation import Simulation
+
+pytestmark = pytest.mark.simulation
+
+#: One mobile node, one home agent, one access network of each kind, and no faults but those of the test.
+_SMALL = Scale(nodes=1, agents=1, accesses=4, steps=0, pace=1.0)
+
+
+@pytest.fixture
+def world() -> Iterator[Simulation]:
+    """With a home link, and a network before whose address another one can come."""
+    seed = next(
+        number for number in range(100) if plan.draw(number, _SMALL).agents[0].file.home_link is not None
+    )
+    with glue.substituted():
+        yield Simulation(seed, scale=_SMALL)
+
+
+def test_a_crash_between_store_and_data_plane_ends_the_previous_care_of_address(world: Simulation) -> None:
+    """Seed 11: the binding was stored, the data plane never heard, and the old source stayed allowed to the end
+    of the old binding, for there was no grace period that could end."""
+    (agent,), (node,) = world.agents, world.nodes
+    node.attach("wlan0", world.internet.accesses[0])
+    world.world.run(10.0)
+    before = agent.oracle.bindings[node.config.home_address]
+    agent.crash_in = 1
+    node.detach("wlan0")
+    node.attach("wlan0", world.internet.accesses[2])
+    world.world.run(11.0)
+    assert not agent.up
+    assert agent.dataplane.entries[before.index].sources.keys() == {(before.care_of, 0)}
+    agent.start()
+    after = agent.oracle.bindings[node.config.home_address]
+    assert after.care_of != before.care_of
+    assert (before.care_of, 0) not in agent.dataplane.entries[after.index].sources
+
+
+def test_a_crash_in_the_grace_period_leaves_no_source_behind(world: Simulation) -> None:
+    """Seed 5: the timer that was to remove the previous care-of address went with the process."""
+    (agent,), (node,) = world.agents, world.nodes
+    node.attach("wlan0", world.internet.accesses[0])
+    world.world.run(10.0)
+    before = agent.oracle.bindings[node.config.home_address]
+    node.detach("wlan0")
+    node.attach("wlan0", world.internet.accesses[2])
+    world.world.run(10.2)
+    assert (before.care_of, 0) in agent.dataplane.entries[before.index].sources
+    agent.crash()
+    agent.start()
+    assert (before.care_of, 0) not in agent.dataplane.entries[before.index].sources
+
+
+def test_a_crash_during_deregistration_ends_the_defence_of_the_home_address(world: Simulation) -> None:
+    """Seed 53: forgotten on disk, but the kernel went on answering for a mobile node that was at home."""
+    (agent,), (node,) = world.agents, world.nodes
+    home_address = node.config.home_address
+    node.attach("wlan0", world.internet.accesses[0])
+    world.world.run(10.0)
+    assert home_address in agent.proxied
+    agent.crash_in = 1
+    node.come_home()
+    world.world.run(10.5)
+    assert not agent.up
+    assert home_address in agent.proxied
+    agent.start()
+    assert home_address not in agent.proxied
+
+
+def test_a_clock_set_back_over_a_restart_does_not_lengthen_the_tunnel(world: Simulation) -> None:
+    """Seed 1352: the engine ended the binding in time, but the data plane, which has to do so without a daemon,
+    would have gone on for as long as the clock had been set back."""
+    (agent,), (node,) = world.agents, world.nodes
+    node.attach("wlan0", world.internet.accesses[0])
+    world.world.run(10.0)
+    binding = agent.oracle.bindings[node.config.home_address]
+    agent.crash()
+    agent.skew -= 3600.0
+    agent.start()
+    path = agent.dataplane.entries[binding.index].path
+    assert path is not None
+    assert path.expires is not None
+    assert path.expires - agent.now().monotonic <= binding.lifetime
+
+
+def test_corrections_are_immediate_again_once_the_timer_has_waited(world: Simulation) -> None:
+    """Seed 108: two corrections early on, and from then on each one cost the longest interval, minutes later.
+
+    Replayed answers with status 144 are enough to need another.
+    """
+    (node,) = world.nodes
+    node.attach("wlan0", world.internet.accesses[0])
+    (care_of,) = node.attachments().care_of[:1]
+    delivery = Delivery(node.config, random.Random(1))
+    delivery.start(Request(Purpose.REGISTER, care_of), first_registration=True)
+    delivery.transmit(60.0, (), Instant(0.0, 1e9))
+    assert [delivery.correct_sequence(7) for _ in range(3)] == [True, True, False]
+    assert delivery.due is not None
+    delivery.transmit(60.0, (), Instant(delivery.due, 1e9 + delivery.due))
+    assert delivery.correct_sequence(7)

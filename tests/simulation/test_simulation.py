@@ -1,0 +1,81 @@
+"""Seeds, and what the simulation itself has to keep: the same seed is the same run, and it is fast."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.simulation import simulation
+from tests.simulation.frames import Violation
+from tests.simulation.plan import Scale
+from tests.simulation.shrink import shrink
+from tests.simulation.simulation import Failure, play
+
+pytestmark = pytest.mark.simulation
+
+#: Handovers a minute on one core.
+REQUIRED_RATE = 10_000
+
+
+def test_seed(seed: int, steps: int | None) -> None:
+    assert play(seed, steps=steps).events > 0
+
+
+def test_the_same_seed_is_the_same_run() -> None:
+    assert play(11) == play(11)
+
+
+def test_nothing_depends_on_the_order_of_hashes() -> None:
+    """String hashes differ between processes, and with them the order of sets."""
+    command = [sys.executable, "-m", "tests.simulation", "--seed", "12"]
+    runs = [
+        subprocess.run(
+            command,
+            env={**os.environ, "PYTHONHASHSEED": hashes},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        ).stdout.rpartition(" in ")[0]
+        for hashes in ("1", "2")
+    ]
+    assert "handovers=" in runs[0]
+    assert runs[0] == runs[1]
+
+
+def test_ten_thousand_handovers_a_minute() -> None:
+    """Faults, checks and everything; processor time, as other tests may run beside."""
+    scale = Scale(nodes=150, agents=4, accesses=40, steps=1500, pace=0.1)
+    began = time.process_time()
+    result = play(5, scale=scale)
+    rate = result.handovers / (time.process_time() - began) * 60
+    assert result.handovers > 300
+    assert rate > REQUIRED_RATE, f"{rate:.0f} handovers a minute"
+
+
+def test_a_failure_says_how_to_reproduce_and_shrinks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A home agent that may not serve mobile node 2: the rest of the world has nothing to do with it."""
+
+    def forbidden(self: simulation.Simulation, node: object) -> None:
+        if getattr(node, "number", None) == 2:
+            raise Violation("mobile node 2 moves")
+
+    original = simulation.Simulation._move
+    monkeypatch.setattr(
+        simulation.Simulation,
+        "_move",
+        lambda self, node, rng: (forbidden(self, node), original(self, node, rng))[1],
+    )
+    with pytest.raises(
+        Failure, match=r"reproduce: python -m tests\.simulation --seed 4 --steps \d+"
+    ) as caught:
+        play(4)
+    smaller = shrink(caught.value)
+    assert smaller.only == frozenset({2})
+    assert smaller.steps is not None
+    assert caught.value.steps is not None
+    assert smaller.steps <= caught.value.steps
