@@ -140,7 +140,11 @@ PLAIN_OPTION: st.SearchStrategy[MobilityOption] = st.one_of(
 AUTHENTICATING_OPTION: st.SearchStrategy[options.AuthenticatingOption] = st.one_of(
     st.builds(options.Authentication, U32, AUTHENTICATOR, U8),
     st.builds(options.BindingAuthorizationData, AUTHENTICATOR),
-    st.builds(fasthandoveroptions.FastBindingAuthorizationData, U32, AUTHENTICATOR),
+    st.builds(
+        fasthandoveroptions.FastBindingAuthorizationData,
+        U32,
+        AUTHENTICATOR.filter(lambda octets: len(octets) >= fasthandoveroptions.AUTHENTICATOR_SIZE),
+    ),
 )
 
 OPTIONS = st.lists(PLAIN_OPTION | AUTHENTICATING_OPTION, max_size=5).map(tuple)

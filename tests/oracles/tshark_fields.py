@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
@@ -26,8 +27,15 @@ from dsmip.wire.constants import BAFlag, BUFlag
 from dsmip.wire.message import Message
 from dsmip.wire.option import MobilityOption
 
+
+class Unprintable(enum.Enum):
+    """Text that tshark shows in its own way: anything will do."""
+
+    ANY = enum.auto()
+
+
 #: A value as we know it; `shown_as` compares it with tshark's text.
-Value = int | bytes | str | IPv4Address | IPv6Address
+Value = int | bytes | str | IPv4Address | IPv6Address | Unprintable
 
 #: Name of each field, and what a message or option has for it: one value, several, or None for none.
 Reader = Callable[[Any], Value | Iterable[Value] | None]
@@ -48,9 +56,17 @@ def _number(name: str) -> Reader:
     return lambda value: int.from_bytes(getattr(value, name), "big")
 
 
-def _text(name: str) -> Reader:
-    """A string, if tshark would not have to escape any of it."""
-    return lambda value: printable(getattr(value, name))
+def _text(name: str, shortest: int = 0) -> Reader:
+    """A string; shorter ones are not shown."""
+
+    def read(value: Any) -> Value | None:
+        octets: bytes = getattr(value, name)
+        if len(octets) < shortest:
+            return None
+        text = octets.decode("latin-1")
+        return text if text.isascii() and text.isprintable() and "\\" not in text else Unprintable.ANY
+
+    return read
 
 
 def _nonempty(name: str) -> Reader:
@@ -170,8 +186,7 @@ OPTION_FIELDS: dict[type[MobilityOption], Readers] = {
     },
     options.MobileNodeIdentifier: {
         "mip6.mnid.subtype": attribute("subtype"),
-        # tshark shows no other kind of identifier as text.
-        "mip6.mnid.identifier": lambda option: printable(option.nai.encode()),
+        "mip6.mnid.identifier": _text("identifier", shortest=3),
     },
     options.Authentication: {
         "mip6.auth.subtype": attribute("subtype"),
@@ -248,12 +263,6 @@ OPTION_FIELDS: dict[type[MobilityOption], Readers] = {
 }
 
 
-def printable(octets: bytes) -> str | None:
-    """The text, or None where tshark would show something else."""
-    text = octets.decode("latin-1")
-    return text if text and text.isascii() and text.isprintable() and "\\" not in text else None
-
-
 def values(readers: Readers, subject: object) -> dict[str, list[Value]]:
     """The fields of one message or option."""
     found: dict[str, list[Value]] = {}
@@ -262,13 +271,15 @@ def values(readers: Readers, subject: object) -> dict[str, list[Value]]:
         if isinstance(value, tuple | list):
             found[name] = list(value)
         elif value is not None:
-            assert isinstance(value, int | bytes | str | IPv4Address | IPv6Address)
+            assert isinstance(value, int | bytes | str | IPv4Address | IPv6Address | Unprintable)
             found[name] = [value]
     return found
 
 
 def shown_as(value: Value, text: str) -> bool:
     """Whether tshark's text means the value."""
+    if value is Unprintable.ANY:
+        return True
     if isinstance(value, bytes):
         return text.replace(":", "") == value.hex()
     if isinstance(value, int):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dsmip.wire import (
     cgaoptions,
     experimental,
-    fasthandoveroptions,
     flowbinding,
     homeagentswitch,
     localizedrouting,
@@ -63,7 +62,6 @@ TOO_SHORT: dict[type[MobilityOption], int] = {
     experimental.ExperimentalOption: 2,
     options.Authentication: 7,
     otheroptions.DnsUpdate: 4,
-    fasthandoveroptions.FastBindingAuthorizationData: 6,
 }
 
 

@@ -48,9 +48,9 @@ class AgentHost(Machine):
         self.oracle = Oracle(plan, ledger)
         self.at_home: dict[IPAddress, NodeHost] = {}
         self.proxied: dict[IPAddress, None] = {}
-        self.delivered: list[Inner] = []
+        self.delivered = 0
         self.crashes = 0
-        #: The process ends before this many more actions of the next turn that changes something; None = it lives.
+        #: Actions of the next turn that changes something after which the process ends; None = it lives.
         self.crash_in: int | None = None
         self.busy_until = 0.0
         self.duplicates: set[IPv6Address] = set()
@@ -224,7 +224,7 @@ class AgentHost(Machine):
             if inner.what == "echo":
                 self.forward(Inner(self.file.address, inner.source, "echo-reply", inner.number))
         else:
-            self.delivered.append(inner)
+            self.delivered += 1
 
     def forward(self, inner: Inner) -> None:
         """A packet for a mobile node came to the home agent: into the tunnel, or onto the home link."""

@@ -52,26 +52,30 @@ def is_reachable(node: NodeHost) -> bool:
     return reachable
 
 
-def check(node: NodeHost, internet: Internet) -> None:
-    """This mobile node and its home agent agree, and are in touch. Raises Violation."""
+def check(node: NodeHost, internet: Internet) -> int:
+    """This mobile node and its home agent agree, and are in touch. Raises Violation.
+
+    How many packets it has followed: one each way for every address and prefix it has, none if it is nowhere.
+    """
     engine = node.engine
     if engine is None:
-        return
+        return 0
     agent, home_address = node.agent, node.config.home_address
     state, binding = engine.state(node.now()), node.agent.engine.bindings.get(home_address)
     where = f"{node.name} at {[access.plan.name for access in node.accesses]}, {state.value}"
     if node.home_attached:
         if state is not MobileNodeState.AT_HOME or binding is not None:
             raise Violation(f"{where}, on its home link, bound as {binding}")
-        for network in (IPv6Network(home_address), *node.config.prefixes):
+        home: list[IPNetwork] = [IPv6Network(home_address), *node.config.prefixes]
+        for network in home:
             _follow_inwards(agent, node, network, internet)
-        return
+        return len(home)
     if not node.accesses:
         if state is not MobileNodeState.DETACHED:
             raise Violation(f"{where}, attached to nothing")
-        return
+        return 0
     if not is_reachable(node):
-        return
+        return 0
     entry = engine.entry
     if entry is None or binding is None:
         raise Violation(f"{where}: entry {entry}, binding {binding}, last status {engine.last_status}")
@@ -89,6 +93,7 @@ def check(node: NodeHost, internet: Internet) -> None:
     for network in binding.networks:
         _follow_inwards(agent, node, network, internet)
         _follow_outwards(agent, node, network)
+    return 2 * len(binding.networks)
 
 
 def _is_trying_better(node: NodeHost) -> bool:

@@ -115,7 +115,7 @@ class Attacker:
                 self._internet.inject(Frame(source, rng.choice(towards), inner, port, destination_port))
 
     def forge_answer(self, rng: random.Random) -> None:
-        """Binding Errors and Binding Refresh Requests are not authenticated: these have the right addresses."""
+        """Binding Errors and Refresh Requests are not authenticated: these have the right addresses."""
         victim = rng.choice(self._nodes)
         agent, home_address = victim.config.home_agent, victim.config.home_address
         for address in (

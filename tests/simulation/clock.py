@@ -49,7 +49,8 @@ class World:
 class Machine:
     """Something with two clocks and one engine timer.
 
-    `booted` is the world's time at which its monotonic clock began, `skew` by how much its time of day is wrong.
+    `booted` is the world's time at which its monotonic clock began, `skew` by how much its time of day is
+    wrong.
     """
 
     def __init__(self, world: World, *, uptime: float, skew: float = 0.0) -> None:

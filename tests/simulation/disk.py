@@ -13,7 +13,7 @@ from dsmip.store.sqlite import SqliteStore
 
 
 class Disk:
-    """Implements `dsmip.store.api.Store`: writes wait for `flush`, and are lost with the process before it."""
+    """Implements `dsmip.store.api.Store`: writes wait for `flush`, and until then go with the process."""
 
     def __init__(self, *, sqlite: bool) -> None:
         self._store: Store = SqliteStore(Path(":memory:")) if sqlite else MemoryStore()

@@ -1,8 +1,8 @@
 """The daemon's home agent, with the machine around it exchanged.
 
 `HomeAgentDaemon` decides how a binding becomes paths, networks and sources, when grace ends, what is on disk
-before an acknowledgement leaves and what a new process does with an old data plane. All of that runs here as it
-is; only its `Runtime`, its clock and its event loop are the simulation's.
+before an acknowledgement leaves and what a new process does with an old data plane. All of that runs here as
+it is; only its `Runtime`, its clock and its event loop are the simulation's.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The network between mobile nodes and home agents: access networks with NATs and filters, and what goes wrong.
+"""The network between mobile nodes and home agents: access networks, NATs, filters, and what goes wrong.
 
 A frame is looked up when it is sent (to draw its fate from the mobile node's own generator) and again when it
 arrives: whoever has the address by then gets it.
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from dsmip.core.types import CareOfAddress, IPAddress, UdpEndpoint
 from tests.simulation.clock import World
-from tests.simulation.frames import Frame
+from tests.simulation.frames import Frame, Inner
 from tests.simulation.plan import DECENT_NAT_TIMEOUT, AccessPlan
 
 if TYPE_CHECKING:
@@ -223,7 +223,7 @@ class Internet:
                 delay, self._arrive, frame if payload is frame.payload else frame._replace(payload=payload)
             )
 
-    def _copies(self, payload: object, rng: random.Random) -> list[tuple[float, object]]:
+    def _copies(self, payload: bytes | Inner, rng: random.Random) -> list[tuple[float, bytes | Inner]]:
         weather = self.weather
         if weather is CALM:
             return [(BASE_DELAY, payload)]

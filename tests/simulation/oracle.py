@@ -126,6 +126,7 @@ class Oracle:
         self._believed[home_address] = max(replay.timestamp, self._believed.get(home_address, 0))
         self._enter(host, binding, host.world.time + binding.lifetime)
         self.granted[home_address, binding.sequence] = host.world.time + binding.lifetime
+        self._skews[home_address] = host.skew
 
     def _authentic(self, host: AgentHost, binding: Binding, replay: ReplayState) -> Authentic:
         """The Binding Update behind a binding; there has to be one, fresh and for this home agent."""
@@ -197,7 +198,6 @@ class Oracle:
         self.bindings[home_address] = binding
         self.deadlines[home_address] = deadline
         self.permitted[home_address] = permitted
-        self._skews[home_address] = host.skew
 
     def _replay_state(self, host: AgentHost, replay: ReplayState) -> None:
         home_address, timestamp = replay.home_address, replay.timestamp
@@ -248,17 +248,15 @@ class Oracle:
             raise Violation(f"{host.name} has forgotten timestamps: {believed}, believed {self._believed}")
         self._believed = believed
         self._probing.clear()
-        now, before = host.now(), self.deadlines
+        now = host.now()
         self.bindings, self.deadlines, self.permitted, self._holders = {}, {}, {}, {}
         self._indices = {replay.index: replay.home_address for replay in replays if replay.index}
         for home_address, binding in stored.items():
             left = min(binding.expires - now.unix, binding.lifetime)
             deadline = host.world.time + left
-            same_clock = self._skews.get(home_address) == host.skew
-            if trusted and same_clock and abs(deadline - before[home_address]) > _EPSILON:
-                raise Violation(
-                    f"{home_address}: a restart moves the end by {deadline - before[home_address]} s"
-                )
+            moved = deadline - self.granted[home_address, binding.sequence]
+            if trusted and self._skews[home_address] == host.skew and abs(moved) > _EPSILON:
+                raise Violation(f"{home_address}: a restart moves the end by {moved} s")
             self._enter(host, binding, deadline)
 
     def erased(self) -> None:
@@ -386,7 +384,7 @@ def route_of(path: Path) -> tuple[object, ...]:
 def outer_sources(binding: Binding) -> list[Source]:
     """Where tunnelled packets of this binding come from.
 
-    Behind a NAT they come out of the mapping that was seen. Without one the mobile node may choose the format.
+    Behind a NAT they come out of the mapping that was seen. Without one the mobile node may choose how.
     """
     if binding.nat_source is None:
         return [(binding.care_of, 0)]

@@ -1,7 +1,7 @@
 """Who takes part: home agents, mobile nodes and access networks, all drawn from the seed.
 
-Everything about one mobile node comes from a generator of its own, so that leaving others out changes as little
-as possible for it.
+Everything about one mobile node comes from a generator of its own, so that leaving others out changes as
+little as possible for it.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ class AgentPlan:
 class AccessPlan:
     """One visited network.
 
-    `public` is the address of its NAT if it has one. `filters` tells which way protocols 41 and 4 are dropped:
-    "", "both" or "in". `breaks_ipv6`: nothing gets through over IPv6, though addresses are there.
+    `public` is the address of its NAT if it has one. `filters` tells which way protocols 41 and 4 are
+    dropped: "", "both" or "in". `breaks_ipv6`: nothing gets through over IPv6, though addresses are there.
     """
 
     name: str
@@ -187,8 +187,8 @@ def _node(seed: int, number: int, agents: int, tables: dict[int, list[MobileNode
     wants = rng.choice(("nothing", "dynamic", "dynamic", "static"))
     ipv4_request = 29 if rng.random() < 0.2 else 0
     lifetime = rng.choice((16, 40, 60, 120, 200))
-    nemo_mode = rng.choice(("explicit", "implicit"))
-    udp = "always" if rng.random() < 0.1 else "auto"
+    explicit = rng.random() < 0.5
+    always_udp = rng.random() < 0.1
     udp_port = rng.choice((DSMIP_PORT, 5000 + number))
     link_local = rng.random() < 0.2
     configs = []
@@ -216,12 +216,12 @@ def _node(seed: int, number: int, agents: int, tables: dict[int, list[MobileNode
             spi=spi,
             key=key,
             mobile_router=router,
-            nemo_mode=nemo_mode,
+            nemo_mode="explicit" if explicit else "implicit",
             prefixes=tuple(prefixes) if router else (),
             ipv4_home_address={"nothing": None, "dynamic": "dynamic", "static": static}[wants],
             ipv4_prefix_request=ipv4_request,
             lifetime=lifetime,
-            udp=udp,
+            udp="always" if always_udp else "auto",
             link_local=link_local,
             udp_port=udp_port,
         )

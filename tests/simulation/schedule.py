@@ -1,7 +1,7 @@
 """What happens to whom and when, drawn before anything runs.
 
-A step names its actor and has a number of its own for further choices. So a shorter schedule is a schedule, too,
-and shrinking a failure is leaving steps out.
+A step names its actor and has a number of its own for further choices. So a shorter schedule is a schedule,
+too, and shrinking a failure is leaving steps out.
 """
 
 from __future__ import annotations

@@ -25,12 +25,17 @@ _TRAILING = 12.0
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one seed went through. `trace` is the same for the same seed, whatever the machine."""
+    """What one seed went through. `trace` is the same for the same seed, whatever the machine.
+
+    `delivered` data packets arrived in spite of everything, `followed` ones had to at the end.
+    """
 
     handovers: int
     events: int
     updates: int
     crashes: int
+    delivered: int
+    followed: int
     trace: int
 
 
@@ -67,6 +72,7 @@ class Simulation:
         self._by_number = {node.number: node for node in self.nodes}
         self._attacker = Attacker(self.internet, self.agents, self.nodes, seed)
         self._packets = 0
+        self._followed = 0
         self._thorough = max(THOROUGH, self.scale.nodes // 2)
 
     def run(self) -> Result:
@@ -86,6 +92,8 @@ class Simulation:
             events=self.world.events,
             updates=self.ledger.entries,
             crashes=sum(agent.crashes for agent in self.agents),
+            delivered=sum(a.delivered for a in self.agents) + sum(n.delivered for n in self.nodes),
+            followed=self._followed,
             trace=hash(
                 (self.world.events, self.ledger.entries, *(node.fate.random() for node in self.nodes))
             ),
@@ -231,7 +239,7 @@ class Simulation:
 
     def _part(self, node: NodeHost) -> None:
         """This node's time is over: it must agree with its home agent, and leaves without a word."""
-        agreement.check(node, self.internet)
+        self._followed += agreement.check(node, self.internet)
         node.vanish()
 
     def _leave(self) -> None:

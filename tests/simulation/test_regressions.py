@@ -10,7 +10,6 @@ import pytest
 from dsmip.core.mobile_node_delivery import Delivery
 from dsmip.core.mobile_node_updates import Purpose, Request
 from dsmip.core.types import Instant
-
 from tests.simulation import glue, plan
 from tests.simulation.plan import Scale
 from tests.simulation.simulation import Simulation
@@ -32,8 +31,8 @@ def world() -> Iterator[Simulation]:
 
 
 def test_a_crash_between_store_and_data_plane_ends_the_previous_care_of_address(world: Simulation) -> None:
-    """Seed 11: the binding was stored, the data plane never heard, and the old source stayed allowed to the end
-    of the old binding, for there was no grace period that could end."""
+    """Seed 11: the binding was stored, the data plane never heard, and the old source stayed allowed to the
+    end of the old binding, for there was no grace period that could end."""
     (agent,), (node,) = world.agents, world.nodes
     node.attach("wlan0", world.internet.accesses[0])
     world.world.run(10.0)
@@ -82,8 +81,8 @@ def test_a_crash_during_deregistration_ends_the_defence_of_the_home_address(worl
 
 
 def test_a_clock_set_back_over_a_restart_does_not_lengthen_the_tunnel(world: Simulation) -> None:
-    """Seed 1352: the engine ended the binding in time, but the data plane, which has to do so without a daemon,
-    would have gone on for as long as the clock had been set back."""
+    """Seed 1352: the engine ended the binding in time, but the data plane, which has to do so without a
+    daemon, would have gone on for as long as the clock had been set back."""
     (agent,), (node,) = world.agents, world.nodes
     node.attach("wlan0", world.internet.accesses[0])
     world.world.run(10.0)

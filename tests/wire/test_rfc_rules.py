@@ -204,7 +204,7 @@ LAYOUTS = {
     "ExperimentalOption": (18, 0, 255, (1, 0)),
     "VendorSpecific": (19, 5, 255, (4, 2)),
     "ServiceSelection": (20, 1, 255, (1, 0)),
-    "FastBindingAuthorizationData": (21, 5, 255, (1, 0)),
+    "FastBindingAuthorizationData": (21, 16, 255, (1, 0)),
     "HomeNetworkPrefix": (22, 18, 18, (8, 4)),
     "HandoffIndicator": (23, 2, 2, (1, 0)),
     "AccessTechnologyType": (24, 2, 2, (1, 0)),

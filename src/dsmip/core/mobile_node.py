@@ -3,9 +3,10 @@
 Time, attachments and packets go in; actions come out. This room decides *where* to be registered: at home, at
 the best care-of address, nowhere. `mobile_node_registration` does it, with the help of the rooms beside it:
 `_choice` ranks care-of addresses, `_delivery` numbers and repeats Binding Updates, `_updates` builds them,
-`_receive` and `_acknowledgement` check what comes back, `_refusals` interprets refusals, `_encapsulation`
-finds the tunnel format of IPv4 networks, `_ipv4` asks for IPv4 home addresses, `_tunnel` tells the data
-plane, `_home` knows the home link.
+`_receive` and `_acknowledgement` check what comes back, `_refusals` interprets refusals, `_hold` keeps quiet,
+`_encapsulation` and `_probing` find the tunnel format of IPv4 networks, `_ipv4` asks for IPv4 home addresses,
+`_tunnel` tells the data plane, `_home` knows the home link, `_search`, `_home_agents` and `_discovery` find a
+home agent that serves, `_prefix` knows how long the home address is good for.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from ipaddress import IPv6Address
 _ICMP6_FILTER = 1
 _ALL_TYPES = 256
 _LARGEST = 65535
+_BATCH = 64
 _IN6_PKTINFO_ADDRESS = 16
 
 #: Called with the message, its source and its destination.
@@ -36,8 +37,8 @@ class Icmpv6Socket:
         return self._socket.fileno()
 
     def drain(self) -> None:
-        """Hand every waiting message on."""
-        while True:
+        """Hand waiting messages on, so many at a time that everybody else gets a turn under load."""
+        for _ in range(_BATCH):
             try:
                 data, control, _, address = self._socket.recvmsg(_LARGEST, socket.CMSG_SPACE(20))
             except BlockingIOError:

@@ -66,11 +66,12 @@ class FastBindingAuthorizationData(AuthenticatingOption):
 
     The RFC lets Option Length count the authenticator alone, which no reader that walks options can follow;
     as in other implementations it counts the SPI too. What a sender that follows the RFC's words makes of it
-    is understood where it can be told apart: AUTHENTICATOR_SIZE long, and an SPI's length of octets behind.
+    is understood too: AUTHENTICATOR_SIZE long, and an SPI's length of octets behind. A shorter authenticator
+    than the default one is nobody's.
     """
 
     TYPE: ClassVar[int] = OptionType.BINDING_AUTHORIZATION_DATA_FMIPV6
-    LENGTH: ClassVar[tuple[int, int]] = (5, 255)
+    LENGTH: ClassVar[tuple[int, int]] = (_SPI.size + AUTHENTICATOR_SIZE, 255)
     ALIGNMENT: ClassVar[Alignment] = (1, 0)
     COVERED: ClassVar[int] = _SPI.size
 

@@ -81,11 +81,11 @@ def decode_options(data: bytes, start: int, end: int) -> tuple[MobilityOption, .
             continue
         shortest, longest, decode = entry
         if not shortest <= last - first <= longest:
+            if kind == _BADF.TYPE and last - first == AUTHENTICATOR_SIZE and end - last == _BADF.COVERED:
+                # As much is left over as the SPI is long: the sender counted the authenticator alone.
+                found.append(decode(data[first:end]))
+                break
             raise DecodeError("option-length", f"option {kind} of length {last - first}")
-        if kind == _BADF.TYPE and last - first == AUTHENTICATOR_SIZE and end - last == _BADF.COVERED:
-            # As much is left over as the SPI is long: the sender counted the authenticator alone.
-            found.append(decode(data[first:end]))
-            break
         found.append(decode(data[first:last]))
     return tuple(found)
 

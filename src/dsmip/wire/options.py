@@ -8,12 +8,12 @@ all.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from ipaddress import IPv4Address
 from struct import Struct
 from typing import ClassVar, Self
 
 from dsmip.wire.constants import NAT_NO_KEEPALIVE, NAT_USE_DEFAULT, OptionType
-from dsmip.wire.errors import DecodeError, EncodeError
+from dsmip.wire.errors import EncodeError
 from dsmip.wire.option import (
     Alignment,
     AuthenticatingOption,
@@ -23,6 +23,7 @@ from dsmip.wire.option import (
     find,
     find_all,
 )
+from dsmip.wire.optionshapes import IPv6AddressOption, PrefixOption, TimestampOption
 
 __all__ = [
     "MN_AAA",
@@ -58,8 +59,6 @@ MN_AAA = 2
 
 _U16 = Struct(">H")
 _U16_PAIR = Struct(">HH")
-_U64 = Struct(">Q")
-_PREFIX = Struct(">xB16s")
 _SUBTYPE_SPI = Struct(">BI")
 _OCTETS_IPV4 = Struct(">BB4s")
 _OCTETS_U32 = Struct(">BxI")
@@ -91,21 +90,10 @@ class BindingRefreshAdvice(KnownOption):
 
 
 @dataclass(frozen=True, slots=True)
-class AlternateCareOfAddress(KnownOption):
+class AlternateCareOfAddress(IPv6AddressOption):
     """The care-of address to register in place of the packet's source (RFC 6275 section 6.2.5)."""
 
     TYPE: ClassVar[int] = OptionType.ALTERNATE_CARE_OF_ADDRESS
-    LENGTH: ClassVar[tuple[int, int]] = (16, 16)
-    ALIGNMENT: ClassVar[Alignment] = (8, 6)
-
-    address: IPv6Address
-
-    def encode_data(self) -> bytes:
-        return self.address.packed
-
-    @classmethod
-    def decode_data(cls, data: bytes) -> Self:
-        return cls(IPv6Address(data))
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,24 +138,10 @@ class BindingAuthorizationData(AuthenticatingOption):
 
 
 @dataclass(frozen=True, slots=True)
-class MobileNetworkPrefix(KnownOption):
+class MobileNetworkPrefix(PrefixOption):
     """A prefix behind a mobile router (RFC 3963 section 4.3). Bits after the prefix length are ignored."""
 
     TYPE: ClassVar[int] = OptionType.MOBILE_NETWORK_PREFIX
-    LENGTH: ClassVar[tuple[int, int]] = (18, 18)
-    ALIGNMENT: ClassVar[Alignment] = (8, 4)
-
-    prefix: IPv6Network
-
-    def encode_data(self) -> bytes:
-        return _PREFIX.pack(self.prefix.prefixlen, self.prefix.network_address.packed)
-
-    @classmethod
-    def decode_data(cls, data: bytes) -> Self:
-        length, address = _PREFIX.unpack(data)
-        if length > 128:
-            raise DecodeError("malformed", f"mobile network prefix of length {length}")
-        return cls(IPv6Network((address, length), strict=False))
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,21 +193,10 @@ class Authentication(AuthenticatingOption):
 
 
 @dataclass(frozen=True, slots=True)
-class MessageIdentifier(KnownOption):
+class MessageIdentifier(TimestampOption):
     """Mobility message replay protection option (RFC 4285 section 6): a 64-bit NTP timestamp."""
 
     TYPE: ClassVar[int] = OptionType.MESSAGE_IDENTIFIER
-    LENGTH: ClassVar[tuple[int, int]] = (8, 8)
-    ALIGNMENT: ClassVar[Alignment] = (8, 2)
-
-    timestamp: int
-
-    def encode_data(self) -> bytes:
-        return _U64.pack(self.timestamp)
-
-    @classmethod
-    def decode_data(cls, data: bytes) -> Self:
-        return cls(*_U64.unpack(data))
 
 
 @dataclass(frozen=True, slots=True)

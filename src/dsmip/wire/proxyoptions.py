@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv6Address, IPv6Network
+from ipaddress import IPv6Address
 from struct import Struct
 from typing import ClassVar, Self
 
 from dsmip.wire.constants import OptionType
 from dsmip.wire.errors import DecodeError
 from dsmip.wire.option import Alignment, KnownOption
+from dsmip.wire.optionshapes import IPv6AddressOption, PrefixOption, TimestampOption
 
 _LENGTH_ADDRESS = Struct(">xB16s")
 _RESERVED_OCTET = Struct(">xB")
 _RESERVED_U32 = Struct(">2xI")
-_U64 = Struct(">Q")
 _RESERVED = 2
 
 _ADDRESS_BITS = 128
@@ -24,24 +24,10 @@ TIMESTAMP_SECOND = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
-class HomeNetworkPrefix(KnownOption):
+class HomeNetworkPrefix(PrefixOption):
     """The prefix of a mobile node's home network (RFC 5213 section 8.3); ::/0 asks for one."""
 
     TYPE: ClassVar[int] = OptionType.HOME_NETWORK_PREFIX
-    LENGTH: ClassVar[tuple[int, int]] = (18, 18)
-    ALIGNMENT: ClassVar[Alignment] = (8, 4)
-
-    prefix: IPv6Network
-
-    def encode_data(self) -> bytes:
-        return _LENGTH_ADDRESS.pack(self.prefix.prefixlen, self.prefix.network_address.packed)
-
-    @classmethod
-    def decode_data(cls, data: bytes) -> Self:
-        length, address = _LENGTH_ADDRESS.unpack(data)
-        if length > _ADDRESS_BITS:
-            raise DecodeError("malformed", f"home network prefix of length {length}")
-        return cls(IPv6Network((address, length), strict=False))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,42 +59,20 @@ class AccessTechnologyType(_Octet):
 
 
 @dataclass(frozen=True, slots=True)
-class LinkLocalAddress(KnownOption):
+class LinkLocalAddress(IPv6AddressOption):
     """The link-local address of the access gateway (RFC 5213 section 8.7)."""
 
     TYPE: ClassVar[int] = OptionType.LINK_LOCAL_ADDRESS
-    LENGTH: ClassVar[tuple[int, int]] = (16, 16)
-    ALIGNMENT: ClassVar[Alignment] = (8, 6)
-
-    address: IPv6Address
-
-    def encode_data(self) -> bytes:
-        return self.address.packed
-
-    @classmethod
-    def decode_data(cls, data: bytes) -> Self:
-        return cls(IPv6Address(data))
 
 
 @dataclass(frozen=True, slots=True)
-class Timestamp(KnownOption):
+class Timestamp(TimestampOption):
     """When a proxy registration was sent (RFC 5213 section 8.8), in units of 1/65536 s since 1970.
 
     Unlike the timestamp of `MessageIdentifier` this is not the format of NTP.
     """
 
     TYPE: ClassVar[int] = OptionType.TIMESTAMP
-    LENGTH: ClassVar[tuple[int, int]] = (8, 8)
-    ALIGNMENT: ClassVar[Alignment] = (8, 2)
-
-    timestamp: int
-
-    def encode_data(self) -> bytes:
-        return _U64.pack(self.timestamp)
-
-    @classmethod
-    def decode_data(cls, data: bytes) -> Self:
-        return cls(*_U64.unpack(data))
 
 
 @dataclass(frozen=True, slots=True)

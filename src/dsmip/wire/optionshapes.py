@@ -1,0 +1,68 @@
+"""Layouts that options of several RFCs share, where only type and meaning differ."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv6Address, IPv6Network
+from struct import Struct
+from typing import ClassVar, Self
+
+from dsmip.wire.errors import DecodeError
+from dsmip.wire.option import Alignment, KnownOption
+
+_PREFIX = Struct(">xB16s")
+_U64 = Struct(">Q")
+
+
+@dataclass(frozen=True, slots=True)
+class IPv6AddressOption(KnownOption):
+    """An option that is an IPv6 address."""
+
+    LENGTH: ClassVar[tuple[int, int]] = (16, 16)
+    ALIGNMENT: ClassVar[Alignment] = (8, 6)
+
+    address: IPv6Address
+
+    def encode_data(self) -> bytes:
+        return self.address.packed
+
+    @classmethod
+    def decode_data(cls, data: bytes) -> Self:
+        return cls(IPv6Address(data))
+
+
+@dataclass(frozen=True, slots=True)
+class PrefixOption(KnownOption):
+    """An option that is a prefix behind its length. Bits after the prefix length are ignored."""
+
+    LENGTH: ClassVar[tuple[int, int]] = (18, 18)
+    ALIGNMENT: ClassVar[Alignment] = (8, 4)
+
+    prefix: IPv6Network
+
+    def encode_data(self) -> bytes:
+        return _PREFIX.pack(self.prefix.prefixlen, self.prefix.network_address.packed)
+
+    @classmethod
+    def decode_data(cls, data: bytes) -> Self:
+        length, address = _PREFIX.unpack(data)
+        if length > 128:
+            raise DecodeError("malformed", f"{cls.__name__} of length {length}")
+        return cls(IPv6Network((address, length), strict=False))
+
+
+@dataclass(frozen=True, slots=True)
+class TimestampOption(KnownOption):
+    """An option that is a 64-bit time, in the unit of its RFC."""
+
+    LENGTH: ClassVar[tuple[int, int]] = (8, 8)
+    ALIGNMENT: ClassVar[Alignment] = (8, 2)
+
+    timestamp: int
+
+    def encode_data(self) -> bytes:
+        return _U64.pack(self.timestamp)
+
+    @classmethod
+    def decode_data(cls, data: bytes) -> Self:
+        return cls(*_U64.unpack(data))
