@@ -29,7 +29,7 @@ from dsmip.core.actions import SendDatagram, SendIPv4, SendPacket
 from dsmip.core.types import UdpEndpoint
 from dsmip.wire import icmpv4, icmpv6
 from dsmip.wire.checksum import pseudo_checksum_v6
-from dsmip.wire.constants import BEStatus, NextHeader
+from dsmip.wire.constants import HOST_MH_TYPES, BEStatus, MHType, NextHeader
 from dsmip.wire.ip import IPv4Header
 from dsmip.wire.messages import BindingError, UnknownMessage, decode_message, encode_message
 from dsmip.wire.packet import Packet, UdpOuter, decode_packet, encapsulate_udp, encode_packet
@@ -38,8 +38,10 @@ UNSPECIFIED = IPv6Address("::")
 UNASSIGNED_TYPE = 0xFF
 
 
-def unknown_type(source: IPv6Address, home_address: IPv6Address | None = None) -> bytes:
-    message = UnknownMessage(UNASSIGNED_TYPE, bytes(10))
+def unknown_type(
+    source: IPv6Address, home_address: IPv6Address | None = None, mh_type: int = UNASSIGNED_TYPE
+) -> bytes:
+    message = UnknownMessage(mh_type, bytes(10))
     header = encode_message(message, home_address or source, HA)
     return encode_packet(source, HA, header, home_address=home_address)
 
@@ -91,6 +93,13 @@ def test_rfc6275_9_2_unknown_type_is_binding_error_2(agent: Scenario) -> None:
     assert binding_error(outcome) == BindingError(BEStatus.UNRECOGNIZED_MH_TYPE, UNSPECIFIED)
     assert sent(outcome).destination == HOME
     assert dict(agent.agent.bindings) == before
+
+
+@pytest.mark.parametrize("mh_type", sorted(set(MHType) - HOST_MH_TYPES - {MHType.FLOW_BINDING}))
+def test_rfc6275_9_2_types_of_routers_and_proxies_are_unknown_to_a_home_agent(mh_type: MHType) -> None:
+    agent, _ = scenario()
+    outcome = agent.receive(unknown_type(HOME, mh_type=mh_type))
+    assert binding_error(outcome) == BindingError(BEStatus.UNRECOGNIZED_MH_TYPE, UNSPECIFIED)
 
 
 def test_rfc6275_9_3_3_binding_error_names_the_home_address_of_the_option(agent: Scenario) -> None:

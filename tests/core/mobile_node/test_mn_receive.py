@@ -44,9 +44,10 @@ def to_care_of(payload: bytes) -> bytes:
     return encode_packet(HOME_AGENT, WIFI6.address, payload, routing_home_address=HOME_ADDRESS)  # type: ignore[arg-type]
 
 
-def test_rfc6275_9_2_unknown_mh_type_is_answered_with_binding_error_2() -> None:
+@pytest.mark.parametrize("mh_type", [200, 8, 14, 17, 23], ids=lambda kind: f"type {kind}")
+def test_rfc6275_9_2_unknown_mh_type_is_answered_with_binding_error_2(mh_type: int) -> None:
     bench = registered()
-    actions = bench.receive(to_care_of(mobility_header(200)), 1.0)
+    actions = bench.receive(to_care_of(mobility_header(mh_type)), 1.0)
     assert drops(actions) == ["unknown-mh-type"]
     [answer] = only(actions, SendPacket)
     packet = decode_packet(answer.packet)
