@@ -38,7 +38,6 @@ class ModelDataPlane:
     """Implements `dsmip.dataplane.api.DataPlane`."""
 
     def __init__(self, role: Role) -> None:
-        self.adopted = False
         self.entries: dict[int, Entry] = {}
         self.home_link = 0
         self._role = role

@@ -39,8 +39,6 @@ BINDING = 1
 INTERFACES = {"wlan0": 3, "wwan0": 4, "eth0": 9}
 HOME_INTERFACE = "eth0"
 
-#: Binding Updates of one request that the engine may wait for at a time.
-MAXIMUM_OUTSTANDING = 8
 
 #: IPv4 and IPv6 headers before the echo of a path probe, and where identifier and sequence number are in it.
 _PROBE_NUMBERS = slice(20 + 40 + 4, 20 + 40 + 8)
@@ -73,7 +71,6 @@ class NodeHost(Machine):
         self.fate = random.Random(f"{seed}/fate/{plan.number}")
         self.engine: MobileNode | None = None
         self.handovers = 0
-        self.updates = 0
         self.delivered = 0
         self.config: MobileNodeConfig = plan.configs[0][1]
         self.agent = agents[plan.configs[0][0]]
@@ -308,7 +305,6 @@ class NodeHost(Machine):
                 pass
 
     def _send_ipv6(self, packet: bytes, interface: str) -> None:
-        self.updates += 1
         if interface == HOME_INTERFACE:
             if self.home_attached:
                 self._internet.direct(self.agent.receive_at_home, packet, self.fate)

@@ -58,7 +58,7 @@ class Oracle:
         #: Outer sources of tunnelled packets, and until when they may be accepted.
         self.permitted: dict[IPv6Address, dict[Source, float]] = {}
         self._believed: dict[IPv6Address, int] = {}
-        self._skews: dict[IPv6Address, float] = {}
+        self._skews: dict[tuple[IPv6Address, int], float] = {}
         self._indices: dict[int, IPv6Address] = {}
         self._probing: dict[IPv6Address, _Probe] = {}
         self._holders: dict[IPv4Network, IPv6Address] = {}
@@ -126,7 +126,7 @@ class Oracle:
         self._believed[home_address] = max(replay.timestamp, self._believed.get(home_address, 0))
         self._enter(host, binding, host.world.time + binding.lifetime)
         self.granted[home_address, binding.sequence] = host.world.time + binding.lifetime
-        self._skews[home_address] = host.skew
+        self._skews[home_address, binding.sequence] = host.skew
 
     def _authentic(self, host: AgentHost, binding: Binding, replay: ReplayState) -> Authentic:
         """The Binding Update behind a binding; there has to be one, fresh and for this home agent."""
@@ -254,8 +254,9 @@ class Oracle:
         for home_address, binding in stored.items():
             left = min(binding.expires - now.unix, binding.lifetime)
             deadline = host.world.time + left
-            moved = deadline - self.granted[home_address, binding.sequence]
-            if trusted and self._skews[home_address] == host.skew and abs(moved) > _EPSILON:
+            registration = home_address, binding.sequence
+            moved = deadline - self.granted[registration]
+            if self._skews[registration] == host.skew and abs(moved) > _EPSILON:
                 raise Violation(f"{home_address}: a restart moves the end by {moved} s")
             self._enter(host, binding, deadline)
 

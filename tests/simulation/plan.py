@@ -55,11 +55,6 @@ class AgentPlan:
     sqlite: bool
     skew: float
 
-    @property
-    def home_prefix(self) -> IPv6Network:
-        """The home network; twins, an even and the odd number after it, share one."""
-        return self.file.home_prefixes[0]
-
 
 @dataclass(frozen=True, slots=True)
 class AccessPlan:
@@ -119,7 +114,7 @@ def agent_ipv4(number: int) -> IPv4Address:
 
 
 def home_prefix(number: int) -> IPv6Network:
-    """The home network of this home agent."""
+    """The home network of this home agent; twins, an even and the odd number after it, share one."""
     return IPv6Network((int(agent_address(number)) >> 64 << 64, 64))
 
 

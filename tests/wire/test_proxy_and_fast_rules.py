@@ -31,7 +31,14 @@ from dsmip.wire.icmpv6 import (
     encode_icmpv6,
 )
 from dsmip.wire.localizedrouting import LocalizedRoutingAcknowledgment, LocalizedRoutingInitiation
-from dsmip.wire.messages import MESSAGE_CLASSES, Message, covered_octets, decode_message, encode_message
+from dsmip.wire.messages import (
+    MESSAGE_CLASSES,
+    Message,
+    UnknownMessage,
+    covered_octets,
+    decode_message,
+    encode_message,
+)
 from dsmip.wire.multicastsubscription import SubscriptionQuery, SubscriptionResponse
 from dsmip.wire.option import MobilityOption
 from dsmip.wire.otheroptions import DnsUpdate
@@ -77,6 +84,16 @@ def test_every_assigned_mh_type_has_a_class() -> None:
 
 def test_rfc6275_9_2_a_host_knows_its_own_types_only() -> None:
     assert {0, 1, 2, 3, 4, 5, 6, 7, 12, 13, 16} == HOST_MH_TYPES
+
+
+def test_rfc6275_9_2_type_comes_before_payload_proto_and_length() -> None:
+    """Whoever does not know a type has nothing to say about the rest of the message."""
+    header = bytearray(encode_message(LocalizedRoutingInitiation(1, 2), HOA, HA))
+    header[0] = 17
+    with pytest.raises(DecodeError, match="payload-proto"):
+        decode_message(bytes(header), HOA, HA, verify_checksum=False)
+    message = decode_message(bytes(header), HOA, HA, verify_checksum=False, known=HOST_MH_TYPES)
+    assert message == UnknownMessage(17, bytes(header[6:]))
 
 
 def test_experimental_message_has_no_options_to_look_at() -> None:

@@ -29,7 +29,7 @@ from dsmip.wire.constants import HOST_MH_TYPES, BAStatus, BEStatus, NextHeader
 from dsmip.wire.errors import DecodeError
 from dsmip.wire.icmpv6 import EchoRequest, MobilePrefixSolicitation, decode_icmpv6
 from dsmip.wire.ip import is_unicast_routable
-from dsmip.wire.messages import BindingUpdate, decode_message
+from dsmip.wire.messages import BindingUpdate, UnknownMessage, decode_message
 from dsmip.wire.packet import Packet, decode_packet
 
 __all__ = ["HomeAgent", "HomeAgentConfig"]
@@ -183,7 +183,7 @@ class HomeAgent:
     def _mobility_header(self, packet: Packet, now: Instant) -> None:
         """RFC 6275 section 9.2."""
         try:
-            message = decode_message(packet.payload, packet.sender, packet.recipient)
+            message = decode_message(packet.payload, packet.sender, packet.recipient, known=HOST_MH_TYPES)
         except DecodeError as error:
             if error.pointer is None or not is_unicast_routable(packet.source):
                 self._drop(error.reason, error.detail)
@@ -193,7 +193,7 @@ class HomeAgent:
         match message:
             case BindingUpdate():
                 self._binding_update(packet, message, now)
-            case _ if message.type_code not in HOST_MH_TYPES:
+            case UnknownMessage():
                 self._binding_error(packet, BEStatus.UNRECOGNIZED_MH_TYPE, "unrecognized-mh-type", now)
             case _:
                 self._drop("unexpected-message", type(message).__name__)

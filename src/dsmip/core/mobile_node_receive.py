@@ -13,7 +13,7 @@ from dsmip.core.types import Instant, UdpEndpoint
 from dsmip.wire.constants import HOST_MH_TYPES, BEStatus, NextHeader
 from dsmip.wire.errors import DecodeError
 from dsmip.wire.icmpv6 import MobilePrefixAdvertisement, ParameterProblem, decode_icmpv6, encode_icmpv6
-from dsmip.wire.messages import BindingError, Message, decode_message, encode_message
+from dsmip.wire.messages import BindingError, Message, UnknownMessage, decode_message, encode_message
 from dsmip.wire.packet import Packet, decode_packet, encode_packet
 
 _UNSPECIFIED = IPv6Address(0)
@@ -58,15 +58,15 @@ class Intake:
         if packet.recipient != self.config.home_address and packet.recipient not in care_of:
             return (Drop("wrong-destination", str(packet.recipient)),)
         try:
-            message = decode_message(packet.payload, packet.sender, packet.recipient)
+            message = decode_message(packet.payload, packet.sender, packet.recipient, known=HOST_MH_TYPES)
         except DecodeError as error:
             drop = Drop(error.reason, str(error))
             if error.pointer is None:
                 return (drop,)
             interface = care_of.get(packet.destination, "")
             return (drop, *self._parameter_problem(packet, interface, error.pointer, now))
-        if message.type_code not in HOST_MH_TYPES:
-            drop = Drop("unknown-mh-type", f"type {message.type_code} from {packet.source}")
+        if isinstance(message, UnknownMessage):
+            drop = Drop("unknown-mh-type", f"type {message.mh_type} from {packet.source}")
             return (drop, *self._binding_error(packet, care_of.get(packet.destination, ""), now))
         if packet.source != self.config.home_agent or packet.home_address is not None:
             return (Drop("unknown-sender", f"{type(message).__name__} from {packet.sender}"),)

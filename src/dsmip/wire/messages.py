@@ -6,7 +6,7 @@ Received messages are checked in the order of RFC 6275 section 9.2: checksum, MH
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 from typing import Self
@@ -33,6 +33,7 @@ from dsmip.wire.options import MN_HA, AuthenticatingOption, Authentication, Bind
 from dsmip.wire.tlv import walk
 
 __all__ = [
+    "KNOWN_MH_TYPES",
     "MESSAGE_CLASSES",
     "BindingAcknowledgement",
     "BindingError",
@@ -109,6 +110,9 @@ MESSAGE_CLASSES: tuple[type[Message], ...] = (
 
 _CLASSES: dict[int, type[Message]] = {cls.MH_TYPE: cls for cls in MESSAGE_CLASSES}
 
+#: The types of all of them.
+KNOWN_MH_TYPES = frozenset(_CLASSES)
+
 
 def encode_message(
     message: Message,
@@ -153,13 +157,19 @@ def encode_message(
 
 
 def decode_message(
-    data: bytes, source: IPv6Address, destination: IPv6Address, *, verify_checksum: bool = True
+    data: bytes,
+    source: IPv6Address,
+    destination: IPv6Address,
+    *,
+    verify_checksum: bool = True,
+    known: Container[int] = KNOWN_MH_TYPES,
 ) -> Message:
     """The message of a mobility header; `source` and `destination` as for `encode_message`.
 
     Octets after the end of the header are ignored (RFC 8200 section 4.7). Raises DecodeError: "checksum"
     first, then "payload-proto" and "header-length" with the pointer for a Parameter Problem (RFC 6275
-    section 9.2), then what the options have to complain about. An unknown MH Type is an UnknownMessage.
+    section 9.2), then what the options have to complain about. An MH Type that is not among the `known` is an
+    UnknownMessage, whatever it says.
     """
     if len(data) < 8:
         raise DecodeError("truncated", f"mobility header of {len(data)} octets")
@@ -175,7 +185,7 @@ def decode_message(
     ):
         raise DecodeError("checksum", "mobility header")
     cls = _CLASSES.get(data[2])
-    if cls is None:
+    if cls is None or data[2] not in known:
         return UnknownMessage.decode_data(header, ())
     if data[0] != NextHeader.NONE:
         raise DecodeError("payload-proto", f"{data[0]}", pointer=0)

@@ -95,7 +95,7 @@ def test_rfc6275_9_2_unknown_type_is_binding_error_2(agent: Scenario) -> None:
     assert dict(agent.agent.bindings) == before
 
 
-@pytest.mark.parametrize("mh_type", sorted(set(MHType) - HOST_MH_TYPES - {MHType.FLOW_BINDING}))
+@pytest.mark.parametrize("mh_type", sorted(set(MHType) - HOST_MH_TYPES))
 def test_rfc6275_9_2_types_of_routers_and_proxies_are_unknown_to_a_home_agent(mh_type: MHType) -> None:
     agent, _ = scenario()
     outcome = agent.receive(unknown_type(HOME, mh_type=mh_type))
