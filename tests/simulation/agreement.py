@@ -87,9 +87,6 @@ def check(node: NodeHost, internet: Internet) -> int:
     wants = node.config.ipv4_home_address is not None
     if wants and not any(network.prefixlen == 32 for network in granted):
         raise Violation(f"{where}: no IPv4 home address, refused with {engine.ipv4_refusals}")
-    left = node.world_time(entry.expires) - agent.oracle.deadlines[home_address]
-    if left > 1e-3:
-        raise Violation(f"{where}: believes {left:.3f} s longer in the binding than its home agent")
     for network in binding.networks:
         _follow_inwards(agent, node, network, internet)
         _follow_outwards(agent, node, network)

@@ -46,6 +46,9 @@ from dsmip.host.routing import Route
 from dsmip.store.api import StoreError
 from dsmip.store.sqlite import SqliteStore
 
+#: Seconds by which an outer source may be taken out early: a timer for less could fire at the very same time.
+_GRACE_RESOLUTION = 0.001
+
 log = logging.getLogger(__name__)
 
 
@@ -66,6 +69,8 @@ class HomeAgentDaemon:
         )
         self._engine = HomeAgent(engine_config(config))
         self._home_link_index = 0
+        #: Outer sources that are good for a moment longer: when that ends, and whose they were.
+        self._graces: dict[tuple[int, Source], tuple[float, IPv6Address]] = {}
         self._nodes = {node.home_address: node for node in config.mobile_node}
         self._unauthenticated = [node.name for node in config.mobile_node if node.authentication == "none"]
 
@@ -263,14 +268,29 @@ class HomeAgentDaemon:
 
     def _grant_grace(self, binding: Binding, source: Source, grace: float) -> None:
         """Packets in flight from the previous care-of address are still good for a moment."""
-        loop = asyncio.get_running_loop()
-        self._runtime.dataplane.allow_source(binding.index, *source, loop.time() + grace)
-        loop.call_later(grace, self._end_grace, binding.home_address, binding.index, source)
+        ends = asyncio.get_running_loop().time() + grace
+        self._runtime.dataplane.allow_source(binding.index, *source, ends)
+        # All graces are equally long, so the order of insertion is the order in which they end.
+        self._graces.pop((binding.index, source), None)
+        self._graces[binding.index, source] = (ends, binding.home_address)
+        if len(self._graces) == 1:
+            self._await_end_of_grace(grace)
 
-    def _end_grace(self, home_address: IPv6Address, index: int, source: Source) -> None:
-        binding = self._engine.bindings.get(home_address)
-        if binding is None or source not in outer_sources(binding):
-            self._runtime.dataplane.deny_source(index, *source)
+    def _await_end_of_grace(self, delay: float) -> None:
+        asyncio.get_running_loop().call_later(delay, self._end_graces)
+
+    def _end_graces(self) -> None:
+        """Take outer sources out whose time is over, unless the node has come back there meanwhile."""
+        now = asyncio.get_running_loop().time()
+        while self._graces:
+            (index, source), (ends, home_address) = next(iter(self._graces.items()))
+            if ends - now > _GRACE_RESOLUTION:
+                self._await_end_of_grace(ends - now)
+                return
+            del self._graces[index, source]
+            binding = self._engine.bindings.get(home_address)
+            if binding is None or source not in outer_sources(binding):
+                self._runtime.dataplane.deny_source(index, *source)
 
     def _remove(self, action: RemoveBinding) -> None:
         self._forward_to_home_link(action.binding.home_address)
