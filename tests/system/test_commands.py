@@ -75,15 +75,6 @@ def test_stats(lab: Lab) -> None:
     assert dsmip("stats", "cmd-mr").returncode == 0
 
 
-@pytest.mark.root
-@pytest.mark.lab
-def test_the_right_daemon_is_found_or_asked_for(lab: Lab) -> None:
-    assert answer("bindings")[0]["name"] == "mr1", "only the home agent knows the question"
-    done = dsmip("status")
-    assert done.returncode == 1
-    assert "cmd-ha, cmd-mr" in done.stderr
-
-
 def test_a_daemon_that_does_not_run_is_said_so() -> None:
     done = dsmip("status", "nobody")
     assert done.returncode == 1
