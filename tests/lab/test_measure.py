@@ -177,6 +177,7 @@ def test_without_a_registration_there_are_outages_but_no_shares() -> None:
     [
         (CARE_OF, advertisement(10.1), True),
         (CARE_OF, advertisement(10.1, "2001:db8:246::/64"), False),
+        ("2001:db8:100::10", advertisement(10.1, "2001:db8:100::1/64"), True),
         (CARE_OF, {"time": 10.1, "kind": "neighbour-advertisement", "solicited": True}, True),
         (CARE_OF, {"time": 10.1, "kind": "neighbour-advertisement", "solicited": False}, False),
         (CARE_OF, {"time": 10.1, "kind": "arp-reply", "sender": "10.4.0.1"}, False),

@@ -134,7 +134,9 @@ def _makes_usable(message: Mapping[str, Any], care_of: str) -> bool:
     kind = message["kind"]
     if ":" in care_of:
         if kind == observation.ROUTER_ADVERTISEMENT:
-            return any(ip_address(care_of) in ip_network(prefix) for prefix in message["prefixes"])
+            # A home agent advertises its whole address in place of the prefix (RFC 6275 section 7.2).
+            prefixes = (ip_network(prefix, strict=False) for prefix in message["prefixes"])
+            return any(ip_address(care_of) in prefix for prefix in prefixes)
         return bool(kind == observation.NEIGHBOUR_ADVERTISEMENT and message["solicited"])
     if kind == observation.DHCP_ACK:
         return bool(message["address"] == care_of)
