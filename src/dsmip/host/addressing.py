@@ -24,15 +24,11 @@ LINK_PROTOCOL = 190
 #: permanent, which tells it from an administrator's addresses, also where IFA_PROTO is not reported.
 LONGEST_LIFETIME = 100_000_000
 
-_IFADDRMSG = struct.Struct("=BBBBI")
-_RTMSG = struct.Struct("=BBBBBBBBI")
-_NDMSG = struct.Struct("=BxxxiHBB")
-_U32 = struct.Struct("=I")
 
-_IFA_ADDRESS, _IFA_LOCAL, _IFA_CACHEINFO, _IFA_FLAGS, _IFA_RT_PRIORITY, _IFA_PROTO = 1, 2, 6, 8, 9, 11
+_IFA_CACHEINFO, _IFA_FLAGS, _IFA_RT_PRIORITY, _IFA_PROTO = 6, 8, 9, 11
 _IFA_F_NODAD, _IFA_F_OPTIMISTIC, _IFA_F_PERMANENT, _IFA_F_NOPREFIXROUTE = 0x02, 0x04, 0x80, 0x200
 _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_PREFSRC = 4, 5, 6, 7
-_RT_TABLE_MAIN, _RTN_UNICAST, _RTNH_F_ONLINK, _RT_SCOPE_UNIVERSE = 254, 1, 4, 0
+_RT_TABLE_MAIN, _RTN_UNICAST, _RTNH_F_ONLINK = 254, 1, 4
 _RTPROT_RA = 9
 _NDA_DST, _NDA_LLADDR, _NUD_STALE = 1, 2, 0x04
 
@@ -83,11 +79,11 @@ class Addressing:
         if address.version == 6:
             flags |= _IFA_F_NODAD if not dad else _IFA_F_OPTIMISTIC if optimistic else 0
         lifetimes = struct.pack("=IIII", _lifetime(preferred, at_least=0), _lifetime(valid, at_least=1), 0, 0)
-        body = _address_body(ifindex, address, prefix_length) + b"".join(
+        body = nl.address_body(ifindex, address, prefix_length) + b"".join(
             (
                 attribute(_IFA_CACHEINFO, lifetimes),
-                attribute(_IFA_FLAGS, _U32.pack(flags)),
-                attribute(_IFA_RT_PRIORITY, _U32.pack(metric)),
+                attribute(_IFA_FLAGS, nl.U32.pack(flags)),
+                attribute(_IFA_RT_PRIORITY, nl.U32.pack(metric)),
                 attribute(_IFA_PROTO, bytes((LINK_PROTOCOL,))),
             )
         )
@@ -95,7 +91,7 @@ class Addressing:
 
     def remove_address(self, ifindex: int, address: IPAddress, prefix_length: int) -> None:
         """Remove an address."""
-        body = _address_body(ifindex, address, prefix_length)
+        body = nl.address_body(ifindex, address, prefix_length)
         self._request(nl.RTM_DELADDR, 0, body, f"address {address}", tolerate=_ABSENT)
 
     def set_default_route(
@@ -118,7 +114,7 @@ class Addressing:
 
     def set_neighbor(self, ifindex: int, address: IPAddress, mac: bytes) -> None:
         """Enter a neighbour's link-layer address as one heard from it (state STALE, RFC 4861 6.3.4)."""
-        body = _NDMSG.pack(_family(address), ifindex, _NUD_STALE, 0, 0) + b"".join(
+        body = nl.NDMSG.pack(nl.family(address), ifindex, _NUD_STALE, 0, 0) + b"".join(
             (attribute(_NDA_DST, address.packed), attribute(_NDA_LLADDR, mac))
         )
         self._request(nl.RTM_NEWNEIGH, nl.NLM_F_CREATE | nl.NLM_F_REPLACE, body, f"neighbour {address}")
@@ -147,7 +143,7 @@ class Addressing:
             addresses = [
                 address
                 async for address in await dump.addr("dump")
-                if address["index"] in indices and address["scope"] == _RT_SCOPE_UNIVERSE
+                if address["index"] in indices and address["scope"] == nl.SCOPE_UNIVERSE
             ]
         found = 0
         for route in routes:
@@ -172,37 +168,28 @@ class Addressing:
                 raise AddressingError(error.errno, f"{what}: {error.strerror}") from error
 
 
-def _family(address: IPAddress) -> int:
-    return socket.AF_INET if address.version == 4 else socket.AF_INET6
-
-
 def _lifetime(seconds: float | None, *, at_least: int) -> int:
     return LONGEST_LIFETIME if seconds is None else min(max(at_least, int(seconds)), LONGEST_LIFETIME)
-
-
-def _address_body(ifindex: int, address: IPAddress, prefix_length: int) -> bytes:
-    head = _IFADDRMSG.pack(_family(address), prefix_length, 0, _RT_SCOPE_UNIVERSE, ifindex)
-    return head + attribute(_IFA_LOCAL, address.packed) + attribute(_IFA_ADDRESS, address.packed)
 
 
 def _route_body(
     ifindex: int, gateway: IPAddress, metric: int, flags: int, protocol: int = LINK_PROTOCOL
 ) -> bytes:
-    head = _RTMSG.pack(
-        _family(gateway),
+    head = nl.RTMSG.pack(
+        nl.family(gateway),
         0,
         0,
         0,
         _RT_TABLE_MAIN,
         protocol,
-        _RT_SCOPE_UNIVERSE,
+        nl.SCOPE_UNIVERSE,
         _RTN_UNICAST,
         flags,
     )
     return head + b"".join(
         (
             attribute(_RTA_GATEWAY, gateway.packed),
-            attribute(_RTA_OIF, _U32.pack(ifindex)),
-            attribute(_RTA_PRIORITY, _U32.pack(metric)),
+            attribute(_RTA_OIF, nl.U32.pack(ifindex)),
+            attribute(_RTA_PRIORITY, nl.U32.pack(metric)),
         )
     )

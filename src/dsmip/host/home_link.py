@@ -17,6 +17,7 @@ from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 from dsmip.core.types import IPAddress
+from dsmip.host.icmpv6_filter import open_icmpv6
 from dsmip.host.sockets import SignallingSockets
 from dsmip.wire.arp import ArpPacket
 from dsmip.wire.constants import NextHeader
@@ -39,7 +40,6 @@ _SOLICITED_NODE = int(IPv6Address("ff02::1:ff00:0"))
 _ETH_P_ARP = 0x0806
 _BROADCAST = b"\xff" * 6
 _ARP_REQUEST = 1
-_ICMP6_FILTER = 1
 _NEIGHBOUR_TYPES = (135, 136)
 _IFA_F_TENTATIVE = 0x40
 _SIOCGIFHWADDR = 0x8927
@@ -157,14 +157,8 @@ class DuplicateAddressDetection:
             self._socket = None
 
     def _open(self) -> socket.socket:
-        listener = socket.socket(
-            socket.AF_INET6, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.IPPROTO_ICMPV6
-        )
+        listener = open_icmpv6(_NEIGHBOUR_TYPES)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, self._interface.encode())
-        blocked = bytearray(b"\xff" * 32)
-        for kind in _NEIGHBOUR_TYPES:
-            blocked[kind // 8] &= ~(1 << kind % 8) & 0xFF
-        listener.setsockopt(socket.IPPROTO_ICMPV6, _ICMP6_FILTER, bytes(blocked))
         return listener
 
     def _join(self, address: IPv6Address) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 
+from dsmip.host.icmpv6_filter import open_icmpv6
 from dsmip.wire.icmpv6 import (
     DestinationUnreachable,
     HomeAgentAddressDiscoveryRequest,
@@ -33,7 +34,6 @@ _WANTED = (
 )
 _WANTED_IPV4 = (3, 11)  # destination unreachable, time exceeded
 
-_ICMP6_FILTER = 1
 _SOL_RAW, _ICMP_FILTER = 255, 1
 _IPV6_JOIN_ANYCAST = 27
 _PACKET_INFO = struct.Struct("=16sI")
@@ -67,13 +67,7 @@ class IcmpSockets:
     ) -> None:
         self._received = received
         self._received_ipv4 = received_ipv4
-        self._ipv6 = socket.socket(
-            socket.AF_INET6, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.IPPROTO_ICMPV6
-        )
-        blocked = bytearray(b"\xff" * 32)
-        for kind in _WANTED:
-            blocked[kind // 8] &= ~(1 << kind % 8) & 0xFF
-        self._ipv6.setsockopt(socket.IPPROTO_ICMPV6, _ICMP6_FILTER, bytes(blocked))
+        self._ipv6 = open_icmpv6(_WANTED)
         self._ipv6.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
         self._ipv6.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT, 1)
         self._ipv4 = socket.socket(

@@ -6,8 +6,8 @@ import socket
 from collections.abc import Callable, Collection
 from ipaddress import IPv6Address
 
-_ICMP6_FILTER = 1
-_ALL_TYPES = 256
+from dsmip.host.icmpv6_filter import open_icmpv6
+
 _LARGEST = 65535
 _BATCH = 64
 _IN6_PKTINFO_ADDRESS = 16
@@ -22,14 +22,7 @@ class Icmpv6Socket:
 
     def __init__(self, types: Collection[int], received: OnMessage) -> None:
         self._received = received
-        self._socket = socket.socket(
-            socket.AF_INET6, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.IPPROTO_ICMPV6
-        )
-        blocked = bytearray(b"\xff" * (_ALL_TYPES // 8))
-        for kind in types:
-            # An array of 32-bit words in host order, of which bit n of word w stands for type 32 w + n.
-            blocked[_octet_of(kind)] &= ~(1 << kind % 8) & 0xFF
-        self._socket.setsockopt(socket.IPPROTO_ICMPV6, _ICMP6_FILTER, bytes(blocked))
+        self._socket = open_icmpv6(types)
         self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
 
     def fileno(self) -> int:
@@ -51,12 +44,3 @@ class Icmpv6Socket:
     def close(self) -> None:
         """Stop receiving."""
         self._socket.close()
-
-
-def _octet_of(kind: int) -> int:
-    """Which octet of the filter has the bit of a message type."""
-    word, octet = divmod(kind // 8, 4)
-    return 4 * word + (octet if _LITTLE_ENDIAN else 3 - octet)
-
-
-_LITTLE_ENDIAN = socket.htons(1) != 1

@@ -24,18 +24,14 @@ from dsmip.host.rtnetlink import RequestSocket, attribute
 ROUTE_PROTOCOL: Final = 191
 MAIN_TABLE: Final = 254
 
-_IFADDRMSG = struct.Struct("=BBBBI")
 _IFINFOMSG = struct.Struct("=BxHiII")
-_NDMSG = struct.Struct("=BxxxiHBB")
-_RTMSG = struct.Struct("=BBBBBBBBI")
-_U32 = struct.Struct("=I")
 
-_IFA_ADDRESS, _IFA_LOCAL, _IFA_FLAGS = 1, 2, 8
+_IFA_FLAGS = 8
 _IFA_F_NODAD, _IFA_F_NOPREFIXROUTE = 0x02, 0x200
 _IFF_UP = 1
 _IFLA_MTU, _IFLA_AF_SPEC, _IFLA_INET6_ADDR_GEN_MODE, _ADDR_GEN_NONE = 4, 26, 8, 1
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_PREFSRC, _RTA_TABLE = 1, 4, 5, 6, 7, 15
-_RTN_UNICAST, _SCOPE_UNIVERSE, _SCOPE_LINK, _RTNH_F_ONLINK = 1, 0, 253, 4
+_RTN_UNICAST, _SCOPE_LINK, _RTNH_F_ONLINK = 1, 253, 4
 _FRA_DST, _FRA_SRC, _FRA_IFNAME, _FRA_GOTO, _FRA_PRIORITY, _FRA_TABLE, _FRA_PROTOCOL = 1, 2, 3, 4, 6, 15, 21
 _NDA_DST, _NTF_PROXY, _NTF_ROUTER = 1, 0x08, 0x80
 
@@ -113,7 +109,7 @@ class Routing:
         redirects on it.
         """
         mode = attribute(_IFLA_INET6_ADDR_GEN_MODE, bytes((_ADDR_GEN_NONE,)))
-        settings = attribute(_IFLA_MTU, _U32.pack(mtu))
+        settings = attribute(_IFLA_MTU, nl.U32.pack(mtu))
         settings += attribute(_IFLA_AF_SPEC, attribute(socket.AF_INET6, mode))
         what = f"device {interface}"
         self._do(nl.RTM_SETLINK, 0, _IFINFOMSG.pack(0, 0, interface, 0, 0) + settings, what)
@@ -139,12 +135,12 @@ class Routing:
     def add_address(self, interface: int, address: IPAddress, prefix_length: int) -> None:
         """Put an address on an interface at once: no duplicate address detection, no prefix route."""
         flags = _IFA_F_NOPREFIXROUTE | (_IFA_F_NODAD if address.version == 6 else 0)
-        body = _address_body(interface, address, prefix_length) + attribute(_IFA_FLAGS, _U32.pack(flags))
+        body = nl.address_body(interface, address, prefix_length) + attribute(_IFA_FLAGS, nl.U32.pack(flags))
         self._do(nl.RTM_NEWADDR, _CREATE_OR_REPLACE, body, f"address {address}")
 
     def remove_address(self, interface: int, address: IPAddress, prefix_length: int) -> None:
         """Take an address off an interface."""
-        body = _address_body(interface, address, prefix_length)
+        body = nl.address_body(interface, address, prefix_length)
         self._do(nl.RTM_DELADDR, 0, body, f"address {address}", _GONE)
 
     def add_proxy(self, interface: int, address: IPAddress, *, router: bool = False) -> None:
@@ -212,27 +208,18 @@ class Routing:
                 raise HostError(f"the kernel refused a change of {what}: {error.strerror}") from error
 
 
-def _family(value: IPAddress | IPNetwork) -> int:
-    return socket.AF_INET6 if value.version == 6 else socket.AF_INET
-
-
-def _address_body(interface: int, address: IPAddress, prefix_length: int) -> bytes:
-    head = _IFADDRMSG.pack(_family(address), prefix_length, 0, _SCOPE_UNIVERSE, interface)
-    return head + attribute(_IFA_LOCAL, address.packed) + attribute(_IFA_ADDRESS, address.packed)
-
-
 def _route_body(route: Route) -> bytes:
-    scope = _SCOPE_LINK if route.gateway is None and route.network.version == 4 else _SCOPE_UNIVERSE
+    scope = _SCOPE_LINK if route.gateway is None and route.network.version == 4 else nl.SCOPE_UNIVERSE
     # A home router outside the home address's own prefix is on the link all the same.
     flags = _RTNH_F_ONLINK if route.gateway is not None and route.network.version == 4 else 0
-    body = _RTMSG.pack(
-        *(_family(route.network), route.network.prefixlen, 0, 0, 0),
+    body = nl.RTMSG.pack(
+        *(nl.family(route.network), route.network.prefixlen, 0, 0, 0),
         *(ROUTE_PROTOCOL, scope, _RTN_UNICAST, flags),
     )
-    body += attribute(_RTA_TABLE, _U32.pack(route.table))
+    body += attribute(_RTA_TABLE, nl.U32.pack(route.table))
     body += attribute(_RTA_DST, route.network.network_address.packed) if route.network.prefixlen else b""
-    body += attribute(_RTA_OIF, _U32.pack(route.interface)) + attribute(
-        _RTA_PRIORITY, _U32.pack(route.metric)
+    body += attribute(_RTA_OIF, nl.U32.pack(route.interface)) + attribute(
+        _RTA_PRIORITY, nl.U32.pack(route.metric)
     )
     if route.gateway is not None:
         body += attribute(_RTA_GATEWAY, route.gateway.packed)
@@ -244,8 +231,8 @@ def _route_body(route: Route) -> bytes:
 def _rule_body(rule: Rule) -> bytes:
     source, destination = rule.source, rule.destination
     network = source or destination
-    body = _RTMSG.pack(
-        _family(network) if network is not None else socket.AF_INET6,
+    body = nl.RTMSG.pack(
+        nl.family(network) if network is not None else socket.AF_INET6,
         destination.prefixlen if destination is not None else 0,
         source.prefixlen if source is not None else 0,
         *(0, 0, 0, 0, rule.action, 0),
@@ -257,10 +244,12 @@ def _rule_body(rule: Rule) -> bytes:
     if rule.local:
         body += attribute(_FRA_IFNAME, b"lo\0")
     if rule.target:
-        body += attribute(_FRA_GOTO, _U32.pack(rule.target))
-    body += attribute(_FRA_PRIORITY, _U32.pack(rule.priority)) + attribute(_FRA_TABLE, _U32.pack(rule.table))
+        body += attribute(_FRA_GOTO, nl.U32.pack(rule.target))
+    body += attribute(_FRA_PRIORITY, nl.U32.pack(rule.priority)) + attribute(
+        _FRA_TABLE, nl.U32.pack(rule.table)
+    )
     return body + attribute(_FRA_PROTOCOL, bytes((ROUTE_PROTOCOL,)))
 
 
 def _proxy_body(interface: int, address: IPAddress, flags: int) -> bytes:
-    return _NDMSG.pack(_family(address), interface, 0, flags, 0) + attribute(_NDA_DST, address.packed)
+    return nl.NDMSG.pack(nl.family(address), interface, 0, flags, 0) + attribute(_NDA_DST, address.packed)

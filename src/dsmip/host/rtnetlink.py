@@ -11,6 +11,8 @@ import os
 import socket
 import struct
 
+from dsmip.core.types import IPAddress, IPNetwork
+
 RTM_SETLINK = 19
 RTM_NEWADDR, RTM_DELADDR = 20, 21
 RTM_NEWROUTE, RTM_DELROUTE = 24, 25
@@ -19,6 +21,14 @@ RTM_NEWRULE, RTM_DELRULE = 32, 33
 
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x1, 0x4, 0x100, 0x200, 0x400
 
+#: Fixed parts of requests: struct ifaddrmsg, rtmsg (fib_rule_hdr is laid out alike) and ndmsg.
+IFADDRMSG = struct.Struct("=BBBBI")
+RTMSG = struct.Struct("=BBBBBBBBI")
+NDMSG = struct.Struct("=BxxxiHBB")
+U32 = struct.Struct("=I")
+SCOPE_UNIVERSE = 0
+
+_IFA_ADDRESS, _IFA_LOCAL = 1, 2
 _NLMSG_ERROR = 2
 _NLM_F_CAPPED, _NLM_F_ACK_TLVS = 0x100, 0x200
 _SOL_NETLINK = 270
@@ -35,6 +45,17 @@ TIMEOUT = 2.0
 def attribute(kind: int, value: bytes) -> bytes:
     """One attribute, padded to 4 octets."""
     return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(value), kind) + value + bytes(-len(value) % 4)
+
+
+def family(value: IPAddress | IPNetwork) -> int:
+    """AF_INET or AF_INET6."""
+    return socket.AF_INET6 if value.version == 6 else socket.AF_INET
+
+
+def address_body(interface: int, address: IPAddress, prefix_length: int) -> bytes:
+    """The start of a request about an interface's address, of global scope."""
+    head = IFADDRMSG.pack(family(address), prefix_length, 0, SCOPE_UNIVERSE, interface)
+    return head + attribute(_IFA_LOCAL, address.packed) + attribute(_IFA_ADDRESS, address.packed)
 
 
 class RequestSocket:
