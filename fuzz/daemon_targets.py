@@ -7,10 +7,10 @@ from pathlib import Path
 
 from dsmip.daemon.config import parse
 from dsmip.daemon.config_problems import ConfigError
-from dsmip.daemon.control import ControlServer
+from dsmip.daemon.control import ControlServer, plain
 
 _PATH = Path("fuzz.toml")
-_SERVER = ControlServer(Path("fuzz.sock"), {"status": lambda: {"bindings": []}, "events": list})
+_SERVER = ControlServer(Path("fuzz.sock"), {"status": plain(lambda: {"bindings": []}), "events": plain(list)})
 
 
 def configuration(data: bytes) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dsmip.cli import main, show
+from dsmip.cli import asking, main
 from dsmip.daemon.control import ControlError
 
 DAEMONS: dict[str, dict[str, Any]] = {
@@ -24,8 +24,8 @@ def daemons(monkeypatch: pytest.MonkeyPatch) -> None:
             raise ControlError(f"unknown command {command!r}")
         return DAEMONS[name][command]
 
-    monkeypatch.setattr(show, "ask", ask)
-    monkeypatch.setattr(show, "instances", lambda: list(DAEMONS))
+    monkeypatch.setattr(asking, "ask", ask)
+    monkeypatch.setattr(asking, "instances", lambda: list(DAEMONS))
 
 
 def test_the_only_one_that_knows_the_question_is_asked(capsys: pytest.CaptureFixture[str]) -> None:
@@ -46,6 +46,6 @@ def test_none_that_knows_the_question(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_none_at_all(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(show, "instances", list)
+    monkeypatch.setattr(asking, "instances", list)
     assert main.main(["status"]) == 1
     assert "no daemon is running here" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from dsmip.daemon.events import EVENTS_VARIABLE, KEPT, EventLog
+from dsmip.daemon.feed import TooManyReaders
 
 
 def test_events_go_to_the_stream_with_monotonic_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,3 +41,40 @@ def test_the_ring_is_bounded() -> None:
         events.event("tick", {"number": number})
     assert len(events.recent) == KEPT
     assert events.recent[-1]["number"] == KEPT * 2 - 1
+
+
+def test_a_slow_follower_loses_the_oldest_and_is_told_how_many() -> None:
+    async def scene() -> tuple[int, list[object]]:
+        events = EventLog()
+        follower = events.follow()
+        for number in range(1100):
+            events.event("tick", {"number": number})
+        skipped, records = await follower.take()
+        return skipped, [record["number"] for record in records]
+
+    skipped, numbers = asyncio.run(scene())
+    assert skipped == 76
+    assert numbers == list(range(76, 1100))
+
+
+def test_a_follower_finds_the_latest_events_waiting() -> None:
+    async def scene() -> list[object]:
+        events = EventLog()
+        for number in range(5):
+            events.event("tick", {"number": number})
+        _, records = await events.follow(past=2).take()
+        return [record["number"] for record in records]
+
+    assert asyncio.run(scene()) == [3, 4]
+
+
+def test_followers_are_bounded_and_leave_room_when_they_go() -> None:
+    async def scene() -> None:
+        events = EventLog()
+        followers = [events.follow() for _ in range(16)]
+        with pytest.raises(TooManyReaders):
+            events.follow()
+        followers[0].close()
+        events.follow()
+
+    asyncio.run(scene())

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dsmip import __version__
-from dsmip.cli import bench, lab, node, show
+from dsmip.cli import bench, events, lab, node, show
+from dsmip.cli.asking import add_instance
 from dsmip.daemon.control import ControlError
 
 FAILED = 1
@@ -48,14 +49,11 @@ def parser() -> argparse.ArgumentParser:
         ("stats", "counters: refused signalling and dropped packets, by reason", show.stats),
     ):
         question = commands.add_parser(name, help=text)
-        question.add_argument(
-            "instance",
-            nargs="?",
-            help="name of the daemon (its `name` in the configuration), if several run here",
-        )
+        add_instance(question)
         question.add_argument("--json", action="store_true", help="print JSON instead of a table")
         question.set_defaults(call=call)
 
+    events.add_commands(commands)
     lab.add_commands(commands)
     bench.add_commands(commands)
     return top

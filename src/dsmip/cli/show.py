@@ -6,8 +6,8 @@ import argparse
 import json
 from typing import Any
 
+from dsmip.cli.asking import question
 from dsmip.cli.table import duration, octets, pairs, table
-from dsmip.daemon.control import RUN_ROOT, ControlError, ask, instances
 
 #: What `status` shows first and how; everything else follows under its own name.
 _DURATIONS = ("uptime", "lifetime", "expires_in", "lifetime_left", "registered_for")
@@ -37,30 +37,9 @@ def stats(options: argparse.Namespace) -> int:
 
 
 def _print(options: argparse.Namespace, command: str, render: Any) -> int:
-    result = _ask(options.instance, command)
+    result = question(options.instance, command)
     print(json.dumps(result, indent=2) if options.json else render(result))
     return 0
-
-
-def _ask(instance: str | None, command: str) -> Any:
-    """Ask the named daemon, or the only one here that knows the command."""
-    if instance is not None:
-        return ask(instance, command)
-    running = instances()
-    answers: dict[str, Any] = {}
-    errors: list[str] = []
-    for name in running:
-        try:
-            answers[name] = ask(name, command)
-        except ControlError as error:
-            errors.append(str(error))
-    if len(answers) == 1:
-        return next(iter(answers.values()))
-    if not answers:
-        raise ControlError(
-            "; ".join(errors) if errors else f"no daemon is running here (looked in {RUN_ROOT})"
-        )
-    raise ControlError(f"several daemons run here: name one of {', '.join(answers)}")
 
 
 def _bindings(rows: list[dict[str, Any]]) -> str:

@@ -181,10 +181,15 @@ class HomeAgentChanged:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """A packet was refused: count it under `reason` (a short slug) and log it at a limited rate."""
+    """A packet was refused: count it under `reason` (a short slug) and log it at a limited rate.
+
+    `node` is the home address of the configured mobile node it says it comes from, "" = of none. Whether it
+    really came from there is often the very question.
+    """
 
     reason: str
     detail: str = ""
+    node: str = ""
 
 
 @dataclass(frozen=True, slots=True)

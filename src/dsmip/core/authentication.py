@@ -136,6 +136,14 @@ def is_close(timestamp: int, unix: float, tolerance: float = TIMESTAMP_TOLERANCE
     return abs(timestamp_seconds(timestamp) - unix) <= tolerance
 
 
+def clock_difference(timestamp: int, unix: float, tolerance: float) -> str:
+    """What is wrong with a timestamp that was not accepted at our time of day `unix`, in words."""
+    seconds = timestamp_seconds(timestamp) - unix
+    if abs(seconds) <= tolerance:
+        return "its timestamp is not later than the last one"
+    return f"its clock is {abs(seconds):.0f} s {'ahead' if seconds > 0 else 'behind'}"
+
+
 def corrected_timestamp(timestamp: int, unix: float) -> int:
     """What the home agent puts into an acknowledgement with status 144, MIPV6-ID-MISMATCH.
 

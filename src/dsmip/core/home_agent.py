@@ -15,6 +15,7 @@ from ipaddress import IPv6Address
 from random import Random
 
 from dsmip.core.actions import Action, Drop, SendDatagram, SendIPv4, SendPacket, StoreReplay
+from dsmip.core.authentication import clock_difference
 from dsmip.core.home_agent_authentication import authenticate
 from dsmip.core.home_agent_config import HomeAgentConfig
 from dsmip.core.home_agent_icmp import HomeAgentIcmp
@@ -239,7 +240,8 @@ class HomeAgent:
         """RFC 6275 sections 9.5.1, 10.3.1 and 10.3.2. Nothing happens before authentication."""
         request = read_request(packet, update)
         if isinstance(request, str):
-            self._drop(request, f"from {packet.source}")
+            sender = self._nodes.get(packet.sender)
+            self._drop(request, f"from {packet.source}", sender)
             return
         node = self._nodes.get(request.home_address)
         if node is None and request.options.identifier is not None:
@@ -248,13 +250,13 @@ class HomeAgent:
             if node is not None and node.association is None:
                 node = None
         if node is None:
-            self._drop("unknown-mobile-node", str(request.home_address))
+            self._drop("unknown-mobile-node", f"{request.home_address} from {request.tunnel_end}")
             return
         verdict = authenticate(request, node, packet.payload, now.unix, self._config.timestamp_tolerance)
         if isinstance(verdict, BAStatus):
             self._refuse_unauthentic(request, node, verdict, now)
         elif verdict is not None:
-            self._drop(verdict, node.name)
+            self._drop(verdict, f"{node.name} from {request.tunnel_end}", node)
         else:
             self._registrar.process(request, node, now)
 
@@ -263,7 +265,11 @@ class HomeAgent:
         if status is not BAStatus.MIPV6_AUTH_FAIL or self._failures.allow(now.monotonic):
             answer = Answer(status, request.update.sequence)
             self._actions.append(self._replies.acknowledge(request, answer, node.association, now.unix))
-        self._drop(_REASONS[status], node.name)
+        detail = f"{node.name} from {request.tunnel_end}"
+        if status is BAStatus.MIPV6_ID_MISMATCH and request.options.timestamp is not None:
+            tolerance = self._config.timestamp_tolerance
+            detail += f": {clock_difference(request.options.timestamp, now.unix, tolerance)}"
+        self._drop(_REASONS[status], detail, node)
 
-    def _drop(self, reason: str, detail: str = "") -> None:
-        self._actions.append(Drop(reason, detail))
+    def _drop(self, reason: str, detail: str = "", node: ServedNode | None = None) -> None:
+        self._actions.append(Drop(reason, detail, node.name if node is not None else ""))

@@ -34,6 +34,11 @@ class ServedNode:
         self.deregistered_until = 0.0
 
     @property
+    def who(self) -> dict[str, str]:
+        """For events: which mobile node they are about."""
+        return {"name": self.entry.name or self.name, "home_address": self.name}
+
+    @property
     def replay(self) -> ReplayState:
         """What has to be stored about this mobile node besides its binding."""
         return ReplayState(self.entry.home_address, self.sequence, self.timestamp, self.index)

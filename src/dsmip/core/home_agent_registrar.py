@@ -133,13 +133,15 @@ class Registrar:
         for binding in self.cache.expire(now.monotonic):
             self._ipv4.release(binding.ipv4)
             self._withdraw(binding, "expired")
-            self._emit(Event("expired", {"home_address": str(binding.home_address)}))
+            node = self._nodes.get(binding.home_address)
+            if node is not None:
+                self._emit(Event("expired", {**node.who, "care_of": str(binding.care_of)}))
         while self._pending:
             home_address, pending = next(iter(self._pending.items()))
             if pending.deadline > now.monotonic:
                 break
             del self._pending[home_address]
-            self._emit(Drop("dad-unanswered", pending.node.name))
+            self._emit(Drop("dad-unanswered", pending.node.name, pending.node.name))
 
     def restore(self, bindings: Iterable[Binding], now: Instant) -> None:
         """Put stored bindings back, less what has ended or is no longer configured."""
@@ -182,7 +184,7 @@ class Registrar:
         status = refusal(request, node.entry, binding, node.sequence if compared else None, self._policy)
         if isinstance(status, str):
             self._store_replay(node)
-            self._emit(Drop(status, node.name))
+            self._emit(Drop(status, node.name, node.name))
         elif status is not None:
             if request.deregistration:
                 self._pending.pop(home_address, None)
@@ -308,7 +310,7 @@ class Registrar:
         self._withdraw(binding, "deregistered", at_home=request.at_home)
         flags = BAFlag.R if request.mobile_router else NO_FLAGS
         self._acknowledge(request, node, Answer(BAStatus.ACCEPTED, request.update.sequence, flags=flags), now)
-        self._emit(Event("deregistered", {"home_address": node.name, "at_home": request.at_home}))
+        self._emit(Event("deregistered", {**node.who, "at_home": request.at_home}))
 
     def _refuse(self, request: Request, node: ServedNode, status: BAStatus, now: Instant) -> None:
         """Answer with a status of 128 or more. Only the replay state of the mobile node changes."""
@@ -316,8 +318,9 @@ class Registrar:
         out_of_window = status is BAStatus.SEQUENCE_NUMBER_OUT_OF_WINDOW
         sequence = node.sequence if out_of_window else request.update.sequence
         self._acknowledge(request, node, Answer(status, sequence), now)
+        care_of = str(request.tunnel_end)
         self._emit(
-            Event("refused", {"home_address": node.name, "status": int(status), "reason": status.name})
+            Event("refused", {**node.who, "status": int(status), "reason": status.name, "care_of": care_of})
         )
 
     # Details -----------------------------------------------------------------------------------------------
@@ -370,12 +373,13 @@ def _registration_event(binding: Binding, previous: Binding | None, node: Served
         binding.care_of,
         binding.nat_source,
     ):
-        return Event("refreshed", {"home_address": node.name, "lifetime": binding.lifetime})
+        return Event("refreshed", {**node.who, "lifetime": binding.lifetime})
     return Event(
         "registered" if previous is None else "moved",
         {
-            "home_address": node.name,
+            **node.who,
             "care_of": str(binding.care_of),
+            "previous": str(previous.care_of) if previous is not None else "",
             "format": binding.format.value,
             "nat": binding.nat.value,
             "lifetime": binding.lifetime,

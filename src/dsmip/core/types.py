@@ -190,6 +190,7 @@ class MobileNodeEntry:
     """
 
     home_address: IPv6Address
+    name: str = ""  #: what people call it
     identifier: str = ""
     authentication: str = "mn-ha"
     spi: int = 0

@@ -10,6 +10,9 @@ from collections import Counter, deque
 from collections.abc import Mapping
 from typing import IO
 
+from dsmip.daemon.feed import Feed, Subscription
+from dsmip.daemon.journal import Journal
+
 Value = str | int | float | bool
 Fields = Mapping[str, Value]
 
@@ -27,8 +30,12 @@ class EventLog:
     """Records events and refusals."""
 
     def __init__(self) -> None:
-        self.recent: deque[dict[str, Value]] = deque(maxlen=KEPT)
+        self.recent: deque[Fields] = deque(maxlen=KEPT)
         self.drops: Counter[str] = Counter()
+        #: Events so far by kind.
+        self.counts: Counter[str] = Counter()
+        self.journal = Journal()
+        self.feed: Feed[Fields] = Feed()
         self._logged: dict[str, tuple[float, int]] = {}
         self._stream: IO[str] | None = None
         path = os.environ.get(EVENTS_VARIABLE)
@@ -37,25 +44,38 @@ class EventLog:
 
     def event(self, kind: str, fields: Fields) -> None:
         """Record one event now."""
-        record: dict[str, Value] = {**fields, "event": kind, "time": time.monotonic(), "unix": time.time()}
+        record: Fields = {**fields, "event": kind, "time": time.monotonic(), "unix": time.time()}
         self.recent.append(record)
+        self.counts[kind] += 1
+        self.journal.event(kind, record)
+        self.feed.publish(record)
         if self._stream is not None:
             self._stream.write(json.dumps(record) + "\n")
         if log.isEnabledFor(logging.INFO):
             log.info("%s %s", kind, " ".join(f"{name}={_text(value)}" for name, value in fields.items()))
 
-    def drop(self, reason: str, detail: str) -> None:
-        """Count a refused packet; log the first of its kind and then at a limited rate."""
+    def drop(self, reason: str, detail: str, node: str = "") -> None:
+        """Count a refused packet; log the first of its kind and then at a limited rate.
+
+        `node` is the home address of the configured mobile node in whose name it came, if any.
+        """
         self.drops[reason] += 1
+        self.journal.drop(reason, detail, node, time.time())
         now = time.monotonic()
         last, count = self._logged.get(reason, (float("-inf"), 0))
         if now - last < DROP_LOG_INTERVAL:
             return
         more = self.drops[reason] - count - 1
         self._logged[reason] = (now, self.drops[reason])
+        told: Fields = {"reason": reason, "detail": detail, "home_address": node, "count": self.drops[reason]}
+        self.feed.publish({**told, "event": "dropped", "time": now, "unix": time.time()})
         log.warning(
             "refused reason=%s %s%s", reason, detail, f" (and {more} more like it)" if more > 0 else ""
         )
+
+    def follow(self, past: int = 0) -> Subscription[Fields]:
+        """Every event from now on, after the `past` latest. Raises TooManyReaders."""
+        return self.feed.subscribe(list(self.recent)[-past:] if past > 0 else ())
 
     def close(self) -> None:
         """Close the JSON stream."""

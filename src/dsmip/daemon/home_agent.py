@@ -6,9 +6,7 @@ import asyncio
 import functools
 import logging
 import socket
-import time
 from ipaddress import IPv6Address
-from typing import Any
 
 from dsmip.core.actions import (
     Action,
@@ -38,6 +36,7 @@ from dsmip.daemon.home_agent_plan import (
     path_of,
     routed_networks,
 )
+from dsmip.daemon.home_agent_questions import HomeAgentQuestions
 from dsmip.daemon.runtime import DEVICE, Runtime, instant
 from dsmip.dataplane.api import Role
 from dsmip.host import sysctl
@@ -96,14 +95,9 @@ class HomeAgentDaemon:
             home_link=config.home_link or "",
             home_link_index=self._home_link_index,
         )
-        handlers = {
-            "status": self.status,
-            "bindings": self.bindings,
-            "stats": self.stats,
-            "events": lambda: list(runtime.events.recent),
-        }
+        questions = HomeAgentQuestions(self._engine, runtime, lambda: self._config, lambda: self._nodes)
         try:
-            await runtime.serve(self._engine, handlers)
+            await runtime.serve(self._engine, questions.handlers())
         finally:
             icmp.close()
             if not keep_forwarding:
@@ -205,7 +199,7 @@ class HomeAgentDaemon:
                 finished = functools.partial(self._dad_finished, action.home_address)
                 self._dad.start(action.home_address, action.addresses, finished)
             case Drop():
-                runtime.events.drop(action.reason, action.detail)
+                runtime.events.drop(action.reason, action.detail, action.node)
             case Event():
                 runtime.events.event(action.kind, action.fields)
             case _:
@@ -334,67 +328,3 @@ class HomeAgentDaemon:
         if self._config.home_link:
             for binding in self._engine.bindings.values():
                 self._withdraw(defended(binding, self._config))
-
-    # Questions ---------------------------------------------------------------------------------------------
-
-    def status(self) -> dict[str, Any]:
-        """For `dsmip status`."""
-        config = self._config
-        return {
-            "name": config.name,
-            "role": config.role,
-            "address": str(config.address),
-            "ipv4_address": str(config.ipv4_address) if config.ipv4_address else None,
-            "home_link": config.home_link,
-            "uplinks": list(config.uplinks),
-            "mobile_nodes": len(config.mobile_node),
-            "bindings": len(self._engine.bindings),
-            "unauthenticated": self._unauthenticated,
-            "adopted": self._runtime.dataplane.adopted,
-            "uptime": time.time() - self._runtime.started,
-        }
-
-    def bindings(self) -> list[dict[str, Any]]:
-        """For `dsmip bindings`."""
-        now = time.time()
-        names = {node.home_address: node.name for node in self._config.mobile_node}
-        rows = []
-        for binding in self._engine.bindings.values():
-            traffic = self._runtime.dataplane.traffic(binding.index)
-            rows.append(
-                {
-                    "name": names.get(binding.home_address, binding.identifier),
-                    "home_address": str(binding.home_address),
-                    "ipv4_home_address": str(binding.ipv4_home_address or "") or None,
-                    "care_of": str(binding.care_of),
-                    "nat": binding.nat.value,
-                    "nat_source": (
-                        f"{binding.nat_source.address}:{binding.nat_source.port}"
-                        if binding.nat_source
-                        else None
-                    ),
-                    "tunnel": binding.format.value,
-                    "prefixes": [str(prefix) for prefix in binding.prefixes],
-                    "ipv4_prefixes": [
-                        str(grant.network) for grant in binding.ipv4 if grant.network.prefixlen < 32
-                    ],
-                    "mobile_router": binding.mobile_router,
-                    "authentication": binding.authentication,
-                    "sequence": binding.sequence,
-                    "lifetime": binding.lifetime,
-                    "expires_in": round(binding.expires - now, 1),
-                    "registered_for": round(now - binding.created, 1),
-                    "sent_packets": traffic.sent_packets,
-                    "sent_bytes": traffic.sent_bytes,
-                    "received_packets": traffic.received_packets,
-                    "received_bytes": traffic.received_bytes,
-                }
-            )
-        return rows
-
-    def stats(self) -> dict[str, Any]:
-        """For `dsmip stats`."""
-        return {
-            "signalling_refused": dict(self._runtime.events.drops),
-            "dataplane_dropped": dict(self._runtime.dataplane.drops()),
-        }

@@ -50,6 +50,7 @@ def engine_config(config: HomeAgentFile) -> HomeAgentConfig:
 def _entry(node: MobileNodeTable) -> MobileNodeEntry:
     return MobileNodeEntry(
         home_address=node.home_address,
+        name=node.name,
         identifier=node.identifier or node.name,
         authentication=node.authentication,
         spi=node.spi,

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import time
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address
-from typing import Any
 
 from dsmip.core.actions import (
     Action,
@@ -31,6 +29,7 @@ from dsmip.core.mobile_node_home_agents import HomeAgentAddress
 from dsmip.core.types import DSMIP_PORT, Attachments, Instant, IPAddress, IPNetwork
 from dsmip.daemon.config import MobileNodeFile
 from dsmip.daemon.home_arrival import HomeArrival
+from dsmip.daemon.mobile_node_questions import MobileNodeQuestions
 from dsmip.daemon.movement import MovementService
 from dsmip.daemon.runtime import DEVICE, Runtime, instant
 from dsmip.dataplane.api import Role
@@ -94,15 +93,12 @@ class MobileNodeDaemon:
         messages = Icmpv6Socket(_ICMPV6_TYPES, self._icmpv6)
         loop = asyncio.get_running_loop()
         loop.add_reader(messages.fileno(), messages.drain)
-        handlers = {
-            "status": self.status,
-            "attachments": self._movement.snapshot,
-            "stats": self.stats,
-            "events": lambda: list(runtime.events.recent),
-        }
+        questions = MobileNodeQuestions(
+            self._engine, runtime, self._movement, self._routes, lambda: self._config, BINDING
+        )
         movement = loop.create_task(self._movement.start())
         try:
-            await runtime.serve(self._engine, handlers)
+            await runtime.serve(self._engine, questions.handlers())
         finally:
             loop.remove_reader(messages.fileno())
             messages.close()
@@ -230,7 +226,7 @@ class MobileNodeDaemon:
             case LeaveHome():
                 self._leave_home()
             case Drop():
-                runtime.events.drop(action.reason, action.detail)
+                runtime.events.drop(action.reason, action.detail, action.node)
             case Event():
                 runtime.events.event(action.kind, action.fields)
             case _:
@@ -291,54 +287,6 @@ class MobileNodeDaemon:
             self._home_interface = None
         self._routes.depart()
         self._routes.use_tunnel()
-
-    # Questions ---------------------------------------------------------------------------------------------
-
-    def status(self) -> dict[str, Any]:
-        """For `dsmip status`."""
-        config, traffic = self._config, self._runtime.dataplane.traffic(BINDING)
-        serving = self._engine.config
-        return {
-            "name": config.name,
-            "role": config.role,
-            "home_address": str(config.home_address),
-            "ipv4_home_address": str(self._routes.ipv4_home_address or "") or None,
-            "home_agent": str(serving.home_agent) if serving.home_agent != UNKNOWN else None,
-            "home_agent_ipv4": str(serving.home_agent_ipv4) if serving.home_agent_ipv4 else None,
-            "mobile_network_prefixes": [
-                str(network) for network in self._routes.networks if network.prefixlen < network.max_prefixlen
-            ],
-            "authentication": config.authentication,
-            **self._registration(),
-            "sent_packets": traffic.sent_packets,
-            "sent_bytes": traffic.sent_bytes,
-            "received_packets": traffic.received_packets,
-            "received_bytes": traffic.received_bytes,
-            "adopted": self._runtime.dataplane.adopted,
-            "uptime": time.time() - self._runtime.started,
-        }
-
-    def _registration(self) -> dict[str, Any]:
-        engine, now = self._engine, instant()
-        care_of, entry = engine.care_of, engine.entry
-        return {
-            "state": engine.state(now).value,
-            "care_of": str(care_of.address) if care_of else None,
-            "interface": care_of.interface if care_of else None,
-            "network": care_of.network if care_of else None,
-            "tunnel": engine.format.value if engine.format else None,
-            "nat": engine.nat.value,
-            "lifetime_left": engine.lifetime_left(now),
-            "last_status": engine.last_status,
-            "round_trip_ms": round(entry.round_trip * 1000, 2) if entry else None,
-        }
-
-    def stats(self) -> dict[str, Any]:
-        """For `dsmip stats`."""
-        return {
-            "signalling_refused": dict(self._runtime.events.drops),
-            "dataplane_dropped": dict(self._runtime.dataplane.drops()),
-        }
 
 
 def _tunnel_ports(address: IPAddress) -> tuple[int, ...]:

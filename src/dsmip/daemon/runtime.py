@@ -18,7 +18,7 @@ from typing import IO, Protocol
 
 from dsmip.core.actions import Action
 from dsmip.core.types import Instant
-from dsmip.daemon.control import RUN_ROOT, SOCKET_NAME, ControlServer, Handler
+from dsmip.daemon.control import RUN_ROOT, SOCKET_NAME, ControlServer, Handler, Stream, whole_number
 from dsmip.daemon.events import EventLog
 from dsmip.dataplane import features
 from dsmip.dataplane.api import DataPlaneError, Role
@@ -126,13 +126,20 @@ class Runtime:
         )
 
     async def serve(self, engine: Engine, handlers: dict[str, Handler]) -> None:
-        """Run the engine until `stop` is called or SIGTERM or SIGINT arrives."""
+        """Run the engine until `stop` is called or SIGTERM or SIGINT arrives.
+
+        `handlers` answer on the control socket, besides those that every role has.
+        """
         loop = asyncio.get_running_loop()
         self._engine = engine
         loop.add_reader(self.device.fileno(), self._upcall)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
-        self._control = ControlServer(self.run_directory / SOCKET_NAME, handlers)
+        answers: dict[str, Handler] = {"events": lambda _arguments: list(self.events.recent), **handlers}
+        streams: dict[str, Stream] = {
+            "events": lambda arguments: self.events.follow(whole_number(arguments, "past", 0)),
+        }
+        self._control = ControlServer(self.run_directory / SOCKET_NAME, answers, streams)
         await self._control.start()
         self.turn()
         notify("READY=1")

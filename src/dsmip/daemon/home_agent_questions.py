@@ -1,0 +1,124 @@
+"""What a home agent answers about itself: status, bindings, counters."""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from collections.abc import Callable, Iterator, Mapping
+from ipaddress import IPv6Address
+from typing import Any
+
+from dsmip.core.home_agent import HomeAgent
+from dsmip.core.types import Binding
+from dsmip.daemon.config import HomeAgentFile, MobileNodeTable
+from dsmip.daemon.control import Arguments, Handler, plain, text, whole_number
+from dsmip.daemon.runtime import Runtime
+
+
+class HomeAgentQuestions:
+    """Reads the daemon's parts, changes nothing.
+
+    `config` and `nodes` (by home address) are asked for anew each time.
+    """
+
+    def __init__(
+        self,
+        engine: HomeAgent,
+        runtime: Runtime,
+        config: Callable[[], HomeAgentFile],
+        nodes: Callable[[], Mapping[IPv6Address, MobileNodeTable]],
+    ) -> None:
+        self._engine = engine
+        self._runtime = runtime
+        self._config = config
+        self._nodes = nodes
+        #: The names of those that are not authenticated, by the configuration they were looked up in.
+        self._unauthenticated: tuple[HomeAgentFile | None, list[str]] = (None, [])
+
+    def handlers(self) -> dict[str, Handler]:
+        """Commands of the control socket."""
+        return {"status": plain(self.status), "bindings": self._bindings, "stats": plain(self.stats)}
+
+    def status(self) -> dict[str, Any]:
+        """For `dsmip status`."""
+        config = self._config()
+        if self._unauthenticated[0] is not config:
+            names = [node.name for node in config.mobile_node if node.authentication == "none"]
+            self._unauthenticated = (config, names)
+        return {
+            "name": config.name,
+            "role": config.role,
+            "address": str(config.address),
+            "ipv4_address": str(config.ipv4_address) if config.ipv4_address else None,
+            "home_link": config.home_link,
+            "uplinks": list(config.uplinks),
+            "mobile_nodes": len(config.mobile_node),
+            "bindings": len(self._engine.bindings),
+            "unauthenticated": self._unauthenticated[1],
+            "adopted": self._runtime.dataplane.adopted,
+            "uptime": time.time() - self._runtime.started,
+        }
+
+    def stats(self) -> dict[str, Any]:
+        """For `dsmip stats`."""
+        return {
+            "signalling_refused": dict(self._runtime.events.drops),
+            "dataplane_dropped": dict(self._runtime.dataplane.drops()),
+        }
+
+    def _bindings(self, arguments: Arguments) -> list[dict[str, Any]]:
+        return self.bindings(text(arguments, "filter"), whole_number(arguments, "limit", 0))
+
+    def bindings(self, wanted: str = "", limit: int = 0) -> list[dict[str, Any]]:
+        """For `dsmip bindings`: at most `limit` rows (0 = all) of the bindings that match."""
+        rows: list[dict[str, Any]] = []
+        for binding in self._matching(wanted):
+            rows.append(self.row(binding))
+            if len(rows) == limit:
+                break
+        return rows
+
+    def _matching(self, wanted: str) -> Iterator[Binding]:
+        """By an inner or outer address, or by part of a name or tunnel format. An address is compared as a
+        number: to make the text of a hundred thousand addresses would stop the daemon for a second."""
+        bindings = self._engine.bindings.values()
+        if not wanted:
+            return iter(bindings)
+        try:
+            address = ipaddress.ip_address(wanted)
+        except ValueError:
+            part = wanted.lower()
+            return (b for b in bindings if part in self._name(b).lower() or part in b.format.value)
+        return (b for b in bindings if address == b.care_of or any(address in n for n in b.networks))
+
+    def _name(self, binding: Binding) -> str:
+        node = self._nodes().get(binding.home_address)
+        return node.name if node is not None else binding.identifier
+
+    def row(self, binding: Binding) -> dict[str, Any]:
+        """One binding, ready for JSON."""
+        now = time.time()
+        traffic = self._runtime.dataplane.traffic(binding.index)
+        source = binding.nat_source
+        return {
+            "name": self._name(binding),
+            "home_address": str(binding.home_address),
+            "ipv4_home_address": str(binding.ipv4_home_address or "") or None,
+            "care_of": str(binding.care_of),
+            "nat": binding.nat.value,
+            "nat_source": f"{source.address}:{source.port}" if source else None,
+            "tunnel": binding.format.value,
+            "prefixes": [str(prefix) for prefix in binding.prefixes],
+            "ipv4_prefixes": [str(grant.network) for grant in binding.ipv4 if grant.network.prefixlen < 32],
+            "mobile_router": binding.mobile_router,
+            "authentication": binding.authentication,
+            "sequence": binding.sequence,
+            "lifetime": binding.lifetime,
+            "expires_in": round(binding.expires - now, 1),
+            "updated_ago": round(now - binding.updated, 1),
+            "registered_for": round(now - binding.created, 1),
+            "sent_packets": traffic.sent_packets,
+            "sent_bytes": traffic.sent_bytes,
+            "received_packets": traffic.received_packets,
+            "received_bytes": traffic.received_bytes,
+        }

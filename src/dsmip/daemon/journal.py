@@ -1,0 +1,140 @@
+"""What happened to each mobile node lately, kept small: the memory behind `dsmip explain`.
+
+A node's story is a few moments and, by reason, its refusals. Stories are kept of configured mobile nodes
+only, and of a bounded number of them. What strangers send in a node's name is counted beside its story; it
+pushes nothing out of any.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import OrderedDict, deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+Value = str | int | float | bool
+Record = Mapping[str, Value]
+
+#: Mobile nodes whose stories are kept; the one that was quiet for longest goes first.
+MAX_STORIES = 16384
+#: Moments kept of each mobile node.
+MOMENTS = 8
+#: Moments of all mobile nodes together, for a timeline.
+TIMELINE = 512
+
+#: Kinds of events that change where a mobile node is reached, or whether. Refreshes are none of them.
+TURNS = frozenset(
+    (
+        *("registered", "moved", "deregistered", "expired", "refused", "revoked"),
+        *("handover", "home", "detached", "binding-refused", "fallback", "home-agent", "path-lost"),
+    )
+)
+
+
+class Moment(NamedTuple):
+    """One turn in a node's story. `unix` is seconds since 1970; what does not apply is ""."""
+
+    unix: float
+    kind: str
+    care_of: str = ""
+    previous: str = ""
+    format: str = ""
+    nat: str = ""
+    detail: str = ""
+
+
+@dataclass(slots=True)
+class Refusal:
+    """Packets in a node's name that were refused for one reason. `last` is seconds since 1970."""
+
+    count: int
+    last: float
+    detail: str
+
+
+@dataclass(slots=True)
+class Story:
+    """What is known of one mobile node. `refused` is its last authentic Binding Update that was refused."""
+
+    moments: tuple[Moment, ...] = ()
+    refused: Moment | None = None
+    refusals: dict[str, Refusal] = field(default_factory=dict)
+
+
+class Journal:
+    """Listens to events and refusals. A mobile node's own story has the key ""."""
+
+    def __init__(self, *, stories: int = MAX_STORIES) -> None:
+        self._most = stories
+        self._stories: OrderedDict[str, Story] = OrderedDict()
+        #: The latest event of each kind; kinds are words of the program, so this is bounded.
+        self.latest: dict[str, Record] = {}
+        #: The latest turns of all mobile nodes, oldest first.
+        self.timeline: deque[Record] = deque(maxlen=TIMELINE)
+        #: The last Binding Update for a home address that nobody has, of `strangers` in all.
+        self.stranger: Refusal | None = None
+
+    def story(self, home_address: str = "") -> Story | None:
+        """What is known of the mobile node with this home address."""
+        return self._stories.get(home_address)
+
+    def event(self, kind: str, record: Record) -> None:
+        """An event; `record` has its fields and `unix`."""
+        self.latest[kind] = record
+        if kind not in TURNS:
+            return
+        self.timeline.append(record)
+        moment = _moment(kind, record)
+        story = self._open(str(record.get("home_address", "")))
+        story.moments = (*story.moments[1 - MOMENTS :], moment)
+        if kind in ("refused", "binding-refused"):
+            story.refused = moment
+
+    def drop(self, reason: str, detail: str, node: str, unix: float) -> None:
+        """A packet was refused; `node` is the home address it claims, "" = that of no configured node."""
+        if node:
+            story = self._stories.get(node)
+            if story is None and len(self._stories) < self._most:
+                story = self._stories[node] = Story()
+            if story is not None:
+                _count(story.refusals, reason, detail, unix)
+        elif reason == "unknown-mobile-node":
+            count = self.stranger.count if self.stranger is not None else 0
+            self.stranger = Refusal(count + 1, unix, detail)
+
+    def _open(self, home_address: str) -> Story:
+        story = self._stories.get(home_address)
+        if story is None:
+            story = self._stories[home_address] = Story()
+            if len(self._stories) > self._most:
+                self._stories.popitem(last=False)
+        else:
+            self._stories.move_to_end(home_address)
+        return story
+
+
+def _count(refusals: dict[str, Refusal], reason: str, detail: str, unix: float) -> None:
+    """Reasons are words of the program, so there is no more than a handful."""
+    known = refusals.get(reason)
+    if known is None:
+        refusals[reason] = Refusal(1, unix, detail)
+    else:
+        known.count, known.last, known.detail = known.count + 1, unix, detail
+
+
+def _moment(kind: str, record: Record) -> Moment:
+    def text(name: str) -> str:
+        # The same few words and addresses in thousands of stories.
+        return sys.intern(str(record.get(name, "")))
+
+    detail = text("name") if kind == "binding-refused" else text("reason") or text("step")
+    return Moment(
+        float(record.get("unix", 0.0)),
+        sys.intern(kind),
+        text("care_of"),
+        text("previous"),
+        text("format"),
+        text("nat"),
+        detail,
+    )

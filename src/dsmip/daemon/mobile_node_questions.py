@@ -1,0 +1,92 @@
+"""What a mobile node answers about itself: status, attachments, counters."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from dsmip.core.mobile_node import MobileNode
+from dsmip.core.mobile_node_config import UNKNOWN
+from dsmip.daemon.config import MobileNodeFile
+from dsmip.daemon.control import Handler, plain
+from dsmip.daemon.movement import MovementService
+from dsmip.daemon.runtime import Runtime, instant
+from dsmip.host.home_routes import HomeRoutes
+
+
+class MobileNodeQuestions:
+    """Reads the daemon's parts, changes nothing. `config` is asked for anew each time.
+
+    `binding` is the index under which the data plane counts the traffic.
+    """
+
+    def __init__(
+        self,
+        engine: MobileNode,
+        runtime: Runtime,
+        movement: MovementService,
+        routes: HomeRoutes,
+        config: Callable[[], MobileNodeFile],
+        binding: int,
+    ) -> None:
+        self._engine = engine
+        self._runtime = runtime
+        self._movement = movement
+        self._routes = routes
+        self._config = config
+        self._binding = binding
+
+    def handlers(self) -> dict[str, Handler]:
+        """Commands of the control socket."""
+        return {
+            "status": plain(self.status),
+            "attachments": plain(self._movement.snapshot),
+            "stats": plain(self.stats),
+        }
+
+    def status(self) -> dict[str, Any]:
+        """For `dsmip status`."""
+        config, traffic = self._config(), self._runtime.dataplane.traffic(self._binding)
+        serving = self._engine.config
+        return {
+            "name": config.name,
+            "role": config.role,
+            "home_address": str(config.home_address),
+            "ipv4_home_address": str(self._routes.ipv4_home_address or "") or None,
+            "home_agent": str(serving.home_agent) if serving.home_agent != UNKNOWN else None,
+            "home_agent_ipv4": str(serving.home_agent_ipv4) if serving.home_agent_ipv4 else None,
+            "mobile_network_prefixes": [
+                str(network) for network in self._routes.networks if network.prefixlen < network.max_prefixlen
+            ],
+            "authentication": config.authentication,
+            **self._registration(),
+            "sent_packets": traffic.sent_packets,
+            "sent_bytes": traffic.sent_bytes,
+            "received_packets": traffic.received_packets,
+            "received_bytes": traffic.received_bytes,
+            "adopted": self._runtime.dataplane.adopted,
+            "uptime": time.time() - self._runtime.started,
+        }
+
+    def _registration(self) -> dict[str, Any]:
+        engine, now = self._engine, instant()
+        care_of, entry = engine.care_of, engine.entry
+        return {
+            "state": engine.state(now).value,
+            "care_of": str(care_of.address) if care_of else None,
+            "interface": care_of.interface if care_of else None,
+            "network": care_of.network if care_of else None,
+            "tunnel": engine.format.value if engine.format else None,
+            "nat": engine.nat.value,
+            "lifetime_left": engine.lifetime_left(now),
+            "last_status": engine.last_status,
+            "round_trip_ms": round(entry.round_trip * 1000, 2) if entry else None,
+        }
+
+    def stats(self) -> dict[str, Any]:
+        """For `dsmip stats`."""
+        return {
+            "signalling_refused": dict(self._runtime.events.drops),
+            "dataplane_dropped": dict(self._runtime.dataplane.drops()),
+        }
