@@ -5,7 +5,6 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
 from dsmip.core.mobile_node import MobileNodeState
-from dsmip.core.network_memory import SILENCE_REMEMBERED
 from dsmip.core.retransmission import MAX_BINDACK_TIMEOUT
 from dsmip.core.types import IPAddress, IPNetwork
 from tests.simulation.agent import AgentHost
@@ -31,11 +30,9 @@ def patience(node: NodeHost) -> float:
     refresh = 0.0
     if engine is not None and engine.entry is not None:
         refresh = max(0.0, engine.entry.refresh_at - node.now().monotonic)
-    patience = max(refresh, MAX_BINDACK_TIMEOUT) + RECOVERY
-    if any(access.plan.breaks_ipv6 for access in node.accesses):
-        # It prefers what is broken to what was out of reach for a while, for as long as it remembers that.
-        patience += SILENCE_REMEMBERED
-    return patience
+    # Care-of addresses that were all silent take turns, and some may be broken.
+    turns = max(1, len(node.attachments().care_of))
+    return max(refresh, MAX_BINDACK_TIMEOUT) + (turns - 1) * MAX_BINDACK_TIMEOUT + RECOVERY
 
 
 def is_reachable(node: NodeHost) -> bool:

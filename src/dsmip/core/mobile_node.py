@@ -133,19 +133,13 @@ class MobileNode:
 
     def tick(self, now: Instant) -> None:
         """Do what is due. May be called at any time."""
-        silent = self._registration.care_of
-        if silent is not None and self._registration.is_silent(now):
-            candidates = self._attachments.care_of
-            if self._chooser.has_alternative(candidates, silent, now.monotonic):
-                self._registration.give_up(silent, now)
-                self._reconsider(now)
-            elif self._registration.has_given_up(now):
-                self._home_agent_failed(PASSED_OVER, now)
+        self._leave_silent_network(now)
         self._search.tick(now)
         last_sent_at = self._registration.last_sent_at
         successor = self._search.successor(self.config.home_agent, last_sent_at, now)
         if successor is not None:
             self._use_home_agent(successor, now)
+        self._take_turns(now)
         self._registration.tick(now)
         self._ask_about_prefix(now)
         if self._home.settle_at is not None and self._home.settle_at <= now.monotonic:
@@ -242,8 +236,8 @@ class MobileNode:
 
     # Where to be registered -------------------------------------------------------------------------------
 
-    def _reconsider(self, now: Instant) -> None:
-        """Home first, otherwise the best care-of address there is."""
+    def _reconsider(self, now: Instant, *, go_on: bool = False) -> None:
+        """Home first, otherwise the best care-of address there is. `go_on` as for `Registration.move`."""
         self._choose_again_at = None
         if self._attachments.home is not None:
             self._at_home_link(self._attachments.home, now)
@@ -260,8 +254,32 @@ class MobileNode:
         elif current is not None and same_place(current, choice):
             self._registration.stay(choice, now)
         else:
-            self._registration.move(choice, now)
+            self._registration.move(choice, now, go_on=go_on)
         self._choose_again_at = self._chooser.next_change(candidates, choice, now.monotonic)
+
+    def _leave_silent_network(self, now: Instant) -> None:
+        """No answer from here: try elsewhere (RFC 5555 section 4.4.1), at last another home agent."""
+        silent = self._registration.care_of
+        if silent is None or not self._registration.is_silent(now):
+            return
+        if self._chooser.has_alternative(self._attachments.care_of, silent, now.monotonic):
+            self._registration.give_up(silent, now)
+            self._reconsider(now)
+        elif self._registration.has_given_up(now):
+            self._home_agent_failed(PASSED_OVER, now)
+
+    def _take_turns(self, now: Instant) -> None:
+        """Everything here has been silent: the home agent may have been down, and be back over one of them.
+
+        One transmission each, at the pace that the back-off has reached. Data stays where it was meanwhile:
+        the tunnel may well work while only the home agent's daemon is down.
+        """
+        silent = self._registration.care_of
+        if silent is None or not self._registration.is_silent(now):
+            return
+        if self._chooser.has_other(self._attachments.care_of, silent, now.monotonic):
+            self._memory.remember_silence(silent.network, silent.address, now.monotonic)
+            self._reconsider(now, go_on=True)
 
     def _at_home_link(self, home: HomeAttachment, now: Instant) -> None:
         """The home link is there: return home (RFC 6275 section 11.5.5), or stay."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address
 
 from dsmip.core.actions import Drop
-from dsmip.core.binding_update_list import SentUpdate
+from dsmip.core.binding_update_list import SentUpdate, remaining_lifetime
 from dsmip.core.mobile_node_config import MobileNodeConfig
 from dsmip.core.types import DSMIP_PORT
 from dsmip.wire.constants import BAStatus
@@ -38,15 +38,22 @@ def match(
     packet: Packet,
     message: BindingAcknowledgement,
     outstanding: Sequence[SentUpdate],
+    now: float,
 ) -> SentUpdate | Drop:
     """The outstanding Binding Update that `message` answers, or why it is not believed.
 
-    `outstanding` has the latest update last. Nothing in the message may be used before this has passed.
+    `outstanding` has the latest update last, `now` is CLOCK_MONOTONIC seconds. Nothing in the message may be
+    used before this has passed.
     """
     update = _answered(config, message, outstanding)
     if isinstance(update, Drop):
         return update
-    return _wrong_way(config, packet, update) or _not_authentic(config, packet, message, update) or update
+    return (
+        _wrong_way(config, packet, update)
+        or _not_authentic(config, packet, message, update)
+        or _too_late(message, update, now)
+        or update
+    )
 
 
 def is_quoted(invoking: bytes, outstanding: Sequence[SentUpdate]) -> bool:
@@ -131,4 +138,12 @@ def _not_authentic(
         return Drop("authenticator", f"SPI {option.spi}, status {message.status}")
     if not association.verify(option.authenticator, update.care_of, config.home_address, covered):
         return Drop("authenticator", f"status {message.status}: do the keys differ?")
+    return None
+
+
+def _too_late(message: BindingAcknowledgement, update: SentUpdate, now: float) -> Drop | None:
+    """The binding it grants is over already: it tells nothing about now."""
+    grants = message.status < REFUSED and message.lifetime and update.lifetime
+    if grants and not remaining_lifetime(update, message.lifetime, now):
+        return Drop("too-late", f"acknowledgement {message.sequence}")
     return None

@@ -16,12 +16,11 @@ _MOMENT = 0.001
 
 
 class Rank(enum.IntEnum):
-    """Address families in order of preference; a silent network comes last in either."""
+    """Address families in order of preference; a silent network comes last, of whatever family."""
 
     IPV6 = 0
     IPV4 = 1
-    SILENT_IPV6 = 2
-    SILENT_IPV4 = 3
+    SILENT = 2
 
 
 def same_place(one: CareOfAddress, other: CareOfAddress) -> bool:
@@ -52,10 +51,9 @@ class Chooser:
 
     def rank(self, care_of: CareOfAddress, now: float) -> Rank:
         """The place of this address's family and network in the order of preference."""
-        silent = self._memory.silent_until(care_of.network, care_of.address, now) is not None
-        if isinstance(care_of.address, IPv6Address):
-            return Rank.SILENT_IPV6 if silent else Rank.IPV6
-        return Rank.SILENT_IPV4 if silent else Rank.IPV4
+        if self._memory.silent_until(care_of.network, care_of.address, now) is not None:
+            return Rank.SILENT
+        return Rank.IPV6 if isinstance(care_of.address, IPv6Address) else Rank.IPV4
 
     def choose(
         self, candidates: Sequence[CareOfAddress], current: CareOfAddress | None, now: float
@@ -63,15 +61,16 @@ class Chooser:
         """The best care-of address, None if there is none.
 
         IPv6 before IPv4 (RFC 5555 section 4.4.1), then the lower preference, then the current one, then the
-        order given.
+        order given. Where all are silent, they take turns: the one tried longest ago comes first.
         """
         usable = self._usable(candidates, now)
         if not usable:
             return None
 
-        def order(care_of: CareOfAddress) -> tuple[int, int, bool]:
+        def order(care_of: CareOfAddress) -> tuple[int, float, int, bool]:
             elsewhere = current is None or not same_place(care_of, current)
-            return self.rank(care_of, now), care_of.preference, elsewhere
+            silent_until = self._memory.silent_until(care_of.network, care_of.address, now)
+            return self.rank(care_of, now), silent_until or 0.0, care_of.preference, elsewhere
 
         return min(usable, key=order)
 
@@ -79,10 +78,12 @@ class Chooser:
         self, candidates: Sequence[CareOfAddress], current: CareOfAddress, now: float
     ) -> bool:
         """True when another care-of address is there whose network is not known to be silent."""
-        return any(
-            not same_place(care_of, current) and self.rank(care_of, now) < Rank.SILENT_IPV6
-            for care_of in self._usable(candidates, now)
-        )
+        others = self._others(candidates, current, now)
+        return any(self.rank(care_of, now) < Rank.SILENT for care_of in others)
+
+    def has_other(self, candidates: Sequence[CareOfAddress], current: CareOfAddress, now: float) -> bool:
+        """True when there is another care-of address at all."""
+        return bool(self._others(candidates, current, now))
 
     def next_change(
         self, candidates: Sequence[CareOfAddress], choice: CareOfAddress | None, now: float
@@ -100,6 +101,11 @@ class Chooser:
             # A little later than the last instant at which it is usable, or nothing would change then.
             times.append(choice.valid_until - MINIMUM_VALIDITY + _MOMENT)
         return min(times, default=None)
+
+    def _others(
+        self, candidates: Sequence[CareOfAddress], current: CareOfAddress, now: float
+    ) -> list[CareOfAddress]:
+        return [care_of for care_of in self._usable(candidates, now) if not same_place(care_of, current)]
 
     def _usable(self, candidates: Sequence[CareOfAddress], now: float) -> list[CareOfAddress]:
         return [

@@ -48,6 +48,7 @@ class Delivery:
         self._backoff: Backoff | None = None
         self._outstanding: deque[SentUpdate] = deque(maxlen=_OUTSTANDING)
         self._corrections = 0
+        self._uncorrected: tuple[SentUpdate, ...] = ()
         self.request: Request | None = None
         self.unanswered = 0
         self.last_sent_at: float | None = None
@@ -62,16 +63,19 @@ class Delivery:
         """Updates of the current request that may still be acknowledged, the latest last."""
         return tuple(self._outstanding)
 
-    def start(self, request: Request, *, first_registration: bool) -> None:
+    def start(self, request: Request, *, first_registration: bool, go_on: bool = False) -> None:
         """Begin delivering `request` instead of whatever was under way.
 
         `first_registration`: the home agent holds no binding that we know of (RFC 6275 section 11.8).
+        `go_on`: at the pace and with the count of attempts that the one before has reached.
         """
         self.request = request
-        self._backoff = Backoff(first_registration=first_registration)
+        if self._backoff is None or not go_on:
+            self._backoff = Backoff(first_registration=first_registration)
+            self.unanswered = 0
         self._outstanding.clear()
+        self._uncorrected = ()
         self._corrections = 0
-        self.unanswered = 0
 
     def finish(self, accepted: SentUpdate | None = None) -> None:
         """Stop: it was acknowledged, or there is no point in it any more."""
@@ -109,9 +113,13 @@ class Delivery:
         self.last_sent_at = now.monotonic
         return update, action
 
-    def heard(self) -> None:
-        """The home agent answered, if with a refusal: it can be reached."""
+    def refused(self, update: SentUpdate) -> None:
+        """The home agent answered, if with a refusal: it can be reached.
+
+        One answer for each update: whoever repeats this one must not make us believe so once more.
+        """
         self.unanswered = 0
+        self._outstanding.remove(update)
 
     def is_unanswered(self, attempts: int, now: Instant) -> bool:
         """True when the timer ran out after so many attempts to register, without any answer."""
@@ -124,12 +132,18 @@ class Delivery:
         if self._backoff is not None:
             self._backoff.postpone(now.monotonic, MAX_BINDACK_TIMEOUT)
 
-    def correct(self, message: BindingAcknowledgement, now: Instant) -> bool:
-        """Take over what an acknowledgement with status 135 or 144 corrects. Result as below."""
+    def correct(self, message: BindingAcknowledgement, update: SentUpdate, now: Instant) -> bool:
+        """Take over what an acknowledgement of `update` with status 135 or 144 corrects. Result as below.
+
+        What is said about an update that left before the last correction has been mended already.
+        """
+        if any(update is earlier for earlier in self._uncorrected):
+            return False
+        self._uncorrected = tuple(self._outstanding)
         if message.status == BAStatus.SEQUENCE_NUMBER_OUT_OF_WINDOW:
             return self.correct_sequence(message.sequence)
         identifier = find(message.options, MessageIdentifier)
-        return identifier is not None and self.correct_clock(identifier.timestamp, now)
+        return identifier is not None and self.correct_clock(identifier.timestamp, update.sent_at, now)
 
     def correct_sequence(self, last_accepted: int) -> bool:
         """Continue after the number the home agent accepted last (status 135, RFC 6275 section 11.7.3).
@@ -139,9 +153,12 @@ class Delivery:
         self._sequence = last_accepted
         return self._may_correct()
 
-    def correct_clock(self, timestamp: int, now: Instant) -> bool:
-        """Take over the home agent's time of day (status 144, RFC 4285 section 6). Result as above."""
-        self._clock_offset = clock_correction(timestamp, now.unix)
+    def correct_clock(self, timestamp: int, sent_at: float, now: Instant) -> bool:
+        """Take over the home agent's time of day (status 144, RFC 4285 section 6). Result as above.
+
+        It read its clock between `sent_at` and now; half-way is the best guess, however late the answer.
+        """
+        self._clock_offset = clock_correction(timestamp, now.unix - (now.monotonic - sent_at) / 2)
         # Timestamps must exceed those the home agent accepted, not those it refused.
         self._timestamp = self._accepted_timestamp
         return self._may_correct()

@@ -71,12 +71,12 @@ class Registration:
 
     # Where ------------------------------------------------------------------------------------------------
 
-    def move(self, care_of: CareOfAddress, now: Instant) -> None:
-        """Register another care-of address than before."""
+    def move(self, care_of: CareOfAddress, now: Instant, *, go_on: bool = False) -> None:
+        """Register another care-of address than before. `go_on`: the back-off does not begin anew."""
         previous, self.care_of = self.care_of, care_of
         self._encapsulation.leave()
         self._hold.moved()
-        self.register(now)
+        self.register(now, go_on=go_on)
         self._emit(events.care_of_address(care_of, previous))
 
     def stay(self, care_of: CareOfAddress, now: Instant) -> None:
@@ -186,7 +186,7 @@ class Registration:
 
     # Binding Updates --------------------------------------------------------------------------------------
 
-    def register(self, now: Instant) -> None:
+    def register(self, now: Instant, *, go_on: bool = False) -> None:
         """Begin to register the care-of address, or to renew it (RFC 6275 section 11.7.1)."""
         if self.care_of is None or self._hold:
             return
@@ -196,7 +196,7 @@ class Registration:
             router=self._config.mobile_router,
             force_udp=self._encapsulation.force_udp(self.care_of, now.monotonic),
         )
-        self._delivery.start(request, first_registration=not self.is_bound(now))
+        self._delivery.start(request, first_registration=not self.is_bound(now), go_on=go_on)
         self._transmit(now)
         self._replace_lost_path(now)
 
@@ -264,13 +264,12 @@ class Registration:
 
     def acknowledgement(self, packet: Packet, message: BindingAcknowledgement, now: Instant) -> Outcome:
         """Take in an acknowledgement."""
-        update = match(self._config, packet, message, self._delivery.outstanding)
+        update = match(self._config, packet, message, self._delivery.outstanding, now.monotonic)
         request = self._delivery.request
         if isinstance(update, Drop) or request is None:
             self._emit(update if isinstance(update, Drop) else Drop("not-outstanding"))
             return Outcome.NOTHING
         self.last_status = message.status
-        self._delivery.heard()
         gone = message.status == BAStatus.NOT_HOME_AGENT_FOR_THIS_MOBILE_NODE
         if request.purpose is not Purpose.REGISTER and (message.status < REFUSED or gone):
             self._delivery.finish(update)
@@ -278,6 +277,7 @@ class Registration:
                 return Outcome.DE_REGISTERED
             self._after_clear(now)
         elif message.status >= REFUSED or not message.lifetime:
+            self._delivery.refused(update)
             self._refused(request, update, message, now)
         elif request.care_of is not None and self._accepted(request.care_of, update, message, now):
             return Outcome.REGISTERED
@@ -320,7 +320,7 @@ class Registration:
         reaction = reaction_to(message.status, timestamps=update.timestamp != 0, forced_udp=forced_udp)
         self._emit(events.binding_refused(request, message.status, reaction.value))
         if reaction in (Reaction.CORRECT_SEQUENCE, Reaction.CORRECT_CLOCK):
-            if self._delivery.correct(message, now):
+            if self._delivery.correct(message, update, now):
                 self._transmit(now)
         elif reaction is Reaction.BACK_OFF:
             # The retransmission timer runs, unless somebody else is to be asked.

@@ -67,6 +67,18 @@ def test_rfc6275_11_7_3_acknowledgement_of_an_earlier_transmission_counts() -> N
     assert drops(bench.answer(bench.sent[1])) == ["not-outstanding"]
 
 
+def test_rfc6275_11_7_3_acknowledgement_of_a_binding_that_is_over_is_not_believed() -> None:
+    """The lifetime counts from the Binding Update: here it has ended on the way."""
+    bench = Bench(replace(CONFIG, lifetime=8))
+    bench.attach(0.0, WIFI6)
+    assert drops(bench.answer(bench.sent[0], time=8.0)) == ["too-late"]
+    assert bench.node.state(at(8.0)) is REGISTERING
+    assert bench.node.last_status is None
+    assert drops(bench.answer(bench.sent[1], lifetime=1)) == ["too-late"]
+    bench.answer(bench.sent[2])
+    assert bench.node.lifetime_left(at(8.0)) == 4.5
+
+
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [

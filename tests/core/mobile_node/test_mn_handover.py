@@ -214,12 +214,12 @@ def test_ipv6_that_is_still_broken_costs_no_packet_on_ipv4() -> None:
     bench.attach(0.0, WIFI6, CAFE4)
     bench.run(10.5)
     bench.answer(time=10.52, options=(NO_NAT_FORCED,))
-    actions = bench.run(330.0)
+    actions = bench.run(320.0)
     assert only(actions, InstallPath) == []
     assert only(actions, RemovePath) == []
     assert str(bench.last.care_of) == "198.51.100.7"
     bench.answer(options=(NO_NAT_FORCED,))
-    assert bench.node.state(at(330.0)) is MobileNodeState.REGISTERED
+    assert bench.node.state(at(320.0)) is MobileNodeState.REGISTERED
 
 
 def test_the_network_with_broken_ipv6_is_remembered_over_visits() -> None:
@@ -229,6 +229,32 @@ def test_the_network_with_broken_ipv6_is_remembered_over_visits() -> None:
     bench.attach(20.0)
     bench.attach(30.0, WIFI6, CAFE4)
     assert str(bench.last.care_of) == "198.51.100.7"
+
+
+def test_where_everything_was_silent_each_gets_its_turn() -> None:
+    """The home agent was down, and when it is back, IPv6 is broken: IPv4 is not left out for five minutes."""
+    bench = Bench()
+    bench.attach(0.0, WIFI6, CAFE4)
+    bench.run(200.0)
+    tried = [(sent.time, sent.care_of.version) for sent in bench.sent]
+    assert tried[:6] == [(0.0, 6), (1.5, 6), (4.5, 6), (10.5, 4), (12.0, 4), (15.0, 4)]
+    assert tried[6:] == [(21.0, 6), (33.0, 4), (57.0, 6), (89.0, 4), (121.0, 6), (153.0, 4), (185.0, 6)]
+    bench.run(217.0)
+    bench.answer(options=(NO_NAT_FORCED,))
+    assert bench.node.state(at(217.0)) is MobileNodeState.REGISTERED
+    assert bench.node.care_of == CAFE4
+
+
+def test_data_stays_where_it_was_while_everything_is_silent() -> None:
+    """A home agent's data plane goes on without its daemon; IPv6 was known to be broken."""
+    bench = Bench()
+    bench.attach(0.0, WIFI6, CAFE4)
+    bench.run(10.5)
+    bench.answer(time=10.52, options=(NO_NAT_FORCED,))
+    actions = bench.run(500.0)  # at 310.5 IPv6 is tried again
+    assert {sent.care_of.version for sent in bench.sent[-4:]} == {4, 6}
+    assert only(actions, InstallPath) == []
+    assert only(actions, RemovePath) == []
 
 
 def test_without_an_alternative_ipv6_goes_on() -> None:

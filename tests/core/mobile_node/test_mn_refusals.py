@@ -14,6 +14,7 @@ from mobile_node_bench import (
     UNIX,
     WIFI6,
     Bench,
+    Sent,
     at,
     drops,
     event,
@@ -66,6 +67,46 @@ def test_rfc4285_6_status_144_takes_over_the_home_agents_clock() -> None:
     assert bench.node.state(at(0.04)) is REGISTERED
     bench.run(480.02)
     assert timestamp_seconds(bench.last.timestamp) == pytest.approx(home_agent_time + 480.0, abs=1.0)
+
+
+def _mismatch(bench: Bench, sent: Sent, home_agent_time: float) -> bytes:
+    """Status 144 from a home agent whose clock shows that."""
+    corrected = (ntp_timestamp(home_agent_time) >> 32 << 32) | (sent.timestamp & 0xFFFFFFFF)
+    return bench.acknowledgement(sent, status=144, timestamp=corrected)
+
+
+def test_rfc4285_6_a_replayed_status_144_does_not_set_the_clock_back() -> None:
+    bench = Bench()
+    bench.attach(0.0, WIFI6)
+    bench.run(1.5)
+    recorded = [_mismatch(bench, sent, UNIX + 5000.0) for sent in bench.sent]
+    assert drops(bench.receive(recorded[1], 1.52)) == []
+    assert len(bench.sent) == 3
+    assert drops(bench.receive(recorded[1], 20.0)) == ["not-outstanding"]
+    bench.receive(recorded[0])  # about an update that left with the clock uncorrected
+    bench.run(60.0)
+    for sent in bench.sent[2:]:
+        assert timestamp_seconds(sent.timestamp) == pytest.approx(UNIX + 5000.0 + sent.time - 1.5, abs=1.0)
+
+
+def test_rfc4285_6_a_late_status_144_is_taken_for_half_as_old_as_it_can_be() -> None:
+    bench = Bench()
+    bench.attach(0.0, WIFI6)
+    bench.receive(_mismatch(bench, bench.last, UNIX + 5000.0), 10.0)
+    assert bench.last.time == 10.0
+    assert timestamp_seconds(bench.last.timestamp) == pytest.approx(UNIX + 5005.0, abs=1.0)
+
+
+def test_a_refusal_counts_once() -> None:
+    """Whoever repeats it must not make a network look alive that is silent."""
+    bench = Bench()
+    bench.attach(0.0, WIFI6, CAFE4)
+    recorded = bench.acknowledgement(bench.last, status=130)
+    bench.receive(recorded, 0.02)
+    for time in (1.0, 2.0, 5.0, 10.0, 20.0):
+        assert drops(bench.receive(recorded, time)) == ["not-outstanding"]
+    bench.run(23.0)
+    assert bench.last.care_of == CAFE4.address
 
 
 def test_rfc4285_6_status_144_must_repeat_our_half_of_the_timestamp() -> None:
