@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import NamedTuple
 
+from dsmip.wire.trafficselectors import IPv4TrafficSelector, IPv6TrafficSelector
+
 IPAddress = IPv4Address | IPv6Address
 IPNetwork = IPv4Network | IPv6Network
 
@@ -62,6 +64,32 @@ class Path:
     interface: int = 0
     next_hop: IPAddress | None = None
     expires: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FlowBinding:
+    """Which care-of addresses a flow uses (RFC 6089 section 4.3).
+
+    `fid` names it and is unique to the mobile node, like `priority`, of which the lower wins. `selector`
+    describes packets from the correspondent to the mobile node. Several `bids` mean a copy over each.
+    """
+
+    fid: int
+    priority: int
+    selector: IPv4TrafficSelector | IPv6TrafficSelector
+    bids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FlowRule:
+    """A flow binding as the data plane matches it, in the direction of encapsulation on this node.
+
+    Source and destination of `selector` are those of the packet that is about to be encapsulated: a home
+    agent has them as in the flow binding, a mobile node swapped.
+    """
+
+    selector: IPv4TrafficSelector | IPv6TrafficSelector
+    bids: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,18 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from dsmip.core.types import IPAddress, IPNetwork, Path
+from dsmip.core.types import FlowRule, IPAddress, IPNetwork, Path
+
+#: Care-of addresses (BIDs) in the preference of one binding and in one flow rule.
+MAX_BIDS = 8
+#: Flow rules of one binding.
+MAX_FLOWS = 64
+#: Care-of addresses over which a packet goes at most when a flow rule names several.
+MAX_COPIES = 3
 
 
 class Role(enum.Enum):
@@ -30,31 +37,102 @@ class Traffic:
     received_packets: int = 0
     received_bytes: int = 0
 
+    def __add__(self, other: Traffic) -> Traffic:
+        return Traffic(
+            self.sent_packets + other.sent_packets,
+            self.sent_bytes + other.sent_bytes,
+            self.received_packets + other.received_packets,
+            self.received_bytes + other.received_bytes,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PathState:
+    """What is known of one path: its traffic, and when the last probe came over it.
+
+    `heard` is CLOCK_MONOTONIC seconds, None = never since the path was set. `silent`: the time for which that
+    probe vouched has passed, and nothing is sent there while another path will do. A path that was never
+    probed is not silent.
+    """
+
+    traffic: Traffic = Traffic()
+    heard: float | None = None
+    silent: bool = False
+
 
 class DataPlaneError(RuntimeError):
     """The kernel refused something: the message names the feature and the mend."""
 
 
+def checked_bids(bids: Sequence[int]) -> tuple[int, ...]:
+    """Without 0, which as a plain binding needs no choice. ValueError for more than MAX_BIDS, or beyond 16
+    bits."""
+    if len(bids) > MAX_BIDS:
+        raise ValueError(f"{len(bids)} BIDs, at most {MAX_BIDS} are possible")
+    if wrong := [bid for bid in bids if not 0 <= bid <= 0xFFFF]:
+        raise ValueError(f"not a BID: {wrong[0]}")
+    return tuple(bid for bid in bids if bid)
+
+
+def checked_rules(rules: Sequence[FlowRule]) -> Sequence[FlowRule]:
+    """The same; ValueError for more than MAX_FLOWS, or wrong BIDs."""
+    if len(rules) > MAX_FLOWS:
+        raise ValueError(f"{len(rules)} flow rules, at most {MAX_FLOWS} are possible")
+    for rule in rules:
+        checked_bids(rule.bids)
+    return rules
+
+
 class DataPlane(Protocol):
     """Forwarding state, addressed by binding index (any u32). All calls are idempotent.
 
-    Every call raises DataPlaneError when the kernel refuses it.
+    A binding has paths, each with a BID (RFC 5648). BID 0 is the plain binding of RFC 6275: while such a path
+    exists all packets take it, whatever preference and flow rules say. Otherwise a packet takes the path that
+    the first matching flow rule names, and if none matches, the first of the preference. A path is usable
+    when it exists, has not expired and is not silent (see PathState); a rule without usable path does not
+    count, and when no path of the preference is usable, the first one that is merely silent is taken.
+
+    Every call raises DataPlaneError when the kernel refuses it, ValueError for more BIDs or rules than the
+    limits above allow.
     """
 
-    def set_path(self, index: int, path: Path) -> None:
-        """Send packets of this binding over `path` from the next packet on."""
+    def set_path(self, index: int, path: Path, bid: int = 0) -> None:
+        """Send packets of this binding over `path` from the next packet on. Setting it once more keeps what
+        is known of it (`PathState.heard`) unless something beside `expires` is different."""
 
-    def remove_path(self, index: int) -> None:
-        """Drop (and count) packets of this binding until a path is set."""
+    def remove_path(self, index: int, bid: int = 0) -> None:
+        """Send no more packets over this path. With none left, packets are dropped and counted."""
+
+    def set_preference(self, index: int, bids: Sequence[int]) -> None:
+        """Replace the order, best first, in which paths are tried for packets that no flow rule matches. BIDs
+        without a path are passed over; paths that are not named are used by flow rules only."""
+
+    def set_flows(self, index: int, rules: Sequence[FlowRule]) -> None:
+        """Replace the flow rules, in the order in which they are tried, in one step.
+
+        Ports match TCP, UDP, UDP-Lite, SCTP and DCCP, the SPI matches ESP and AH; behind IPv6 extension
+        headers, what counts as next header is the first that is none. Fragments follow the first one
+        of their packet (RFC 6089 section 5.3.6), or if that was not seen before, have neither ports nor SPI.
+        """
+
+    def set_duplication(self, index: int, enabled: bool) -> None:
+        """Both ends agreed on sequence numbers: packets that a flow rule sends over several paths carry one,
+        in UDP, and the second copy of a received one is dropped. Otherwise copies are just copies."""
+
+    def paths(self, index: int) -> Mapping[int, PathState]:
+        """The state of every path, by BID."""
 
     def set_networks(self, index: int, networks: Iterable[IPNetwork]) -> None:
         """Replace the set of inner address ranges that belong to this binding."""
 
-    def allow_source(self, index: int, address: IPAddress, port: int, until: float | None) -> None:
+    def allow_source(
+        self, index: int, address: IPAddress, port: int, until: float | None, bid: int = 0
+    ) -> None:
         """Accept tunnelled packets of this binding from this outer source.
 
         `port` 0 = protocols 41 and 4; otherwise UDP from that port. `until` is CLOCK_MONOTONIC seconds,
-        None = no end.
+        None = no end. `bid` is the path whose counters and probes they are; a mobile node, whose paths all
+        come from the same home agent, gives it to `add_local` instead.
         """
 
     def deny_source(self, index: int, address: IPAddress, port: int) -> None:
@@ -65,10 +143,11 @@ class DataPlane(Protocol):
         addresses and ports as for `allow_source`: what an earlier process allowed may be outdated."""
 
     def remove_binding(self, index: int) -> None:
-        """Forget path, networks, sources and counters of this binding."""
+        """Forget everything about this binding."""
 
-    def add_local(self, address: IPAddress) -> None:
-        """Treat tunnelled and signalling packets to this outer destination as ours."""
+    def add_local(self, address: IPAddress, bid: int = 0) -> None:
+        """Treat tunnelled and signalling packets to this outer destination as ours. On a mobile node, `bid`
+        is the path that belongs to it."""
 
     def remove_local(self, address: IPAddress) -> None:
         """Leave packets to this outer destination to the kernel."""
@@ -83,7 +162,7 @@ class DataPlane(Protocol):
         """Packets for the home prefix without a binding go out of this link; 0 = there is none."""
 
     def traffic(self, index: int) -> Traffic:
-        """Counters of one binding (zeros when unknown)."""
+        """Counters of one binding, all paths together, former ones included (zeros when unknown)."""
 
     def drops(self) -> Mapping[str, int]:
         """Packets dropped or refused so far, by reason slug."""

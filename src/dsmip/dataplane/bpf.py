@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path as FilePath
 
-from dsmip.core.types import DSMIP_PORT, IPAddress, IPNetwork, Path
+from dsmip.core.types import DSMIP_PORT, FlowRule, IPAddress, IPNetwork, Path
 from dsmip.dataplane import libbpf, maps
-from dsmip.dataplane.api import Role, Traffic
+from dsmip.dataplane.api import DataPlaneError, PathState, Role, Traffic
 from dsmip.dataplane.attachment import Attachments, is_raw
 from dsmip.dataplane.bpf_object import Map, Object
 from dsmip.dataplane.bpffs import ensure_bpffs, pin_directory_of, remove_tree
@@ -137,18 +137,36 @@ class BpfDataPlane:
 
     # Bindings ----------------------------------------------------------------------------------------------
 
-    def set_path(self, index: int, path: Path) -> None:
+    def set_path(self, index: int, path: Path, bid: int = 0) -> None:
         """See `api.DataPlane`."""
+        _only_plain(bid)
         raw = path.interface != 0 and is_raw(path.interface)
         if index not in self._paths:
             self._count(index)
         self._maps["paths"].update(maps.encode_path_key(index), maps.encode_path(path, raw=raw))
         self._paths.add(index)
 
-    def remove_path(self, index: int) -> None:
+    def remove_path(self, index: int, bid: int = 0) -> None:
         """See `api.DataPlane`."""
+        _only_plain(bid)
         self._maps["paths"].delete(maps.encode_path_key(index))
         self._paths.discard(index)
+
+    def set_preference(self, index: int, bids: Sequence[int]) -> None:
+        """See `api.DataPlane`."""
+        _only_plain(*bids)
+
+    def set_flows(self, index: int, rules: Sequence[FlowRule]) -> None:
+        """See `api.DataPlane`."""
+        for rule in rules:
+            _only_plain(*rule.bids)
+
+    def set_duplication(self, index: int, enabled: bool) -> None:
+        """See `api.DataPlane`."""
+
+    def paths(self, index: int) -> Mapping[int, PathState]:
+        """See `api.DataPlane`."""
+        return {0: PathState(self.traffic(index))} if index in self._paths else {}
 
     def set_networks(self, index: int, networks: Iterable[IPNetwork]) -> None:
         """See `api.DataPlane`. First what is new is added, then what has gone is removed: what stays is never
@@ -184,8 +202,11 @@ class BpfDataPlane:
     def _networks_map(self, key: bytes) -> Map:
         return self._maps["networks6" if len(key) == maps.NETWORK6.size else "networks4"]
 
-    def allow_source(self, index: int, address: IPAddress, port: int, until: float | None) -> None:
+    def allow_source(
+        self, index: int, address: IPAddress, port: int, until: float | None, bid: int = 0
+    ) -> None:
         """See `api.DataPlane`."""
+        _only_plain(bid)
         key = maps.encode_source_key(index, address, port)
         self._maps["sources"].update(key, maps.encode_source(until))
         present = self._sources.get(index, frozenset())
@@ -235,8 +256,9 @@ class BpfDataPlane:
 
     # Node --------------------------------------------------------------------------------------------------
 
-    def add_local(self, address: IPAddress) -> None:
+    def add_local(self, address: IPAddress, bid: int = 0) -> None:
         """See `api.DataPlane`."""
+        _only_plain(bid)
         self._maps["local"].update(maps.encode_local(address), maps.PRESENT)
 
     def remove_local(self, address: IPAddress) -> None:
@@ -288,6 +310,11 @@ class BpfDataPlane:
     def program(self, name: str) -> int:
         """Descriptor of one of PROGRAMS, to run it on a packet (`libbpf.run_program`)."""
         return self._programs[name]
+
+
+def _only_plain(*bids: int) -> None:
+    if any(bids):
+        raise DataPlaneError("several care-of addresses: not in this data plane")
 
 
 def kernel_version() -> tuple[int, int]:

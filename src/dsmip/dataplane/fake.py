@@ -2,36 +2,100 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from dsmip.core.types import IPAddress, IPNetwork, Path
-from dsmip.dataplane.api import Traffic
+from dsmip.core.types import FlowRule, IPAddress, IPNetwork, Path
+from dsmip.dataplane.api import PathState, Traffic, checked_bids, checked_rules
+from dsmip.dataplane.choice import Flow, choose
 from dsmip.dataplane.maps import drop_reasons
 
 
 @dataclass(slots=True)
 class FakeDataPlane:
-    """Implements `api.DataPlane`. `sources` maps (index, address, port) to the end of permission or None."""
+    """Implements `api.DataPlane`.
+
+    `installed` has the paths by index and BID, `sources` maps (index, address, port) to the end of permission
+    or None and the BID, `local` own addresses to their BID. A probe is reported with `note_probe`; what would
+    become of a packet is asked with `choose`.
+    """
 
     adopted: bool = False
-    paths: dict[int, Path] = field(default_factory=dict)
+    installed: dict[tuple[int, int], Path] = field(default_factory=dict)
+    preference: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    flows: dict[int, tuple[FlowRule, ...]] = field(default_factory=dict)
+    duplicating: set[int] = field(default_factory=set)
     networks: dict[IPNetwork, int] = field(default_factory=dict)
-    sources: dict[tuple[int, IPAddress, int], float | None] = field(default_factory=dict)
-    counters: dict[int, Traffic] = field(default_factory=dict)
-    local: set[IPAddress] = field(default_factory=set)
+    sources: dict[tuple[int, IPAddress, int], tuple[float | None, int]] = field(default_factory=dict)
+    counters: dict[tuple[int, int], Traffic] = field(default_factory=dict)
+    probes: dict[tuple[int, int], tuple[float, float | None]] = field(default_factory=dict)
+    local: dict[IPAddress, int] = field(default_factory=dict)
     interfaces: set[str] = field(default_factory=set)
     home_link: int = 0
     dropped: dict[str, int] = field(default_factory=lambda: dict.fromkeys(drop_reasons, 0))
     closed: bool = False
 
-    def set_path(self, index: int, path: Path) -> None:
-        """See `api.DataPlane`."""
-        self.paths[index] = path
+    # Paths -------------------------------------------------------------------------------------------------
 
-    def remove_path(self, index: int) -> None:
+    def set_path(self, index: int, path: Path, bid: int = 0) -> None:
         """See `api.DataPlane`."""
-        self.paths.pop(index, None)
+        previous = self.installed.get((index, bid))
+        if previous is None or replace(previous, expires=path.expires) != path:
+            self.probes.pop((index, bid), None)
+        self.installed[index, bid] = path
+
+    def remove_path(self, index: int, bid: int = 0) -> None:
+        """See `api.DataPlane`."""
+        self.installed.pop((index, bid), None)
+        self.probes.pop((index, bid), None)
+
+    def set_preference(self, index: int, bids: Sequence[int]) -> None:
+        """See `api.DataPlane`."""
+        self.preference[index] = checked_bids(bids)
+        if not bids:
+            del self.preference[index]
+
+    def set_flows(self, index: int, rules: Sequence[FlowRule]) -> None:
+        """See `api.DataPlane`."""
+        checked_rules(rules)
+        self.flows[index] = tuple(rules)
+        if not rules:
+            del self.flows[index]
+
+    def set_duplication(self, index: int, enabled: bool) -> None:
+        """See `api.DataPlane`."""
+        (self.duplicating.add if enabled else self.duplicating.discard)(index)
+
+    def paths(self, index: int) -> Mapping[int, PathState]:
+        """See `api.DataPlane`. Silence is judged by this process' clock."""
+        now, found = time.monotonic(), {}
+        for owner, bid in self.installed:
+            if owner == index:
+                heard, until = self.probes.get((index, bid), (None, None))
+                silent = until is not None and now > until
+                found[bid] = PathState(self.counters.get((index, bid), Traffic()), heard, silent)
+        return found
+
+    def note_probe(self, index: int, bid: int, now: float, hold: float | None) -> None:
+        """A probe came over this path, vouching for it for `hold` seconds; None = for ever."""
+        self.probes[index, bid] = now, None if hold is None else now + hold
+
+    def choose(self, index: int, flow: Flow, now: float) -> tuple[int, ...]:
+        """The BIDs over which a packet of this flow goes at `now` (CLOCK_MONOTONIC seconds)."""
+        existing = {
+            bid: path
+            for (owner, bid), path in self.installed.items()
+            if owner == index and (path.expires is None or now <= path.expires)
+        }
+
+        def usable(bid: int) -> bool:
+            _, until = self.probes.get((index, bid), (None, None))
+            return bid in existing and (until is None or now <= until)
+
+        return choose(flow, self.flows.get(index, ()), self.preference.get(index, ()), existing, usable)
+
+    # Bindings ----------------------------------------------------------------------------------------------
 
     def set_networks(self, index: int, networks: Iterable[IPNetwork]) -> None:
         """See `api.DataPlane`."""
@@ -40,9 +104,11 @@ class FakeDataPlane:
             del self.networks[network]
         self.networks.update(dict.fromkeys(wanted, index))
 
-    def allow_source(self, index: int, address: IPAddress, port: int, until: float | None) -> None:
+    def allow_source(
+        self, index: int, address: IPAddress, port: int, until: float | None, bid: int = 0
+    ) -> None:
         """See `api.DataPlane`."""
-        self.sources[index, address, port] = until
+        self.sources[index, address, port] = until, bid
 
     def deny_source(self, index: int, address: IPAddress, port: int) -> None:
         """See `api.DataPlane`."""
@@ -57,22 +123,29 @@ class FakeDataPlane:
     def remove_binding(self, index: int) -> None:
         """See `api.DataPlane`."""
         self.set_networks(index, ())
-        self.remove_path(index)
-        for key in [key for key in self.sources if key[0] == index]:
-            del self.sources[key]
-        self.counters.pop(index, None)
+        self.set_preference(index, ())
+        self.set_flows(index, ())
+        self.set_duplication(index, False)
+        for _, bid in [key for key in self.installed if key[0] == index]:
+            self.remove_path(index, bid)
+        for source in [key for key in self.sources if key[0] == index]:
+            del self.sources[source]
+        for counted in [key for key in self.counters if key[0] == index]:
+            del self.counters[counted]
 
     def bindings(self) -> frozenset[int]:
         """Indexes with a path or networks."""
-        return frozenset(self.paths) | frozenset(self.networks.values())
+        return frozenset(index for index, _ in self.installed) | frozenset(self.networks.values())
 
-    def add_local(self, address: IPAddress) -> None:
+    # Node --------------------------------------------------------------------------------------------------
+
+    def add_local(self, address: IPAddress, bid: int = 0) -> None:
         """See `api.DataPlane`."""
-        self.local.add(address)
+        self.local[address] = bid
 
     def remove_local(self, address: IPAddress) -> None:
         """See `api.DataPlane`."""
-        self.local.discard(address)
+        self.local.pop(address, None)
 
     def local_addresses(self) -> frozenset[IPAddress]:
         """Own outer addresses."""
@@ -96,7 +169,7 @@ class FakeDataPlane:
 
     def traffic(self, index: int) -> Traffic:
         """See `api.DataPlane`."""
-        return self.counters.get(index, Traffic())
+        return sum((t for (owner, _), t in self.counters.items() if owner == index), Traffic())
 
     def drops(self) -> Mapping[str, int]:
         """See `api.DataPlane`."""
@@ -107,10 +180,14 @@ class FakeDataPlane:
         self.closed = True
         if not keep:
             for state in (
-                self.paths,
+                self.installed,
+                self.preference,
+                self.flows,
+                self.duplicating,
                 self.networks,
                 self.sources,
                 self.counters,
+                self.probes,
                 self.local,
                 self.interfaces,
             ):
