@@ -7,9 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from dsmip.core.mobile_node_counters import Counters
 from dsmip.core.mobile_node_delivery import Delivery
 from dsmip.core.mobile_node_updates import Purpose, Request
 from dsmip.core.types import Instant
+from dsmip.wire.constants import BAFlag, BAStatus
+from dsmip.wire.messages import BindingAcknowledgement
 from tests.simulation import glue, plan
 from tests.simulation.plan import Scale
 from tests.simulation.simulation import Simulation
@@ -104,10 +107,15 @@ def test_corrections_are_immediate_again_once_the_timer_has_waited(world: Simula
     (node,) = world.nodes
     node.attach("wlan0", world.internet.accesses[0])
     (care_of,) = node.attachments().care_of[:1]
-    delivery = Delivery(node.config, random.Random(1))
+    delivery = Delivery(node.config, Counters(random.Random(1)))
     delivery.start(Request(Purpose.REGISTER, care_of), first_registration=True)
-    delivery.transmit(60.0, (), Instant(0.0, 1e9))
-    assert [delivery.correct_sequence(7) for _ in range(3)] == [True, True, False]
+    refusal = BindingAcknowledgement(BAStatus.SEQUENCE_NUMBER_OUT_OF_WINDOW, BAFlag(0), 7, 0)
+
+    def refused(at: float) -> bool:
+        now = Instant(at, 1e9 + at)
+        update, _ = delivery.transmit(60.0, (), now)
+        return delivery.correct(refusal, update, now)
+
+    assert [refused(at) for at in (0.0, 0.1, 0.2)] == [True, True, False]
     assert delivery.due is not None
-    delivery.transmit(60.0, (), Instant(delivery.due, 1e9 + delivery.due))
-    assert delivery.correct_sequence(7)
+    assert refused(delivery.due)

@@ -120,21 +120,23 @@ class StartDad:
 class InstallPath:
     """Send and accept tunnelled data over this path from now on.
 
-    `accept` lists further outer sources of the home agent to accept. The previous path's care-of address goes
-    on receiving for `grace` seconds.
+    The previous path's care-of address goes on receiving for `grace` seconds. `bid` is the path's binding
+    identifier (RFC 5648), 0 = it is the only one.
     """
 
     path: Path
     care_of: CareOfAddress
     networks: tuple[IPNetwork, ...]
     grace: float
+    bid: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class RemovePath:
-    """No care-of address: traffic from the home address goes nowhere until there is one."""
+    """Without another path, traffic from the home address goes nowhere until there is one."""
 
     reason: str
+    bid: int = 0
 
 
 @dataclass(frozen=True, slots=True)

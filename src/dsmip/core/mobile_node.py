@@ -21,10 +21,10 @@ from dsmip.core.actions import Action, Drop, HomeAgentChanged
 from dsmip.core.binding_update_list import BindingUpdateListEntry
 from dsmip.core.mobile_node_acknowledgement import Outcome
 from dsmip.core.mobile_node_choice import Chooser, same_place
+from dsmip.core.mobile_node_common import Common
 from dsmip.core.mobile_node_config import UNKNOWN, MobileNodeConfig
 from dsmip.core.mobile_node_home import HomeLink, HomePhase
 from dsmip.core.mobile_node_home_agents import PASSED_OVER, HomeAgentAddress
-from dsmip.core.mobile_node_prefix import HomePrefix
 from dsmip.core.mobile_node_receive import Intake, Opened
 from dsmip.core.mobile_node_registration import Registration
 from dsmip.core.mobile_node_search import Search
@@ -73,14 +73,13 @@ class MobileNode:
         self.started_at = now
         self._actions: list[Action] = []
         self._attachments = Attachments()
-        self._memory = memory if memory is not None else NetworkMemory()
-        self._chooser = Chooser(self._memory, ipv4=config.home_agent_ipv4 is not None)
+        memory = memory if memory is not None else NetworkMemory()
+        self._chooser = Chooser(memory, ipv4=config.home_agent_ipv4 is not None)
         self._choose_again_at: float | None = None
         self._intake = Intake(config)
-        self._home_prefix = HomePrefix(config, rng)
-        self._registration = Registration(
-            config, self._memory, rng, self._emit, self._home_prefix, self._home_agent_failed
-        )
+        self._common = Common.of(config, memory, rng, self._emit, self._home_agent_failed)
+        self._home_prefix = self._common.home_prefix
+        self._registration = Registration(config, self._common)
         self._home = HomeLink(self._emit)
         self._search = Search(config, rng, self._emit)
 
@@ -135,7 +134,7 @@ class MobileNode:
         """Do what is due. May be called at any time."""
         self._leave_silent_network(now)
         self._search.tick(now)
-        last_sent_at = self._registration.last_sent_at
+        last_sent_at = self._common.counters.last_sent_at
         successor = self._search.successor(self.config.home_agent, last_sent_at, now)
         if successor is not None:
             self._use_home_agent(successor, now)
@@ -215,12 +214,12 @@ class MobileNode:
     @property
     def ipv4_grants(self) -> tuple[IPv4Grant, ...]:
         """The IPv4 home address and prefixes the home agent granted."""
-        return self._registration.wishes.grants
+        return self._common.wishes.grants
 
     @property
     def ipv4_refusals(self) -> tuple[int, ...]:
         """Statuses of IPv4 home addresses and prefixes refused last (RFC 5555 section 3.2.1)."""
-        return self._registration.wishes.refusals
+        return self._common.wishes.refusals
 
     def lifetime_left(self, now: Instant) -> float:
         """Seconds the home agent goes on keeping the binding; 0 without one."""
@@ -278,7 +277,7 @@ class MobileNode:
         if silent is None or not self._registration.is_silent(now):
             return
         if self._chooser.has_other(self._attachments.care_of, silent, now.monotonic):
-            self._memory.remember_silence(silent.network, silent.address, now.monotonic)
+            self._common.memory.remember_silence(silent.network, silent.address, now.monotonic)
             self._reconsider(now, go_on=True)
 
     def _at_home_link(self, home: HomeAttachment, now: Instant) -> None:

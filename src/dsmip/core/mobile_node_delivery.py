@@ -1,15 +1,13 @@
-"""Delivering a Binding Update: numbers, timestamps, repetition (RFC 6275 sections 11.7.1 and 11.8)."""
+"""Delivering a Binding Update: repetition until it is answered (RFC 6275 sections 11.7.1 and 11.8)."""
 
 from __future__ import annotations
 
-import random
 from collections import deque
 
-from dsmip.core import sequence as sequences
 from dsmip.core.actions import SendDatagram, SendPacket
-from dsmip.core.authentication import clock_correction, ntp_timestamp
 from dsmip.core.binding_update_list import SentUpdate, lifetime_units
 from dsmip.core.mobile_node_config import MobileNodeConfig
+from dsmip.core.mobile_node_counters import Counters
 from dsmip.core.mobile_node_updates import Purpose, Request, build_update
 from dsmip.core.retransmission import MAX_BINDACK_TIMEOUT, Backoff
 from dsmip.core.types import Instant
@@ -34,24 +32,22 @@ _IMMEDIATE_CORRECTIONS = 2
 
 
 class Delivery:
-    """The Binding Update under way, if any, and the counters that outlive it.
+    """The Binding Update under way, if any. Others may be under way at the same time: `counters` are shared.
 
     `config` may be replaced by one that differs in the home agent only.
     """
 
-    def __init__(self, config: MobileNodeConfig, rng: random.Random) -> None:
+    def __init__(self, config: MobileNodeConfig, counters: Counters) -> None:
         self.config = config
-        self._sequence = rng.randrange(sequences.SEQUENCE_MODULUS)
-        self._timestamp = 0
-        self._accepted_timestamp = 0
-        self._clock_offset = 0.0
+        self._counters = counters
         self._backoff: Backoff | None = None
         self._outstanding: deque[SentUpdate] = deque(maxlen=_OUTSTANDING)
         self._corrections = 0
         self._uncorrected: tuple[SentUpdate, ...] = ()
         self.request: Request | None = None
         self.unanswered = 0
-        self.last_sent_at: float | None = None
+        #: True while the request waits for its turn.
+        self.waiting = False
 
     @property
     def due(self) -> float | None:
@@ -76,14 +72,31 @@ class Delivery:
         self._outstanding.clear()
         self._uncorrected = ()
         self._corrections = 0
+        self.waiting = False
 
     def finish(self, accepted: SentUpdate | None = None) -> None:
         """Stop: it was acknowledged, or there is no point in it any more."""
         if accepted is not None:
-            self._accepted_timestamp = accepted.timestamp
+            self._counters.accepted(accepted)
+        self._counters.end_turn(self)
         self.request = None
         self._backoff = None
         self._outstanding.clear()
+        self.waiting = False
+
+    def must_wait(self, now: Instant) -> bool:
+        """True when another Binding Update waits for its answer just now: `due` says until when at most."""
+        until = self._counters.taken_until(self, now.monotonic)
+        if until is None or self._backoff is None:
+            return False
+        self._backoff.wait(until)
+        self.waiting = True
+        return True
+
+    def end_waiting(self, now: Instant) -> None:
+        """The other one has its answer: what waits is due now."""
+        if self.waiting and self._backoff is not None:
+            self._backoff.wait(now.monotonic)
 
     def transmit(
         self, lifetime: float, ipv4: tuple[IPv4HomeAddress, ...], now: Instant
@@ -96,13 +109,13 @@ class Delivery:
             raise RuntimeError("there is no Binding Update to deliver")
         if self._backoff.due is not None and self._backoff.due <= now.monotonic:
             self._corrections = 0  # the timer has waited for this one, whatever is corrected next
-        self._sequence = sequences.successor(self._sequence)
-        self._timestamp = ntp_timestamp(now.unix + self._clock_offset, after=self._timestamp)
+        self._counters.take_turn(self, now.monotonic)
+        sequence, timestamp = self._counters.next(now)
         update, action = build_update(
             self.config,
             self.request,
-            sequence=self._sequence,
-            timestamp=self._timestamp,
+            sequence=sequence,
+            timestamp=timestamp,
             lifetime=lifetime_units(lifetime),
             ipv4=ipv4,
             sent_at=now.monotonic,
@@ -110,7 +123,7 @@ class Delivery:
         self._backoff.sent(now.monotonic)
         self._outstanding.append(update)
         self.unanswered += 1
-        self.last_sent_at = now.monotonic
+        self.waiting = False
         return update, action
 
     def refused(self, update: SentUpdate) -> None:
@@ -120,6 +133,7 @@ class Delivery:
         """
         self.unanswered = 0
         self._outstanding.remove(update)
+        self._counters.end_turn(self)
 
     def is_unanswered(self, attempts: int, now: Instant) -> bool:
         """True when the timer ran out after so many attempts to register, without any answer."""
@@ -133,36 +147,20 @@ class Delivery:
             self._backoff.postpone(now.monotonic, MAX_BINDACK_TIMEOUT)
 
     def correct(self, message: BindingAcknowledgement, update: SentUpdate, now: Instant) -> bool:
-        """Take over what an acknowledgement of `update` with status 135 or 144 corrects. Result as below.
+        """Take over what an acknowledgement of `update` with status 135 or 144 corrects.
 
-        What is said about an update that left before the last correction has been mended already.
+        True when to send again at once, False when to leave it to the retransmission timer. What is said
+        about an update that left before the last correction has been mended already.
         """
         if any(update is earlier for earlier in self._uncorrected):
             return False
         self._uncorrected = tuple(self._outstanding)
         if message.status == BAStatus.SEQUENCE_NUMBER_OUT_OF_WINDOW:
-            return self.correct_sequence(message.sequence)
-        identifier = find(message.options, MessageIdentifier)
-        return identifier is not None and self.correct_clock(identifier.timestamp, update.sent_at, now)
-
-    def correct_sequence(self, last_accepted: int) -> bool:
-        """Continue after the number the home agent accepted last (status 135, RFC 6275 section 11.7.3).
-
-        True when to send again at once, False when to leave it to the retransmission timer.
-        """
-        self._sequence = last_accepted
-        return self._may_correct()
-
-    def correct_clock(self, timestamp: int, sent_at: float, now: Instant) -> bool:
-        """Take over the home agent's time of day (status 144, RFC 4285 section 6). Result as above.
-
-        It read its clock between `sent_at` and now; half-way is the best guess, however late the answer.
-        """
-        self._clock_offset = clock_correction(timestamp, now.unix - (now.monotonic - sent_at) / 2)
-        # Timestamps must exceed those the home agent accepted, not those it refused.
-        self._timestamp = self._accepted_timestamp
-        return self._may_correct()
-
-    def _may_correct(self) -> bool:
+            self._counters.correct_sequence(message.sequence, update)
+        else:
+            identifier = find(message.options, MessageIdentifier)
+            if identifier is None:
+                return False
+            self._counters.correct_clock(identifier.timestamp, update, now)
         self._corrections += 1
         return self._corrections <= _IMMEDIATE_CORRECTIONS

@@ -5,26 +5,21 @@ RFC 6275 sections 11.7 and 11.8, RFC 3963 sections 5.2 to 5.4, RFC 5555 sections
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable
-
 from dsmip.core import mobile_node_events as events
-from dsmip.core.actions import Action, Drop, Event
+from dsmip.core.actions import Drop, Event
 from dsmip.core.binding_update_list import BindingUpdateListEntry, SentUpdate, acknowledged_entry
 from dsmip.core.mobile_node_acknowledgement import REFUSED, Outcome, is_quoted, match
 from dsmip.core.mobile_node_choice import same_place
+from dsmip.core.mobile_node_common import Common
 from dsmip.core.mobile_node_config import MobileNodeConfig
 from dsmip.core.mobile_node_delivery import ATTEMPTS_BEFORE_FALLBACK, ATTEMPTS_BEFORE_SUCCESSOR, Delivery
 from dsmip.core.mobile_node_encapsulation import EncapsulationChoice, ProbeResult, verdict_on
 from dsmip.core.mobile_node_hold import Hold
 from dsmip.core.mobile_node_home_agents import PASSED_OVER
-from dsmip.core.mobile_node_ipv4 import IPv4Wishes
-from dsmip.core.mobile_node_prefix import HomePrefix
 from dsmip.core.mobile_node_probing import Prober
 from dsmip.core.mobile_node_refusals import HOLD, Reaction, reaction_to
 from dsmip.core.mobile_node_tunnel import Tunnel
 from dsmip.core.mobile_node_updates import Purpose, Request
-from dsmip.core.network_memory import NetworkMemory
 from dsmip.core.retransmission import INITIAL_BINDACK_TIMEOUT
 from dsmip.core.types import CareOfAddress, HomeAttachment, Instant, TunnelFormat
 from dsmip.wire.constants import BAFlag, BAStatus, BUFlag
@@ -35,39 +30,30 @@ from dsmip.wire.packet import Packet
 
 
 class Registration:
-    """The mobile node's relation to its home agent.
+    """One binding at the home agent.
 
     `care_of` is the care-of address registered or being registered, None on the home link or nowhere.
     `attached` are the care-of addresses there are. `entry` is the last registration acknowledged, if it may
-    still exist. `failed(seconds, now)` is called when the home agent will not or cannot serve us, with the
-    time for which there is no point in asking it again.
+    still exist.
     """
 
-    def __init__(
-        self,
-        config: MobileNodeConfig,
-        memory: NetworkMemory,
-        rng: random.Random,
-        emit: Callable[[Action], None],
-        home_prefix: HomePrefix,
-        failed: Callable[[float, Instant], None],
-    ) -> None:
+    def __init__(self, config: MobileNodeConfig, common: Common) -> None:
         self._config = config
-        self._memory = memory
-        self._emit = emit
-        self._home_prefix = home_prefix
-        self._failed = failed
-        self._delivery = Delivery(config, rng)
-        self._encapsulation = EncapsulationChoice(config, memory, rng.randrange(0x10000))
-        self._prober = Prober(config, self._encapsulation, emit)
+        self._common = common
+        self._memory = common.memory
+        self._emit = common.emit
+        self._home_prefix = common.home_prefix
+        self._failed = common.failed
+        self._delivery = Delivery(config, common.counters)
+        self._encapsulation = EncapsulationChoice(config, common.memory, common.rng.randrange(0x10000))
+        self._prober = Prober(config, self._encapsulation, common.emit)
         self._hold = Hold()
         self._cleared = False
         self.attached: tuple[CareOfAddress, ...] = ()
         self.care_of: CareOfAddress | None = None
         self.entry: BindingUpdateListEntry | None = None
         self.last_status: int | None = None
-        self.tunnel = Tunnel(config, emit)
-        self.wishes = IPv4Wishes(config)
+        self.tunnel = Tunnel(config, common.networks, common.emit)
 
     # Where ------------------------------------------------------------------------------------------------
 
@@ -108,7 +94,7 @@ class Registration:
         self.entry = None
         self._hold.end()
         self._cleared = False
-        self.wishes.start_over()
+        self._common.wishes.start_over()
         self.tunnel.forget()
 
     def leave_home(self) -> None:
@@ -124,7 +110,7 @@ class Registration:
         self._hold.end()
         self._cleared = False
         self._encapsulation.start_over()
-        self.wishes.start_over()
+        self._common.wishes.start_over()
         self.tunnel.doubt()
 
     def stop(self, reason: str) -> None:
@@ -134,11 +120,6 @@ class Registration:
         self._lose_binding(reason)
 
     # When -------------------------------------------------------------------------------------------------
-
-    @property
-    def last_sent_at(self) -> float | None:
-        """CLOCK_MONOTONIC seconds of the last Binding Update."""
-        return self._delivery.last_sent_at
 
     @property
     def timeout(self) -> float | None:
@@ -205,7 +186,7 @@ class Registration:
 
         Such messages are not authenticated: they are heeded as often as a retransmission would come anyway.
         """
-        sent_at = self._delivery.last_sent_at
+        sent_at = self._common.counters.last_sent_at
         recently = sent_at is not None and now.monotonic - sent_at < INITIAL_BINDACK_TIMEOUT
         if self.care_of is None or self.entry is None or self._delivery.request is not None or recently:
             self._emit(Drop(why, "not expected now"))
@@ -231,13 +212,13 @@ class Registration:
 
     def _transmit(self, now: Instant) -> None:
         request = self._delivery.request
-        if request is None:
+        if request is None or self._delivery.must_wait(now):
             return
         # No more than care-of and home address have left (RFC 6275 section 11.7.1).
         ends = (self.care_of.valid_until if self.care_of is not None else None, self._home_prefix.valid_until)
         left = [end - now.monotonic for end in ends if end is not None]
         lifetime = min([float(self._config.lifetime), *left])
-        update, action = self._delivery.transmit(lifetime, self.wishes.options(), now)
+        update, action = self._delivery.transmit(lifetime, self._common.wishes.options(), now)
         self._emit(action)
         self._emit(events.binding_update_sent(request, update, self._delivery.unanswered))
 
@@ -298,11 +279,12 @@ class Registration:
             care_of = self.care_of  # with the router and lifetime it has by now
         self._cleared = False
         self._memory.remember_answer(care_of.network, care_of.address)
-        ask_again = self.wishes.answered(update.ipv4, find_all(message.options, IPv4AddressAcknowledgement))
+        wishes = self._common.wishes
+        ask_again = wishes.answered(update.ipv4, find_all(message.options, IPv4AddressAcknowledgement))
         verdict = verdict_on(care_of, update.flags, message, self._config.nat_keepalive)
         previous = self.entry
         self.entry = acknowledged_entry(care_of, update, message, verdict, now.monotonic)
-        self.tunnel.grant(self.wishes.grants)
+        self._common.networks.grant(wishes.grants)
         self.tunnel.use(care_of, verdict.format, confirmed=True)
         self._emit(events.binding_acknowledged(self.entry, message.status, now.monotonic))
         if previous is None or not same_place(previous.care_of, care_of):

@@ -1,4 +1,4 @@
-"""The mobile node's end of the tunnel: which path the data plane uses now, and for which inner networks."""
+"""The mobile node's end of the tunnel: which path the data plane has now, and for which inner networks."""
 
 from __future__ import annotations
 
@@ -13,30 +13,54 @@ from dsmip.core.types import DSMIP_PORT, CareOfAddress, IPAddress, IPNetwork, IP
 _UDP_FORMATS = (TunnelFormat.UDP4, TunnelFormat.UDP6)
 
 
-class Tunnel:
-    """Decides when the data plane must hear of a change, and says so through `emit`.
-
-    `config` may be replaced by one that differs in the home agent only.
-    """
+class InnerNetworks:
+    """The address ranges whose packets travel through the tunnel, over whichever path."""
 
     def __init__(self, config: MobileNodeConfig, emit: Callable[[Action], None]) -> None:
-        self.config = config
         self._emit = emit
         own: list[IPNetwork] = [IPv6Network(config.home_address)]
         if config.mobile_router:
             own += config.prefixes
         self._own = tuple(own)
         self._grants: tuple[IPv4Network, ...] = ()
+
+    @property
+    def all(self) -> tuple[IPNetwork, ...]:
+        """Home address, mobile network prefixes, granted IPv4 home addresses and prefixes."""
+        return (*self._own, *self._grants)
+
+    def grant(self, grants: tuple[IPv4Grant, ...]) -> None:
+        """Adopt what the home agent granted (RFC 5555 section 4.4.2). To be called before `Tunnel.use`."""
+        networks = tuple(grant.network for grant in grants)
+        if networks == self._grants:
+            return
+        self._grants = networks
+        self._emit(HomeAddressesChanged(self.all))
+
+
+class Tunnel:
+    """One path: decides when the data plane must hear of a change, and says so through `emit`.
+
+    `config` may be replaced by one that differs in the home agent only. `bid` is the binding identifier of
+    the path, 0 = the plain binding.
+    """
+
+    def __init__(
+        self,
+        config: MobileNodeConfig,
+        networks: InnerNetworks,
+        emit: Callable[[Action], None],
+        bid: int = 0,
+    ) -> None:
+        self.config = config
+        self._networks = networks
+        self._emit = emit
+        self._bid = bid
         self._installed: tuple[IPNetwork, ...] = ()
         self._confirmed = False
         self._down = False
         self.path: Path | None = None
         self.care_of: CareOfAddress | None = None
-
-    @property
-    def networks(self) -> tuple[IPNetwork, ...]:
-        """Home address, mobile network prefixes, granted IPv4 home addresses and prefixes."""
-        return (*self._own, *self._grants)
 
     def works(self, attached: Iterable[CareOfAddress]) -> bool:
         """True when the path in use was acknowledged and its care-of address is still there."""
@@ -51,23 +75,16 @@ class Tunnel:
         path = self._path(care_of, tunnel_format)
         self._confirmed = confirmed
         self.care_of = care_of
-        if path == self.path and self.networks == self._installed:
+        networks = self._networks.all
+        if path == self.path and networks == self._installed:
             return
-        self.path, self._installed, self._down = path, self.networks, False
-        self._emit(InstallPath(path, care_of, self.networks, self.config.grace))
+        self.path, self._installed, self._down = path, networks, False
+        self._emit(InstallPath(path, care_of, networks, self.config.grace, self._bid))
 
     def relocate(self, care_of: CareOfAddress) -> None:
         """The router or the interface settings of the care-of address in use changed."""
         if self.path is not None and self.uses(care_of):
             self.use(care_of, self.path.format, confirmed=self._confirmed)
-
-    def grant(self, grants: tuple[IPv4Grant, ...]) -> None:
-        """Adopt what the home agent granted (RFC 5555 section 4.4.2). To be called before `use`."""
-        networks = tuple(grant.network for grant in grants)
-        if networks == self._grants:
-            return
-        self._grants = networks
-        self._emit(HomeAddressesChanged(self.networks))
 
     def doubt(self) -> None:
         """The home agent does not answer over this path any more: replace it at the first opportunity."""
@@ -76,7 +93,7 @@ class Tunnel:
     def remove(self, reason: str) -> None:
         """Send nothing until there is a path again."""
         if not self._down:
-            self._emit(RemovePath(reason))
+            self._emit(RemovePath(reason, self._bid))
         self.forget()
         self._down = True
 

@@ -31,6 +31,10 @@ class Backoff:
         self.transmissions += 1
         self.due = now + self._interval
 
+    def wait(self, until: float) -> None:
+        """The next transmission is due then; the intervals after it are as they would have been."""
+        self.due = until
+
     def postpone(self, now: float, seconds: float) -> None:
         """Send the next one `seconds` from now, whatever was planned, and at the slowest rate after that."""
         self._interval = MAX_BINDACK_TIMEOUT
