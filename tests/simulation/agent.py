@@ -284,7 +284,7 @@ class AgentHost(Machine):
     def event(self, kind: str, fields: object) -> None:
         """The log."""
 
-    def drop(self, reason: str, detail: str) -> None:
+    def drop(self, reason: str, detail: str, node: str = "") -> None:
         """The log."""
 
     def start_dad(self, home_address: IPv6Address, finished: Callable[[bool], None]) -> None:
