@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dsmip.core.types import Binding, ReplayState, TunnelFormat
+from dsmip.core.types import Binding, CareOfBinding, ReplayState, TunnelFormat
 from dsmip.store.api import StoreError
 from dsmip.store.sqlite import APPLICATION_ID, SqliteStore
 
@@ -20,13 +20,18 @@ HOME = IPv6Address("2001:db8:100::1234")
 BINDING = Binding(
     home_address=HOME,
     index=1,
-    care_of=IPv6Address("2001:db8:200::1"),
+    care_ofs=(
+        CareOfBinding(
+            bid=0,
+            care_of=IPv6Address("2001:db8:200::1"),
+            format=TunnelFormat.IPV6,
+            lifetime=420.0,
+            updated=1_800_000_000.0,
+            expires=1_800_000_420.0,
+        ),
+    ),
     sequence=1,
-    lifetime=420.0,
     created=1_800_000_000.0,
-    updated=1_800_000_000.0,
-    expires=1_800_000_420.0,
-    format=TunnelFormat.IPV6,
 )
 REPLAY = ReplayState(HOME, 1, 0xE5A1_B2C3_0000_0001, 1)
 

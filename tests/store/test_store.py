@@ -9,10 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from dsmip.core.types import Binding, IPv4Grant, Nat, ReplayState, TunnelFormat, UdpEndpoint
+from dsmip.core.types import (
+    Binding,
+    CareOfBinding,
+    FlowBinding,
+    IPv4Grant,
+    Nat,
+    ReplayState,
+    TunnelFormat,
+    UdpEndpoint,
+)
 from dsmip.store.api import Store
 from dsmip.store.memory import MemoryStore
 from dsmip.store.sqlite import SqliteStore
+from dsmip.wire.extensions import Extensions
+from dsmip.wire.trafficselectors import IPv4TrafficSelector, IPv6TrafficSelector
 
 HOME = IPv6Address("2001:db8:100::1234")
 OTHER_HOME = IPv6Address("2001:db8:100::5678")
@@ -20,33 +31,58 @@ OTHER_HOME = IPv6Address("2001:db8:100::5678")
 PLAIN = Binding(
     home_address=HOME,
     index=7,
-    care_of=IPv6Address("2001:db8:200::1"),
+    care_ofs=(
+        CareOfBinding(
+            bid=0,
+            care_of=IPv6Address("2001:db8:200::1"),
+            format=TunnelFormat.IPV6,
+            lifetime=420.0,
+            updated=1_800_000_100.5,
+            expires=1_800_000_520.5,
+        ),
+    ),
     sequence=65535,
-    lifetime=420.0,
     created=1_800_000_000.25,
-    updated=1_800_000_100.5,
-    expires=1_800_000_520.5,
-    format=TunnelFormat.IPV6,
 )
 FULL = Binding(
     home_address=OTHER_HOME,
     index=0xFFFF_FFFF,
-    care_of=IPv4Address("198.51.100.7"),
+    care_ofs=(
+        CareOfBinding(
+            bid=65535,
+            care_of=IPv4Address("198.51.100.7"),
+            format=TunnelFormat.UDP4,
+            lifetime=262140.0,
+            updated=1_800_000_000.0,
+            expires=1_800_262_140.0,
+            priority=127,
+            nat_source=UdpEndpoint(IPv4Address("198.51.100.7"), 40000),
+            nat=Nat.DETECTED,
+            home_agent_ipv4=IPv4Address("192.0.2.1"),
+        ),
+        CareOfBinding(
+            bid=1,
+            care_of=OTHER_HOME,
+            format=TunnelFormat.LINK,
+            lifetime=60.0,
+            updated=1_800_000_010.0,
+            expires=1_800_000_070.0,
+            at_home=True,
+        ),
+    ),
     sequence=0,
-    lifetime=262140.0,
     created=1_800_000_000.0,
-    updated=1_800_000_000.0,
-    expires=1_800_262_140.0,
-    format=TunnelFormat.UDP4,
     identifier="mr1@example.com",
-    nat_source=UdpEndpoint(IPv4Address("198.51.100.7"), 40000),
-    nat=Nat.DETECTED,
-    home_agent_ipv4=IPv4Address("192.0.2.1"),
     mobile_router=True,
     link_local=True,
     prefixes=(IPv6Network("2001:db8:1000::/64"), IPv6Network("2001:db8:2000::/56")),
     ipv4=(IPv4Grant(IPv4Network("203.0.113.5/32"), True), IPv4Grant(IPv4Network("203.0.113.16/28"))),
     authentication="none",
+    flows=(
+        FlowBinding(7, 1, IPv4TrafficSelector(destination_port=(5060, 5061), protocol=(17, 17)), (65535, 1)),
+        FlowBinding(65535, 65535, IPv6TrafficSelector(source=(HOME, OTHER_HOME), flow_label=(0, 9)), (3,)),
+    ),
+    extensions=Extensions.DUPLICATION | Extensions.PROBES,
 )
 #: A timestamp with the top bit set, as all are until 2036.
 REPLAY = ReplayState(HOME, 65535, 0xE5A1_B2C3_0000_0001, 7)
@@ -99,7 +135,8 @@ def test_what_was_put_is_loaded_before_it_is_flushed(open_store: Opener) -> None
 def test_the_latest_put_counts(open_store: Opener) -> None:
     store = open_store()
     store.put(PLAIN, REPLAY)
-    moved = replace(PLAIN, care_of=IPv6Address("2001:db8:300::1"), sequence=1)
+    care_of = replace(PLAIN.care_ofs[0], care_of=IPv6Address("2001:db8:300::1"))
+    moved = replace(PLAIN, care_ofs=(care_of,), sequence=1)
     newer = ReplayState(HOME, 1, REPLAY.timestamp + 1, 7)
     store.put(moved, newer)
     store.flush()

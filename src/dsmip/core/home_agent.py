@@ -202,7 +202,7 @@ class HomeAgent:
     def _home_address_option(self, packet: Packet, now: Instant) -> None:
         """A packet with a home address option needs a binding with its source (RFC 6275 section 9.3.1)."""
         binding = self._registrar.cache.get(packet.sender)
-        if binding is None or packet.udp is not None or binding.care_of != packet.source:
+        if binding is None or packet.udp is not None or not binding.is_at(packet.source):
             self._binding_error(packet, BEStatus.UNKNOWN_BINDING, "unknown-binding", now)
             return
         if packet.next_header == NextHeader.ICMPV6:

@@ -8,7 +8,7 @@ and changes are told (10.6); errors from within a tunnel are told to the senders
 from __future__ import annotations
 
 from collections.abc import Callable
-from ipaddress import IPv6Address
+from ipaddress import IPv4Address, IPv6Address
 from random import Random
 
 from dsmip.core.actions import Action, Drop, Event, ForwardPacket, SendIPv4, SendPacket
@@ -198,7 +198,7 @@ class HomeAgentIcmp:
     ) -> None:
         """From an IPv4 network the home address itself is the source, and the answer takes the same way."""
         binding = self._registrar.cache.get(source)
-        if binding is None or isinstance(binding.care_of, IPv6Address):
+        if binding is None or not any(isinstance(entry.care_of, IPv4Address) for entry in binding.care_ofs):
             self._emit(Drop("home-address-option-missing", f"from {source}"))
         elif self._may_tell(source, now):
             header = self._message(message.identifier, source, now)
@@ -244,4 +244,4 @@ class HomeAgentIcmp:
     def _belongs(self, inner: IPAddress, outer: IPAddress) -> bool:
         """Whether packets to `inner` are tunnelled to `outer`: others did not send what this is about."""
         binding = self._registrar.binding_of(inner)
-        return binding is not None and binding.care_of == outer
+        return binding is not None and binding.is_at(outer)

@@ -31,7 +31,15 @@ from dsmip.core.lifetime import ENDLESS, Grant, PrefixLifetime, grant, whole_uni
 from dsmip.core.prefix_table import PrefixTable
 from dsmip.core.registration import Policy, Request, refusal
 from dsmip.core.sequence import is_newer
-from dsmip.core.types import Binding, Instant, IPAddress, Nat, TunnelFormat, UdpEndpoint
+from dsmip.core.types import (
+    Binding,
+    CareOfBinding,
+    Instant,
+    IPAddress,
+    Nat,
+    TunnelFormat,
+    UdpEndpoint,
+)
 from dsmip.wire.constants import BAFlag, BAStatus
 
 #: Seconds after which a registration is given up whose duplicate address detection nobody has reported on.
@@ -93,7 +101,7 @@ class Registrar:
             return []
         expires = now.unix + max(0.0, valid_until - now.monotonic)
         cut = [
-            replace(binding, expires=expires)
+            _cut(binding, expires, valid_until)
             for binding in self.cache.values()
             if binding.expires > expires and binding.home_address in prefix
         ]
@@ -101,7 +109,7 @@ class Registrar:
             node = self._nodes.get(binding.home_address)
             if node is not None:
                 previous = self.cache[binding.home_address]
-                self.cache.store(binding, valid_until)
+                self.cache.store(binding, binding.next_end)
                 self._emit(StoreBinding(binding, node.replay))
                 self._emit(InstallBinding(binding, previous, 0.0))
         self.tick(now)
@@ -147,16 +155,17 @@ class Registrar:
         """Put stored bindings back, less what has ended or is no longer configured."""
         for binding in bindings:
             node = self._nodes.get(binding.home_address)
-            remaining = min(binding.expires - now.unix, binding.lifetime)
+            care_ofs = _resumed(binding.care_ofs, now)
             if node is None:
                 self._withdraw(binding, "not-configured")
-            elif remaining <= 0:
+            elif not care_ofs:
                 self._withdraw(binding, "expired")
             else:
-                kept = self._still_granted(binding, node)
-                if kept is not binding:
+                resumed = replace(binding, care_ofs=care_ofs)
+                kept = self._still_granted(resumed, node)
+                if kept is not resumed or len(care_ofs) < len(binding.care_ofs):
                     self._emit(StoreBinding(kept, node.replay))
-                self.cache.store(kept, now.monotonic + remaining)
+                self.cache.store(kept, kept.next_end)
                 self._emit(InstallBinding(kept, None, 0.0))
 
     def _still_granted(self, binding: Binding, node: ServedNode) -> Binding:
@@ -265,27 +274,32 @@ class Registrar:
         node.sequence = request.update.sequence
         node.deregistered_until = 0.0
         udp = request.udp
-        binding = Binding(
-            home_address=node.entry.home_address,
-            index=node.index,
+        care_of = CareOfBinding(
+            bid=0,
             care_of=request.tunnel_end,
-            sequence=request.update.sequence,
+            format=self._format(request),
             lifetime=lifetime.seconds,
-            created=previous.created if previous is not None else now.unix,
             updated=now.unix,
             expires=now.unix + lifetime.seconds,
-            format=self._format(request),
-            identifier=node.entry.identifier,
             nat_source=UdpEndpoint(udp.source, udp.source_port) if udp is not None else None,
             nat=_nat(request),
             home_agent_ipv4=udp.destination if udp is not None else None,
+            ends=now.monotonic + lifetime.seconds,
+        )
+        binding = Binding(
+            home_address=node.entry.home_address,
+            index=node.index,
+            care_ofs=(care_of,),
+            sequence=request.update.sequence,
+            created=previous.created if previous is not None else now.unix,
+            identifier=node.entry.identifier,
             mobile_router=request.mobile_router,
             link_local=request.link_local,
             prefixes=prefixes,
             ipv4=grants,
             authentication=node.entry.authentication,
         )
-        self.cache.store(binding, now.monotonic + lifetime.seconds)
+        self.cache.store(binding, care_of.ends)
         self._emit(StoreBinding(binding, node.replay))
         self._emit(InstallBinding(binding, previous, self._config.grace))
         self._bound(binding, now)
@@ -356,6 +370,27 @@ class Registrar:
             return TunnelFormat.IPV6
         forced = request.forces_udp or self._config.udp == "force"
         return TunnelFormat.UDP4 if request.nat or forced else TunnelFormat.IPV4
+
+
+def _cut(binding: Binding, expires: float, ends: float) -> Binding:
+    """The binding with no care-of address that ends later than this: in Unix and in monotonic time."""
+    care_ofs = tuple(
+        replace(entry, expires=expires, ends=ends) if entry.expires > expires else entry
+        for entry in binding.care_ofs
+    )
+    return replace(binding, care_ofs=care_ofs)
+
+
+def _resumed(care_ofs: Iterable[CareOfBinding], now: Instant) -> tuple[CareOfBinding, ...]:
+    """Stored care-of addresses that have not ended, with their ends on the clock of this process.
+
+    None lives longer than granted, wherever the time of day has gone since.
+    """
+    return tuple(
+        replace(entry, ends=now.monotonic + remaining)
+        for entry in care_ofs
+        if (remaining := min(entry.expires - now.unix, entry.lifetime)) > 0
+    )
 
 
 def _has(binding: Binding, address: IPAddress) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import NamedTuple
 
+from dsmip.wire.extensions import Extensions
 from dsmip.wire.trafficselectors import IPv4TrafficSelector, IPv6TrafficSelector
 
 IPAddress = IPv4Address | IPv6Address
@@ -152,33 +153,138 @@ class IPv4Grant:
 
 
 @dataclass(frozen=True, slots=True)
+class CareOfBinding:
+    """One care-of address of a binding (RFC 6275 section 9.1, RFC 5648 section 4.1).
+
+    `bid` is the binding identifier, 1 to 65535; 0 = registered without one, the only care-of address there
+    is. `care_of` is where packets go (the outside of a NAT, if there is one) and `nat_source` the outer IPv4
+    address and UDP port of the last accepted Binding Update from there when it came in UDP. `priority` is
+    BID-PRI (RFC 6089 section 4.1): 1 to 127, lower = preferred; 0 = none given, last. `at_home` is the H
+    flag: the mobile node is on its home link, too (RFC 5648 section 5.6).
+
+    `updated` and `expires` are seconds since 1970, so that they survive a restart. `ends` is the same end as
+    `expires` in CLOCK_MONOTONIC seconds: it holds whatever happens to the time of day, and is not stored.
+    """
+
+    bid: int
+    care_of: IPAddress
+    format: TunnelFormat
+    lifetime: float
+    updated: float
+    expires: float
+    priority: int = 0
+    nat_source: UdpEndpoint | None = None
+    nat: Nat = Nat.UNKNOWN
+    home_agent_ipv4: IPv4Address | None = None
+    at_home: bool = False
+    ends: float = field(default=0.0, compare=False)
+
+    @property
+    def preference(self) -> tuple[int, int]:
+        """Sorts care-of addresses, the preferred one first: by priority, then by identifier."""
+        return (self.priority or _LOWEST_PRIORITY, self.bid)
+
+
+#: Comes after every BID-PRI, which has seven bits.
+_LOWEST_PRIORITY = 128
+
+
+@dataclass(frozen=True, slots=True)
 class Binding:
     """An entry of the home agent's binding cache (RFC 6275 section 9.1, RFC 3963 6.1, RFC 5555 4.4).
 
-    `index` is the number under which the data plane knows the binding: stable while it exists.
-    `care_of` is where packets go; `nat_source` is the outer IPv4 address and UDP port of the last accepted
-    Binding Update when it came in UDP. Times: `expires`, `created` and `updated` in seconds since 1970, so
-    that they survive a restart.
+    `index` is the number under which the data plane knows the binding: stable while it exists. `care_ofs` is
+    never empty and has the preferred one first: either a single one with BID 0, or one per binding identifier
+    (RFC 5648). `flows` are in the order in which they are looked at. `extensions` are those both ends have.
+    `created` is in seconds since 1970.
+
+    What is asked of the binding as a whole (`care_of`, `format` and so on) is that of the preferred care-of
+    address; `expires` is when the last one ends.
     """
 
     home_address: IPv6Address
     index: int
-    care_of: IPAddress
+    care_ofs: tuple[CareOfBinding, ...]
     sequence: int
-    lifetime: float
     created: float
-    updated: float
-    expires: float
-    format: TunnelFormat
     identifier: str = ""
-    nat_source: UdpEndpoint | None = None
-    nat: Nat = Nat.UNKNOWN
-    home_agent_ipv4: IPv4Address | None = None
     mobile_router: bool = False
     link_local: bool = False
     prefixes: tuple[IPv6Network, ...] = ()
     ipv4: tuple[IPv4Grant, ...] = ()
     authentication: str = "mn-ha"
+    flows: tuple[FlowBinding, ...] = ()
+    extensions: Extensions = Extensions.NONE
+
+    @property
+    def multiple(self) -> bool:
+        """Made of binding identifiers (RFC 5648), be it only one."""
+        return self.care_ofs[0].bid != 0
+
+    @property
+    def care_of(self) -> IPAddress:
+        """Where packets go that match no flow."""
+        return self.care_ofs[0].care_of
+
+    @property
+    def format(self) -> TunnelFormat:
+        """The tunnel to `care_of`."""
+        return self.care_ofs[0].format
+
+    @property
+    def nat_source(self) -> UdpEndpoint | None:
+        """Outer address and port of the last Binding Update from `care_of`, if that came in UDP."""
+        return self.care_ofs[0].nat_source
+
+    @property
+    def nat(self) -> Nat:
+        """Whether there is a NAT on the way to `care_of`."""
+        return self.care_ofs[0].nat
+
+    @property
+    def home_agent_ipv4(self) -> IPv4Address | None:
+        """The home agent's address that `care_of` talks to, if that is in an IPv4 network."""
+        return self.care_ofs[0].home_agent_ipv4
+
+    @property
+    def lifetime(self) -> float:
+        """Seconds granted to the care-of address that ends last."""
+        return max(self.care_ofs, key=_expires).lifetime
+
+    @property
+    def updated(self) -> float:
+        """When the last Binding Update was accepted, in seconds since 1970."""
+        return max(entry.updated for entry in self.care_ofs)
+
+    @property
+    def expires(self) -> float:
+        """When the last care-of address ends, in seconds since 1970."""
+        return max(entry.expires for entry in self.care_ofs)
+
+    @property
+    def next_end(self) -> float:
+        """When the first care-of address ends, in CLOCK_MONOTONIC seconds."""
+        return min(entry.ends for entry in self.care_ofs)
+
+    @property
+    def at_home(self) -> bool:
+        """One of the care-of addresses is the home link (RFC 5648 section 5.6)."""
+        return any(entry.at_home for entry in self.care_ofs)
+
+    def care_of_binding(self, bid: int) -> CareOfBinding | None:
+        """The care-of address with this identifier."""
+        for entry in self.care_ofs:
+            if entry.bid == bid:
+                return entry
+        return None
+
+    def is_active(self, flow: FlowBinding) -> bool:
+        """Whether one of the flow's identifiers is bound (RFC 6089 section 4.3)."""
+        return any(entry.bid in flow.bids for entry in self.care_ofs)
+
+    def is_at(self, address: IPAddress) -> bool:
+        """Whether this is one of the care-of addresses (RFC 5648 section 6.5)."""
+        return any(entry.care_of == address for entry in self.care_ofs)
 
     @property
     def ipv4_home_address(self) -> IPv4Address | None:
@@ -194,6 +300,10 @@ class Binding:
         # From a number: a network made of an address goes by way of its text, which takes ten times as long.
         home = IPv6Network((int(self.home_address), 128))
         return (home, *self.prefixes, *(grant.network for grant in self.ipv4))
+
+
+def _expires(entry: CareOfBinding) -> float:
+    return entry.expires
 
 
 @dataclass(frozen=True, slots=True)

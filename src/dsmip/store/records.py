@@ -10,12 +10,48 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 import msgspec
 
-from dsmip.core.types import Binding, IPAddress, IPv4Grant, Nat, TunnelFormat, UdpEndpoint
+from dsmip.core.types import (
+    Binding,
+    CareOfBinding,
+    FlowBinding,
+    IPAddress,
+    IPv4Grant,
+    Nat,
+    TunnelFormat,
+    UdpEndpoint,
+)
+from dsmip.wire.extensions import Extensions
+from dsmip.wire.trafficselectors import UnknownTrafficSelector, decode_traffic_selector
 
 #: Version of the whole file: tables, columns and records.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _IPV4_LENGTH = 4
+
+
+class CareOfRecord(msgspec.Struct, array_like=True, frozen=True):
+    """One care-of address of a binding."""
+
+    bid: int
+    care_of: bytes
+    format: str
+    lifetime: float
+    updated: float
+    expires: float
+    priority: int
+    nat_source: tuple[bytes, int] | None
+    nat: str
+    home_agent_ipv4: bytes | None
+    at_home: bool
+
+
+class FlowRecord(msgspec.Struct, array_like=True, frozen=True):
+    """One flow binding; the selector as a mobility option carries it (RFC 6088)."""
+
+    fid: int
+    priority: int
+    selector: bytes
+    bids: list[int]
 
 
 class BindingRecord(msgspec.Struct, array_like=True, frozen=True):
@@ -23,22 +59,17 @@ class BindingRecord(msgspec.Struct, array_like=True, frozen=True):
 
     home_address: bytes
     index: int
-    care_of: bytes
+    care_ofs: list[CareOfRecord]
     sequence: int
-    lifetime: float
     created: float
-    updated: float
-    expires: float
-    format: str
     identifier: str
-    nat_source: tuple[bytes, int] | None
-    nat: str
-    home_agent_ipv4: bytes | None
     mobile_router: bool
     link_local: bool
     prefixes: list[tuple[bytes, int]]
     ipv4: list[tuple[bytes, int, bool]]
     authentication: str
+    flows: list[FlowRecord]
+    extensions: int
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -47,23 +78,14 @@ _decoder = msgspec.msgpack.Decoder(BindingRecord)
 
 def encode_binding(binding: Binding) -> bytes:
     """The record of a binding."""
-    source = binding.nat_source
-    home_agent_ipv4 = binding.home_agent_ipv4
     return _encoder.encode(
         BindingRecord(
             home_address=binding.home_address.packed,
             index=binding.index,
-            care_of=binding.care_of.packed,
+            care_ofs=[_care_of_record(entry) for entry in binding.care_ofs],
             sequence=binding.sequence,
-            lifetime=binding.lifetime,
             created=binding.created,
-            updated=binding.updated,
-            expires=binding.expires,
-            format=binding.format.value,
             identifier=binding.identifier,
-            nat_source=None if source is None else (source.address.packed, source.port),
-            nat=binding.nat.value,
-            home_agent_ipv4=None if home_agent_ipv4 is None else home_agent_ipv4.packed,
             mobile_router=binding.mobile_router,
             link_local=binding.link_local,
             prefixes=[(prefix.network_address.packed, prefix.prefixlen) for prefix in binding.prefixes],
@@ -72,6 +94,11 @@ def encode_binding(binding: Binding) -> bytes:
                 for grant in binding.ipv4
             ],
             authentication=binding.authentication,
+            flows=[
+                FlowRecord(flow.fid, flow.priority, flow.selector.encode(), list(flow.bids))
+                for flow in binding.flows
+            ],
+            extensions=int(binding.extensions),
         )
     )
 
@@ -79,21 +106,15 @@ def encode_binding(binding: Binding) -> bytes:
 def decode_binding(record: bytes) -> Binding:
     """The binding of a record. Raises ValueError when it is not one."""
     row = _decoder.decode(record)
-    source = row.nat_source
+    if not row.care_ofs:
+        raise ValueError("a binding without a care-of address")
     return Binding(
         home_address=IPv6Address(row.home_address),
         index=row.index,
-        care_of=_address(row.care_of),
+        care_ofs=tuple(_care_of(entry) for entry in row.care_ofs),
         sequence=row.sequence,
-        lifetime=row.lifetime,
         created=row.created,
-        updated=row.updated,
-        expires=row.expires,
-        format=TunnelFormat(row.format),
         identifier=row.identifier,
-        nat_source=None if source is None else UdpEndpoint(IPv4Address(source[0]), source[1]),
-        nat=Nat(row.nat),
-        home_agent_ipv4=None if row.home_agent_ipv4 is None else IPv4Address(row.home_agent_ipv4),
         mobile_router=row.mobile_router,
         link_local=row.link_local,
         prefixes=tuple(IPv6Network(prefix) for prefix in row.prefixes),
@@ -101,7 +122,50 @@ def decode_binding(record: bytes) -> Binding:
             IPv4Grant(IPv4Network((address, length)), dynamic) for address, length, dynamic in row.ipv4
         ),
         authentication=row.authentication,
+        flows=tuple(_flow(flow) for flow in row.flows),
+        extensions=Extensions(row.extensions),
     )
+
+
+def _care_of_record(entry: CareOfBinding) -> CareOfRecord:
+    source, home_agent_ipv4 = entry.nat_source, entry.home_agent_ipv4
+    return CareOfRecord(
+        bid=entry.bid,
+        care_of=entry.care_of.packed,
+        format=entry.format.value,
+        lifetime=entry.lifetime,
+        updated=entry.updated,
+        expires=entry.expires,
+        priority=entry.priority,
+        nat_source=None if source is None else (source.address.packed, source.port),
+        nat=entry.nat.value,
+        home_agent_ipv4=None if home_agent_ipv4 is None else home_agent_ipv4.packed,
+        at_home=entry.at_home,
+    )
+
+
+def _care_of(row: CareOfRecord) -> CareOfBinding:
+    source = row.nat_source
+    return CareOfBinding(
+        bid=row.bid,
+        care_of=_address(row.care_of),
+        format=TunnelFormat(row.format),
+        lifetime=row.lifetime,
+        updated=row.updated,
+        expires=row.expires,
+        priority=row.priority,
+        nat_source=None if source is None else UdpEndpoint(IPv4Address(source[0]), source[1]),
+        nat=Nat(row.nat),
+        home_agent_ipv4=None if row.home_agent_ipv4 is None else IPv4Address(row.home_agent_ipv4),
+        at_home=row.at_home,
+    )
+
+
+def _flow(row: FlowRecord) -> FlowBinding:
+    selector = decode_traffic_selector(row.selector)
+    if isinstance(selector, UnknownTrafficSelector):
+        raise ValueError(f"a traffic selector of format {selector.format}")
+    return FlowBinding(row.fid, row.priority, selector, tuple(row.bids))
 
 
 def _address(packed: bytes) -> IPAddress:

@@ -15,12 +15,13 @@ from dsmip.core.binding_cache import BindingCache
 from dsmip.core.lifetime import PrefixLifetime, grant, whole_units
 from dsmip.core.prefix_table import PrefixTable
 from dsmip.core.registration import is_unicast_ipv4
-from dsmip.core.types import Binding, TunnelFormat
+from dsmip.core.types import Binding, CareOfBinding, TunnelFormat
 from dsmip.wire.constants import BAStatus
 
 
 def binding(number: int = 0) -> Binding:
-    return Binding(IPv6Address(int(HOME) + number), 1, COA1, 0, 4.0, 0.0, 0.0, 4.0, TunnelFormat.IPV6)
+    care_of = CareOfBinding(0, COA1, TunnelFormat.IPV6, 4.0, 0.0, 4.0)
+    return Binding(IPv6Address(int(HOME) + number), 1, (care_of,), 0, 0.0)
 
 
 # Binding cache ----------------------------------------------------------------------------------------------
