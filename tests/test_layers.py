@@ -22,7 +22,7 @@ ALLOWED: dict[str, set[str]] = {
     "daemon": {"wire", "core", "movement", "dataplane", "store", "host"},
     "lab": {"wire"},
     "bench": {"wire", "core", "dataplane", "store", "daemon", "lab"},
-    "cli": {"core", "dataplane", "store", "host", "daemon", "lab", "bench"},
+    "cli": {"wire", "core", "dataplane", "store", "host", "daemon", "lab", "bench"},
 }
 
 #: Layers that are pure: no sockets, clocks, files, processes or tasks.

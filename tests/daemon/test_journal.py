@@ -50,7 +50,7 @@ def test_stories_are_bounded_and_forgeries_take_no_place_from_real_ones() -> Non
 def test_the_last_stranger_is_remembered_and_no_more() -> None:
     journal = Journal()
     for number in range(10):
-        journal.drop("unknown-mobile-node", f"2001:db8::{number}", "", float(number))
+        journal.drop("unknown-mobile-node", f"2001:db8::{number}", None, float(number))
     assert journal.stranger is not None
     assert (journal.stranger.count, journal.stranger.detail) == (10, "2001:db8::9")
     assert journal.story("2001:db8::9") is None

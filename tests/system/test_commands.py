@@ -75,22 +75,6 @@ def test_stats(lab: Lab) -> None:
     assert dsmip("stats", "cmd-mr").returncode == 0
 
 
-@pytest.mark.root
-@pytest.mark.lab
-def test_events_are_followed_as_they_happen(lab: Lab) -> None:
-    assert "registered" in dsmip("events", "cmd-ha").stdout
-    command = [sys.executable, "-m", "dsmip", "events", "--follow", "--json", "cmd-ha"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as following:
-        assert following.stdout is not None
-        lines = (json.loads(line) for line in following.stdout)
-        first = next(record for record in lines if record["event"] == "registered")
-        assert first["name"] == "mr1"
-        lab.move("wifi6")
-        moved = next(record for record in lines if record["event"] == "moved")
-        assert moved["previous"] == first["care_of"]
-        following.terminate()
-
-
 def test_a_daemon_that_does_not_run_is_said_so() -> None:
     done = dsmip("status", "nobody")
     assert done.returncode == 1

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dsmip import __version__
-from dsmip.cli import bench, events, lab, node, show
+from dsmip.cli import bench, capture, events, explain, lab, node, show
 from dsmip.cli.asking import add_instance
 from dsmip.daemon.control import ControlError
 
@@ -54,6 +54,8 @@ def parser() -> argparse.ArgumentParser:
         question.set_defaults(call=call)
 
     events.add_commands(commands)
+    explain.add_commands(commands)
+    capture.add_commands(commands)
     lab.add_commands(commands)
     bench.add_commands(commands)
     return top

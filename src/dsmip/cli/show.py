@@ -7,7 +7,8 @@ import json
 from typing import Any
 
 from dsmip.cli.asking import question
-from dsmip.cli.table import duration, octets, pairs, table
+from dsmip.cli.table import pairs, table
+from dsmip.daemon.words import duration, octets
 
 #: What `status` shows first and how; everything else follows under its own name.
 _DURATIONS = ("uptime", "lifetime", "expires_in", "lifetime_left", "registered_for")

@@ -209,15 +209,23 @@ def ask(name: str, command: str, *, timeout: float = 5.0, root: Path = RUN_ROOT,
 
 
 def follow(name: str, command: str, *, root: Path = RUN_ROOT, **arguments: Any) -> Iterator[dict[str, Any]]:
-    """The stream of a running daemon, until it ends or the caller stops.
+    """The stream of a running daemon, from this very moment until it ends or the caller stops.
 
     Raises ControlError when there is no such daemon, or it refuses.
     """
+    records = _records(name, command, root, arguments)
+    next(records)
+    return records
+
+
+def _records(name: str, command: str, root: Path, arguments: Arguments) -> Iterator[dict[str, Any]]:
+    """First an empty one, when the stream is open."""
     with _connection(name, root, 5.0) as client:
         client.sendall(_line({"command": command, "follow": True, **arguments}))
         with client.makefile("rb") as lines:
             _result(name, lines.readline())
             client.settimeout(None)
+            yield {}
             for line in lines:
                 yield json.loads(line)
 

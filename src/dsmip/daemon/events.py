@@ -54,10 +54,11 @@ class EventLog:
         if log.isEnabledFor(logging.INFO):
             log.info("%s %s", kind, " ".join(f"{name}={_text(value)}" for name, value in fields.items()))
 
-    def drop(self, reason: str, detail: str, node: str = "") -> None:
+    def drop(self, reason: str, detail: str, node: str | None = None) -> None:
         """Count a refused packet; log the first of its kind and then at a limited rate.
 
-        `node` is the home address of the configured mobile node in whose name it came, if any.
+        `node` is the home address of the configured mobile node in whose name it came, None = no such; "" =
+        it is about this mobile node itself.
         """
         self.drops[reason] += 1
         self.journal.drop(reason, detail, node, time.time())
@@ -67,7 +68,12 @@ class EventLog:
             return
         more = self.drops[reason] - count - 1
         self._logged[reason] = (now, self.drops[reason])
-        told: Fields = {"reason": reason, "detail": detail, "home_address": node, "count": self.drops[reason]}
+        told: Fields = {
+            "reason": reason,
+            "detail": detail,
+            "home_address": node or "",
+            "count": self.drops[reason],
+        }
         self.feed.publish({**told, "event": "dropped", "time": now, "unix": time.time()})
         log.warning(
             "refused reason=%s %s%s", reason, detail, f" (and {more} more like it)" if more > 0 else ""

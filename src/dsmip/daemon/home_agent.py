@@ -199,7 +199,7 @@ class HomeAgentDaemon:
                 finished = functools.partial(self._dad_finished, action.home_address)
                 self._dad.start(action.home_address, action.addresses, finished)
             case Drop():
-                runtime.events.drop(action.reason, action.detail, action.node)
+                runtime.events.drop(action.reason, action.detail, action.node or None)
             case Event():
                 runtime.events.event(action.kind, action.fields)
             case _:

@@ -91,9 +91,9 @@ class Journal:
         if kind in ("refused", "binding-refused"):
             story.refused = moment
 
-    def drop(self, reason: str, detail: str, node: str, unix: float) -> None:
-        """A packet was refused; `node` is the home address it claims, "" = that of no configured node."""
-        if node:
+    def drop(self, reason: str, detail: str, node: str | None, unix: float) -> None:
+        """A packet was refused; `node` is whose story it belongs to, None = nobody's."""
+        if node is not None:
             story = self._stories.get(node)
             if story is None and len(self._stories) < self._most:
                 story = self._stories[node] = Story()

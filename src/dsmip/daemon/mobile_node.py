@@ -226,7 +226,7 @@ class MobileNodeDaemon:
             case LeaveHome():
                 self._leave_home()
             case Drop():
-                runtime.events.drop(action.reason, action.detail, action.node)
+                runtime.events.drop(action.reason, action.detail, "")
             case Event():
                 runtime.events.event(action.kind, action.fields)
             case _:

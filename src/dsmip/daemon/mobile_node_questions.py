@@ -9,7 +9,10 @@ from typing import Any
 from dsmip.core.mobile_node import MobileNode
 from dsmip.core.mobile_node_config import UNKNOWN
 from dsmip.daemon.config import MobileNodeFile
-from dsmip.daemon.control import Handler, plain
+from dsmip.daemon.control import Handler, Refusal, plain, text
+from dsmip.daemon.explain import as_json
+from dsmip.daemon.explain_mobile_node import Facts, tell
+from dsmip.daemon.journal import Story
 from dsmip.daemon.movement import MovementService
 from dsmip.daemon.runtime import Runtime, instant
 from dsmip.host.home_routes import HomeRoutes
@@ -43,6 +46,7 @@ class MobileNodeQuestions:
             "status": plain(self.status),
             "attachments": plain(self._movement.snapshot),
             "stats": plain(self.stats),
+            "explain": lambda arguments: self.explain(text(arguments, "node")),
         }
 
     def status(self) -> dict[str, Any]:
@@ -82,6 +86,21 @@ class MobileNodeQuestions:
             "lifetime_left": engine.lifetime_left(now),
             "last_status": engine.last_status,
             "round_trip_ms": round(entry.round_trip * 1000, 2) if entry else None,
+        }
+
+    def explain(self, wanted: str) -> dict[str, Any]:
+        """For `dsmip explain`. Raises Refusal when that is somebody else."""
+        status = self.status()
+        if wanted not in ("", status["name"], status["home_address"], self._config().identifier):
+            raise Refusal(f"{status['name']} is a mobile node and knows of no {wanted!r}")
+        journal = self._runtime.events.journal
+        story = journal.story() or Story()
+        facts = Facts(status, self._movement.snapshot(), story, journal.latest, time.time())
+        return {
+            "name": status["name"],
+            "home_address": status["home_address"],
+            "registered": status["state"] in ("registered", "at home"),
+            "story": as_json(tell(facts)),
         }
 
     def stats(self) -> dict[str, Any]:

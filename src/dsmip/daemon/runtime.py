@@ -18,6 +18,7 @@ from typing import IO, Protocol
 
 from dsmip.core.actions import Action
 from dsmip.core.types import Instant
+from dsmip.daemon.capture import Tap
 from dsmip.daemon.control import RUN_ROOT, SOCKET_NAME, ControlServer, Handler, Stream, whole_number
 from dsmip.daemon.events import EventLog
 from dsmip.dataplane import features
@@ -74,6 +75,7 @@ class Runtime:
         """`prepare` sees all actions of a turn before the first is carried out, and may hold some back."""
         self.name = name
         self.events = EventLog()
+        self.tap = Tap()
         self.sockets = SignallingSockets()
         self.routing = Routing()
         self.run_directory = RUN_ROOT / name
@@ -138,6 +140,7 @@ class Runtime:
         answers: dict[str, Handler] = {"events": lambda _arguments: list(self.events.recent), **handlers}
         streams: dict[str, Stream] = {
             "events": lambda arguments: self.events.follow(whole_number(arguments, "past", 0)),
+            "capture": lambda _arguments: self.tap.follow(),
         }
         self._control = ControlServer(self.run_directory / SOCKET_NAME, answers, streams)
         await self._control.start()
@@ -192,6 +195,7 @@ class Runtime:
         if engine is None:
             return
         for action in self._prepare(engine.actions()):
+            self.tap.outgoing(action)
             self._carry_out_safely(action)
         if self._timer is not None:
             self._timer.cancel()
@@ -216,6 +220,7 @@ class Runtime:
             packet = self.device.read()
             if packet is None:
                 break
+            self.tap.incoming(packet)
             engine.receive(packet, instant())
         self.turn()
 

@@ -1,0 +1,137 @@
+"""`dsmip explain` on a mobile node: its own story."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dsmip.daemon import explain
+from dsmip.daemon.explain import Kind, Sentence, ago
+from dsmip.daemon.journal import Record, Story
+from dsmip.daemon.words import counted, duration, octets
+
+#: Binding Updates without an answer that are worth a word.
+_UNANSWERED = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the story is made of: the answers of `dsmip status` and `attachments`, and the journal. `latest`
+    has the last event of each kind. Times are unix."""
+
+    status: Mapping[str, Any]
+    attachments: Mapping[str, Any]
+    story: Story
+    latest: Mapping[str, Record]
+    now: float
+
+
+def tell(facts: Facts) -> list[Sentence]:
+    """The story: state, facts, problems each with its mend, and the latest turns."""
+    story, now = facts.story, facts.now
+    accepted = _when(facts, "binding-acknowledged")
+    sentences = [*_state(facts), *_networks(facts), *_unanswered(facts)]
+    if story.refused is not None:
+        sentences += explain.refused(story.refused, now, current=story.refused.unix > accepted)
+    sentences += explain.refusals(story, "answer", accepted, now)
+    sentences += explain.moments(story, now)
+    return sentences
+
+
+def _when(facts: Facts, kind: str) -> float:
+    """When something of this kind happened last; 0 = never."""
+    record = facts.latest.get(kind)
+    return float(record["unix"]) if record is not None else 0.0
+
+
+def _state(facts: Facts) -> Iterable[Sentence]:
+    status = facts.status
+    who = f"{status['name']} ({status['home_address']})"
+    care_of, interface = status["care_of"], status["interface"]
+    match status["state"]:
+        case "registered":
+            yield Sentence(
+                Kind.STATE,
+                f"{who} is registered at {' and '.join(_places(status))} on {interface} with home agent"
+                f" {status['home_agent']}.",
+            )
+            yield from _registration(facts)
+        case "registering":
+            yield Sentence(Kind.STATE, f"{who} is at {care_of} on {interface} and not registered yet.")
+        case "at home" | "returning home":
+            yield Sentence(Kind.STATE, f"{who} is {status['state']}: no tunnel is needed.")
+        case _:
+            yield Sentence(Kind.STATE, f"{who} has no network.")
+
+
+def _places(status: Mapping[str, Any]) -> list[str]:
+    paths = status.get("paths") or [status]
+    return [str(path["care_of"]) for path in paths]
+
+
+def _registration(facts: Facts) -> Iterable[Sentence]:
+    status = facts.status
+    accepted = _when(facts, "binding-acknowledged")
+    if accepted:
+        left = status["lifetime_left"]
+        rest = f", for {duration(left)} more" if left else ""
+        trip = status["round_trip_ms"]
+        took = f"; the answer took {trip:g} ms" if trip is not None else ""
+        yield Sentence(
+            Kind.FACT, f"Its last Binding Update was accepted {ago(accepted, facts.now)}{rest}{took}."
+        )
+    nat = {"detected": ", through a NAT", "none": ", without a NAT"}.get(status["nat"], "")
+    yield Sentence(Kind.FACT, f"Its packets travel {explain.TUNNELS.get(status['tunnel'], 'nowhere')}{nat}.")
+    yield Sentence(
+        Kind.FACT,
+        f"So far {counted(status['sent_packets'], 'packet')} ({octets(status['sent_bytes'])}) went to the"
+        f" home agent and {counted(status['received_packets'], 'packet')}"
+        f" ({octets(status['received_bytes'])}) came from it.",
+    )
+    if status["authentication"] == "none":
+        yield Sentence(Kind.PROBLEM, "It is not authenticated: anybody can take over its home address.")
+        yield Sentence(Kind.MEND, 'Set a key and `authentication = "mn-ha"` at both ends.')
+
+
+def _networks(facts: Facts) -> Iterable[Sentence]:
+    """Why there is no network, if there is none."""
+    if facts.status["state"] != "detached":
+        return
+    for name, interface in facts.attachments["interfaces"].items():
+        if interface["state"] != "up":
+            yield Sentence(Kind.PROBLEM, f"{name} is down.")
+            yield Sentence(Kind.MEND, f"Plug in a cable, join a network, or `ip link set {name} up`.")
+        elif interface["managed"]:
+            yield Sentence(Kind.PROBLEM, f"{name} is up, but no router or DHCP server has answered there.")
+            yield Sentence(Kind.MEND, "Look whether that network gives out addresses at all.")
+        else:
+            yield Sentence(Kind.PROBLEM, f"{name} is up, but has no address with a default route.")
+            yield Sentence(
+                Kind.MEND, "Whoever configures it has to; or let dsmip do it, with `manage = true`."
+            )
+    if not facts.attachments["interfaces"]:
+        yield Sentence(Kind.PROBLEM, "None of the configured interfaces exists.")
+        yield Sentence(Kind.MEND, "Compare `[[interface]]` with `ip link`.")
+
+
+def _unanswered(facts: Facts) -> Iterable[Sentence]:
+    sent = facts.latest.get("binding-update-sent")
+    if sent is None or facts.status["state"] == "detached":
+        return
+    answered = max(_when(facts, "binding-acknowledged"), _when(facts, "binding-refused"))
+    number = int(sent.get("transmission", 1))
+    if float(sent["unix"]) <= answered or number < _UNANSWERED:
+        return
+    yield Sentence(
+        Kind.PROBLEM,
+        f"{counted(number, 'Binding Update')} from {sent['care_of']} got no answer, the last was sent"
+        f" {ago(float(sent['unix']), facts.now)}.",
+    )
+    over = "UDP port 4191" if ":" not in str(sent["care_of"]) else "IPv6 next header 135"
+    yield Sentence(
+        Kind.MEND,
+        f"Look whether home agent {facts.status['home_agent']} runs and answers a ping from this network;"
+        f" a firewall in between may drop {over}. `dsmip explain {facts.status['name']}` on the home agent"
+        " says whether it heard them.",
+    )
