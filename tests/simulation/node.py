@@ -277,8 +277,9 @@ class NodeHost(Machine):
             return
         for action in engine.actions():
             self._carry_out(action)
-        self.arm(engine.timeout())
-        self._check(engine)
+        due = engine.timeout()
+        self.arm(due)
+        self._check(engine, due)
 
     def _carry_out(self, action: Action) -> None:
         match action:
@@ -324,8 +325,8 @@ class NodeHost(Machine):
 
     # Invariants --------------------------------------------------------------------------------------------
 
-    def _check(self, engine: MobileNode) -> None:
-        """What holds at any time, whatever goes on around it."""
+    def _check(self, engine: MobileNode, due: float | None) -> None:
+        """What holds at any time, whatever goes on around it. `due`: when the engine wants its next tick."""
         now = self.now()
         entry = engine.entry
         granted = self.agent.oracle.granted.get((self.config.home_address, entry.sequence)) if entry else None
@@ -333,7 +334,6 @@ class NodeHost(Machine):
             ends = granted - self.booted
             if entry.expires > ends + 1e-3:
                 raise Violation(f"{self.name} believes in a binding until {entry.expires}, it ends at {ends}")
-        due = engine.timeout()
         if due is not None and due <= now.monotonic - 1:
             raise Violation(f"{self.name} has had something to do since {due}, it is {now.monotonic}")
         if not self._links and not self.home_attached and due is not None:

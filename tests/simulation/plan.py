@@ -32,10 +32,10 @@ class Scale:
     pace: float
 
     @classmethod
-    def of(cls, seed: int, *, large: bool = False) -> Scale:
+    def of(cls, seed: int) -> Scale:
         """Small worlds mostly, which are checked more often; every fortieth is a large one."""
         rng = random.Random(f"{seed}/scale")
-        if large or seed % 40 == 39:
+        if seed % 40 == 39:
             return cls(nodes=rng.randint(200, 400), agents=4, accesses=40, steps=500, pace=0.2)
         return cls(
             nodes=rng.randint(3, 14),
