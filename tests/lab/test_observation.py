@@ -28,10 +28,10 @@ HA, HOME, CARE_OF = "2001:db8:100::1", "2001:db8:100::10", "2001:db8:206::abcd"
 HOST, PEER = "2001:db8:aaaa:1::66", "2001:db8:400::cafe"
 HOST4, PEER4, HA4, CARE_OF4 = "203.0.113.66", "192.0.2.200", "198.51.100.1", "10.4.0.159"
 
-UP6 = IPv6(src=HOST, dst=PEER) / UDP() / Raw(b"x" * 64)
-DOWN6 = IPv6(src=PEER, dst=HOST) / TCP() / Raw(b"x" * 64)
-UP4 = IP(src=HOST4, dst=PEER4) / UDP() / Raw(b"x" * 64)
-DOWN4 = IP(src=PEER4, dst=HOST4) / TCP() / Raw(b"x" * 64)
+UP6 = IPv6(src=HOST, dst=PEER) / UDP(sport=7, dport=5001) / Raw(b"x" * 64)
+DOWN6 = IPv6(src=PEER, dst=HOST) / TCP(sport=5002, dport=7) / Raw(b"x" * 64)
+UP4 = IP(src=HOST4, dst=PEER4) / UDP(sport=7, dport=5001) / Raw(b"x" * 64)
+DOWN4 = IP(src=PEER4, dst=HOST4) / TCP(sport=5002, dport=7) / Raw(b"x" * 64)
 UDP_UP = UDP(sport=4191, dport=4191)
 
 
@@ -42,20 +42,25 @@ def frame(packet: Packet) -> bytes:
 @pytest.mark.parametrize(
     ("packet", "up", "expected"),
     [
-        (UP6, True, DataClass(True, "v6", "native", "")),
-        (DOWN4, False, DataClass(False, "v4", "native", "")),
-        (IPv6(src=CARE_OF, dst=HA) / UP6, True, DataClass(True, "v6", "ipv6", CARE_OF)),
-        (IPv6(src=HA, dst=CARE_OF) / DOWN6, False, DataClass(False, "v6", "ipv6", CARE_OF)),
-        (IPv6(src=CARE_OF, dst=HA) / UP4, True, DataClass(True, "v4", "ipv6", CARE_OF)),
-        (IP(src=CARE_OF4, dst=HA4) / UP6, True, DataClass(True, "v6", "ipv4", CARE_OF4)),
-        (IP(src=HA4, dst=CARE_OF4) / DOWN4, False, DataClass(False, "v4", "ipv4", CARE_OF4)),
-        (IP(src=CARE_OF4, dst=HA4) / UDP_UP / UP6, True, DataClass(True, "v6", "udp4", CARE_OF4)),
+        (UP6, True, DataClass(True, "v6", "native", "", 5001)),
+        (DOWN4, False, DataClass(False, "v4", "native", "", 5002)),
+        (IPv6(src=CARE_OF, dst=HA) / UP6, True, DataClass(True, "v6", "ipv6", CARE_OF, 5001)),
+        (IPv6(src=HA, dst=CARE_OF) / DOWN6, False, DataClass(False, "v6", "ipv6", CARE_OF, 5002)),
+        (IPv6(src=CARE_OF, dst=HA) / UP4, True, DataClass(True, "v4", "ipv6", CARE_OF, 5001)),
+        (IP(src=CARE_OF4, dst=HA4) / UP6, True, DataClass(True, "v6", "ipv4", CARE_OF4, 5001)),
+        (IP(src=HA4, dst=CARE_OF4) / DOWN4, False, DataClass(False, "v4", "ipv4", CARE_OF4, 5002)),
+        (IP(src=CARE_OF4, dst=HA4) / UDP_UP / UP6, True, DataClass(True, "v6", "udp4", CARE_OF4, 5001)),
         (
             IP(src=HA4, dst=CARE_OF4) / UDP(sport=4191, dport=5) / DOWN4,
             False,
-            DataClass(False, "v4", "udp4", CARE_OF4),
+            DataClass(False, "v4", "udp4", CARE_OF4, 5002),
         ),
-        (IPv6(src=CARE_OF, dst=HA) / UDP_UP / UP4, True, DataClass(True, "v4", "udp6", CARE_OF)),
+        (
+            IP(src=CARE_OF4, dst=HA4) / UDP_UP / Raw(bytes([1, 0, 0, 0, 0, 0, 0, 9])) / UP6,  # one of copies
+            True,
+            DataClass(True, "v6", "udp4", CARE_OF4, 5001),
+        ),
+        (IPv6(src=CARE_OF, dst=HA) / UDP_UP / UP4, True, DataClass(True, "v4", "udp6", CARE_OF, 5001)),
     ],
 )
 def test_data_is_told_by_family_direction_and_tunnel(packet: Packet, up: bool, expected: DataClass) -> None:

@@ -12,6 +12,7 @@ import pytest
 from dsmip.lab import requirements, state
 from dsmip.lab.errors import LabError
 from dsmip.lab.state import Owner, State
+from dsmip.lab.uplinks import MULTIHOMED
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +22,7 @@ def run_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_state_survives_a_round_trip() -> None:
-    there = State("a", Owner.this_process(), complete=True, at="nat4", delay=0.01)
+    there = State("a", Owner.this_process(), complete=True, uplinks=MULTIHOMED, plugged={"lte0": "nat4"})
     state.save(there)
     assert state.load("a") == there
     assert state.names() == ["a"]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 FAILED = 1
+SHAPED = ("delay", "jitter", "loss", "rate")
 _WIDTH = 140
 
 
@@ -25,6 +26,9 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     up.add_argument(
         "--delay", type=float, default=0.0, metavar="MS", help="delay each way to the access networks"
     )
+    up.add_argument(
+        "--multihomed", action="store_true", help="Wi-Fi and two cellular links instead of one cable"
+    )
     up.add_argument("--no-daemons", action="store_true", help="build the network only")
     up.set_defaults(call=_up)
 
@@ -34,7 +38,20 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
     move = verbs.add_parser("move", help="plug the mobile router into another network")
     move.add_argument("network", metavar="NETWORK")
+    move.add_argument("--uplink", default="", metavar="INTERFACE", help="which one (default: the first)")
     move.set_defaults(call=_move)
+
+    link = verbs.add_parser(
+        "link",
+        help="what an uplink does: dsmip lab link lte0 down | up NETWORK | leave | silent | loss 5%%",
+        description="down pulls the cable, up plugs it into a network, leave tells the mobile router that "
+        "the link is about to end; silent leaves it up and lets every packet vanish, alive ends that; "
+        "delay 50ms, jitter 5ms, loss 5%%, rate 20mbit shape it, each way.",
+    )
+    link.add_argument("uplink", metavar="INTERFACE")
+    link.add_argument("what", choices=("down", "up", "leave", "silent", "alive", *SHAPED))
+    link.add_argument("value", nargs="?", default="", help="for up where, for delay and the like how much")
+    link.set_defaults(call=_link)
 
     execute = verbs.add_parser("exec", help="run a program in a node: dsmip lab exec host ping 192.0.2.200")
     execute.add_argument("node", metavar="NODE")
@@ -43,7 +60,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
     down = verbs.add_parser("down", help="remove it")
     down.set_defaults(call=_down)
-    for verb in (up, show, move, execute, down):
+    for verb in (up, show, move, link, execute, down):
         verb.add_argument("--name", default="lab", help="name of the lab, if there are several")
 
     demo = commands.add_parser("demo", help="the tour through every kind of network, measured")
@@ -85,9 +102,11 @@ def _console(*, stderr: bool = False) -> Any:
 
 def _up(options: argparse.Namespace) -> int:
     from dsmip.lab.lab import Lab
+    from dsmip.lab.uplinks import MULTIHOMED, SINGLE
 
     def work() -> int:
-        lab = Lab.up(options.name, at=options.at, delay=options.delay / 1000, keep=True)
+        uplinks = MULTIHOMED if options.multihomed else SINGLE
+        lab = Lab.up(options.name, at=options.at, uplinks=uplinks, delay=options.delay / 1000, keep=True)
         if not options.no_daemons:
             try:
                 lab.start_daemons()
@@ -120,7 +139,29 @@ def _move(options: argparse.Namespace) -> int:
     from dsmip.lab.lab import Lab
 
     def work() -> int:
-        Lab.load(options.name).move(options.network)
+        Lab.load(options.name).move(options.network, options.uplink)
+        return 0
+
+    return _guarded(work)
+
+
+def _link(options: argparse.Namespace) -> int:
+    from dsmip.lab.lab import Lab
+    from dsmip.lab.uplinks import parsed
+
+    def work() -> int:
+        lab, uplink = Lab.load(options.name), options.uplink
+        match options.what:
+            case "down":
+                lab.unplug(uplink)
+            case "up":
+                lab.move(options.value, uplink)
+            case "leave":
+                lab.leave(uplink)
+            case "silent" | "alive":
+                lab.reshape(uplink, silent=options.what == "silent")
+            case what:
+                lab.reshape(uplink, **{what: parsed(what, options.value)})
         return 0
 
     return _guarded(work)

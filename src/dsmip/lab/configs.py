@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 
 from dsmip.lab import plan
+from dsmip.lab.uplinks import SINGLE, Uplink
 
 IDENTIFIER = "mr1@example.org"
 SPI = 4096
@@ -45,18 +47,27 @@ spi = {spi}
 key = "{key}"
 lifetime = 600
 state_directory = "{state}"
+"""
 
+_INTERFACE = """
 [[interface]]
-name = "{uplink}"
+name = "{name}"
 manage = true
 """
 
 
-def write(directory: Path, names: tuple[str, str], state: Path, key: str = "") -> tuple[Path, Path]:
+def write(
+    directory: Path,
+    names: tuple[str, str],
+    state: Path,
+    uplinks: Sequence[Uplink] = SINGLE,
+    policy: str = "",
+    key: str = "",
+) -> tuple[Path, Path]:
     """Write ha.toml and mr.toml and return their paths.
 
-    `names` are those of the home agent and the mobile router; each keeps its state below `state`. Without a
-    key (hexadecimal) a new one is drawn.
+    `names` are those of the home agent and the mobile router; each keeps its state below `state`. `policy` is
+    put at the end of mr.toml. Without a key (hexadecimal) a new one is drawn.
     """
     key = key or secrets.token_hex(16)
     values = {
@@ -72,11 +83,16 @@ def write(directory: Path, names: tuple[str, str], state: Path, key: str = "") -
         "identifier": IDENTIFIER,
         "spi": SPI,
         "key": key,
-        "uplink": plan.UPLINK,
     }
     directory.mkdir(parents=True, exist_ok=True)
     paths = (directory / "ha.toml", directory / "mr.toml")
     for path, template, name in zip(paths, (_HOME_AGENT, _MOBILE_ROUTER), names, strict=True):
         path.touch(mode=0o600)
         path.write_text(template.format(name=name, state=state / name, **values), encoding="ascii")
+    with paths[1].open("a", encoding="ascii") as file:
+        for uplink in uplinks:
+            file.write(_INTERFACE.format(name=uplink.interface))
+            if len(uplinks) > 1:
+                file.write(f"preference = {uplink.preference}\n")
+        file.write(policy)
     return paths

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from dsmip.lab.errors import LabError
 from dsmip.lab.processes import Processes
@@ -27,15 +28,27 @@ Ready = Callable[[str], bool]
 
 def answers(name: str) -> bool:
     """Whether the instance of this name answers on its control socket."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-        client.settimeout(1.0)
-        try:
+    try:
+        ask(name, "status")
+    except LabError:
+        return False
+    return True
+
+
+def ask(name: str, command: str, **arguments: str) -> Any:
+    """Ask an instance over its control socket. Raises LabError when it does not answer, or refuses."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            client.settimeout(1.0)
             client.connect(str(RUN_ROOT / name / "control.sock"))
-            client.sendall(b'{"command": "status"}\n')
+            client.sendall(json.dumps({"command": command, **arguments}).encode() + b"\n")
             with client.makefile("rb") as lines:
-                return bool(json.loads(lines.readline()).get("ok"))
-        except (OSError, ValueError):
-            return False
+                answer = json.loads(lines.readline())
+    except (OSError, ValueError) as error:
+        raise LabError(f"{name} does not answer: {error}") from error
+    if not answer.get("ok"):
+        raise LabError(f"{name} refuses: {answer.get('error')}")
+    return answer["result"]
 
 
 def label(node: str) -> str:

@@ -8,36 +8,30 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
-from dsmip.lab import configs, daemons, namespaces, plan, requirements, services, state, topology
+from dsmip.lab import (
+    cabling,
+    configs,
+    daemons,
+    namespaces,
+    plan,
+    relay,
+    requirements,
+    services,
+    state,
+    topology,
+)
+from dsmip.lab.cabling import Plug
 from dsmip.lab.errors import LabError
-from dsmip.lab.netlink import CarrierWatch, LinkControl, index_of, settled
+from dsmip.lab.netlink import settled
 from dsmip.lab.processes import Processes
-from dsmip.lab.relay import start as start_relay
-
-#: The kernel tells of a lost carrier at most once a second (net/core/link_watch.c).
-_NEWS_WITHIN = 2.5
-
-
-@dataclass(frozen=True, slots=True)
-class Plug:
-    """One move, in CLOCK_MONOTONIC seconds.
-
-    `cut` is when the old link was cut, `plugged` when the new one was connected: time zero of the move.
-    `heard_down` and `heard_up` are when the kernel told programs on the mobile router; None = it never did.
-    """
-
-    network: str
-    cut: float
-    plugged: float
-    heard_down: float | None
-    heard_up: float | None
+from dsmip.lab.uplinks import SINGLE, Shape, Uplink, find
 
 
 class Lab:
@@ -57,11 +51,12 @@ class Lab:
         name: str = "lab",
         *,
         at: str = plan.HOME,
+        uplinks: Sequence[Uplink] = SINGLE,
         delay: float = 0.0,
         keep: bool = False,
         replace: bool = False,
     ) -> Lab:
-        """Build a lab, with the mobile router plugged into the network `at` ("" = into none).
+        """Build a lab, with the mobile router's first uplink plugged into the network `at` ("" = into none).
 
         `delay` is added each way between the core and the access networks, in seconds. With `keep` the lab
         outlives this process; without, it counts as leftover as soon as this process has ended. Leftover labs
@@ -83,7 +78,7 @@ class Lab:
         for leftover in state.leftovers():
             cls(leftover).down()
         lab.down()
-        state.save(state.State(name, state.Owner.this_process(), delay=delay))
+        state.save(state.State(name, state.Owner.this_process(), uplinks=tuple(uplinks)))
         try:
             lab._build(at, delay)
             lab._update(complete=True, **({"owner": None} if keep else {}))
@@ -126,58 +121,88 @@ class Lab:
 
     def _build(self, at: str, delay: float) -> None:
         with _undisturbed():
-            topology.build(self.prefix, delayed=delay > 0)
-            if delay > 0:
-                start_relay(self.processes, delay)
+            topology.build(self.prefix, self.uplinks, delayed=delay > 0)
+            relay.start(self.processes, self.directory, topology.relayed(self.uplinks, delay))
             if at:
                 self.move(at)
             services.start(services.write(self.directory), self.processes)
-            cabled = [self.prefix + node for node in plan.NODES if at or node != "mr"]
+            wired = at and len(self.uplinks) == 1
+            cabled = [self.prefix + node for node in plan.NODES if wired or node != "mr"]
             services.wait_until(
                 lambda: all(settled(namespace) for namespace in cabled),
-                time.monotonic() + _NEWS_WITHIN,
+                time.monotonic() + cabling.NEWS_WITHIN,
                 lambda: "the cables of the lab do not come up",
             )
 
     # Moving ----------------------------------------------------------------------------------------------
 
     @property
-    def at(self) -> str:
-        """The network the mobile router is plugged into, "" = none."""
+    def uplinks(self) -> tuple[Uplink, ...]:
+        """The mobile router's uplinks; the first one is what is meant where none is named."""
         found = state.load(self.name)
-        return found.at if found else ""
+        return found.uplinks if found else SINGLE
 
-    def move(self, network: str, *, unplugged: float = 0.0) -> Plug:
-        """Plug the mobile router into another network: it loses its carrier and gets a new one.
+    @property
+    def plugged(self) -> dict[str, str]:
+        """The networks the uplinks are plugged into, by interface; those that are in none are left out."""
+        found = state.load(self.name)
+        pairs = found.plugged.items() if found else ()
+        return {interface: network for interface, network in pairs if network}
 
-        The new link is connected as soon as the kernel has told of the loss, and not earlier than
-        `unplugged` seconds after the cut. Raises LabError when there is no such network.
+    @property
+    def at(self) -> str:
+        """The network the first uplink is plugged into, "" = none."""
+        return self.plugged.get(self.uplinks[0].interface, "")
+
+    def move(self, network: str, uplink: str = "", *, unplugged: float = 0.0) -> Plug:
+        """Plug an uplink of the mobile router into another network: see `cabling.plug`.
+
+        Raises LabError when there is no such network or uplink.
         """
         _access(network)
-        links = self.prefix + plan.LINKS
-        bridge = index_of(links, network)
-        with (
-            contextlib.closing(LinkControl(links, plan.PLUG)) as plug,
-            contextlib.closing(CarrierWatch(self.prefix + "mr", plan.UPLINK)) as watch,
-        ):
-            connected = bool(self.at)
-            cut = time.monotonic()
-            plug.down()
-            heard_down = watch.wait(False, _NEWS_WITHIN) if connected else None
-            plug.put_into(bridge)
-            time.sleep(max(0.0, cut + unplugged - time.monotonic()))
-            plugged = time.monotonic()
-            plug.up()
-            heard_up = watch.wait(True, _NEWS_WITHIN)
-        self._update(at=network)
-        return Plug(network, cut, plugged, heard_down, heard_up)
+        chosen = find(self.uplinks, uplink)
+        connected = chosen.interface in self.plugged
+        plug = cabling.plug(self.prefix, chosen, network, connected=connected, unplugged=unplugged)
+        self._note(chosen, network)
+        return plug
 
-    def unplug(self) -> None:
-        """Take the mobile router's uplink away and connect it to nothing."""
-        with contextlib.closing(LinkControl(self.prefix + plan.LINKS, plan.PLUG)) as plug:
-            plug.down()
-            plug.put_into(0)
-        self._update(at="")
+    def unplug(self, uplink: str = "") -> float:
+        """Pull an uplink's cable. Returns when that was (CLOCK_MONOTONIC seconds)."""
+        chosen = find(self.uplinks, uplink)
+        cut = cabling.unplug(self.prefix, chosen)
+        self._note(chosen, "")
+        return cut
+
+    def shape(self, uplink: str) -> Shape:
+        """What an uplink's link does to packets now. Raises LabError when it is a bare cable."""
+        chosen = find(self.uplinks, uplink)
+        if chosen.shape is None:
+            raise LabError(
+                f"{chosen.interface} is a bare cable: those of dsmip lab up --multihomed can be shaped"
+            )
+        return relay.shapes(self.directory)[chosen.interface]
+
+    def reshape(self, uplink: str, **changes: Any) -> float:
+        """Change what an uplink's link does to packets; `changes` are attributes of `Shape`.
+
+        Returns when it was asked for (CLOCK_MONOTONIC seconds); it is in force on return.
+        """
+        shape = replace(self.shape(uplink), **changes)
+        asked = time.monotonic()
+        relay.reshape(self.directory, uplink, shape)
+        return asked
+
+    def leave(self, uplink: str) -> float:
+        """Tell the mobile router that an uplink is about to end. Returns when (CLOCK_MONOTONIC seconds)."""
+        chosen = find(self.uplinks, uplink)
+        asked = time.monotonic()
+        daemons.ask(self.instance("mr"), "leave", interface=chosen.interface)
+        return asked
+
+    def _note(self, uplink: Uplink, network: str) -> None:
+        found = state.load(self.name)
+        if found is not None:
+            self._update(plugged={**found.plugged, uplink.interface: network})
 
     # Programs --------------------------------------------------------------------------------------------
 
@@ -205,10 +230,11 @@ class Lab:
         """What the daemon of a node calls itself."""
         return f"{self.name}-{node}"
 
-    def write_configs(self, directory: Path | None = None) -> tuple[Path, Path]:
-        """Write ha.toml and mr.toml, with a new key, and return their paths."""
+    def write_configs(self, directory: Path | None = None, policy: str = "") -> tuple[Path, Path]:
+        """Write ha.toml and mr.toml, with a new key and the mobile router's `policy`; return their paths."""
         names = (self.instance("ha"), self.instance("mr"))
-        return configs.write(directory or self.directory, names, self.directory / "state")
+        place = directory or self.directory
+        return configs.write(place, names, self.directory / "state", self.uplinks, policy)
 
     def start_daemons(
         self, directory: Path | None = None, *, ready: daemons.Ready = daemons.answers, only: str = ""
@@ -250,6 +276,7 @@ class Lab:
         return {
             "name": self.name,
             "at": self.at,
+            "uplinks": self._uplinks(),
             "directory": str(self.directory),
             "nodes": [
                 {"node": node, "namespace": self.prefix + node, "interfaces": found}
@@ -270,6 +297,17 @@ class Lab:
                 {"label": label, "pid": self.processes.pid(label)} for label in self.processes.labels()
             ],
         }
+
+    def _uplinks(self) -> list[dict[str, Any]]:
+        plugged, shapes = self.plugged, relay.shapes(self.directory)
+        return [
+            {
+                "interface": uplink.interface,
+                "network": plugged.get(uplink.interface),
+                "shape": asdict(shapes[uplink.interface]) if uplink.interface in shapes else None,
+            }
+            for uplink in self.uplinks
+        ]
 
     def _interfaces(self, node: str) -> list[dict[str, Any]]:
         done = self.exec("core" if node == plan.LINKS else node, ["ip", "-j", "addr"], capture_output=True)

@@ -33,6 +33,8 @@ BINDING_ACKNOWLEDGEMENT = "binding-acknowledgement"
 
 _DSMIP_PORT = 4191  # RFC 5555 section 9
 _DHCP_CLIENT_PORT = 68
+#: Our own: the header in front of a packet of which copies go over several paths.
+_DUPLICATION, _DUPLICATION_OCTETS = 0x01, 8
 
 _ETHERTYPE_IPV4, _ETHERTYPE_ARP, _ETHERTYPE_IPV6 = 0x0800, 0x0806, 0x86DD
 _IPV4, _TCP, _UDP, _IPV6, _ROUTING, _ICMPV6, _DESTINATION, _MOBILITY = 4, 6, 17, 41, 43, 58, 60, 135
@@ -43,12 +45,15 @@ class DataClass(NamedTuple):
     """Packets of the host behind the mobile router that look alike from outside.
 
     `up` = sent by the mobile router. `local` is the mobile router's outer address, "" without a tunnel.
+    `port` is the correspondent's (0 = not TCP or UDP). `interface` is where they were seen.
     """
 
     up: bool
     family: str
     format: str
     local: str
+    port: int = 0
+    interface: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +91,7 @@ def observe(frame: bytes, up: bool) -> DataClass | Control | None:
 def _ipv6(frame: bytes, at: int, up: bool, outer: _Outer) -> DataClass | Control | None:
     source, destination = frame[at + 8 : at + 24], frame[at + 24 : at + 40]
     if (source if up else destination) == _HOST6:
-        return DataClass(up, "v6", outer.format, outer.local)
+        return DataClass(up, "v6", outer.format, outer.local, _port(frame, frame[at + 6], at + 40, up))
     header, body = frame[at + 6], at + 40
     if outer is _BARE and header in (_IPV6, _IPV4, _UDP):
         inside = _outer(IN_IPV6, up, str(IPv6Address(source)), str(IPv6Address(destination)))
@@ -107,9 +112,9 @@ def _ipv6(frame: bytes, at: int, up: bool, outer: _Outer) -> DataClass | Control
 
 def _ipv4(frame: bytes, at: int, up: bool, outer: _Outer) -> DataClass | Control | None:
     source, destination = frame[at + 12 : at + 16], frame[at + 16 : at + 20]
-    if (source if up else destination) == _HOST4:
-        return DataClass(up, "v4", outer.format, outer.local)
     header, body = frame[at + 9], at + 4 * (frame[at] & 15)
+    if (source if up else destination) == _HOST4:
+        return DataClass(up, "v4", outer.format, outer.local, _port(frame, header, body, up))
     if outer is not _BARE:
         return None
     inside = _outer(IN_IPV4, up, str(IPv4Address(source)), str(IPv4Address(destination)))
@@ -122,6 +127,13 @@ def _ipv4(frame: bytes, at: int, up: bool, outer: _Outer) -> DataClass | Control
     return None
 
 
+def _port(frame: bytes, header: int, at: int, up: bool) -> int:
+    if header not in (_UDP, _TCP):
+        return 0
+    source, destination = struct.unpack_from("!HH", frame, at)
+    return int(destination if up else source)
+
+
 def _outer(form: str, up: bool, source: str, destination: str) -> _Outer:
     return _Outer(form, source, destination) if up else _Outer(form, destination, source)
 
@@ -130,6 +142,8 @@ def _udp(frame: bytes, at: int, up: bool, outer: _Outer) -> DataClass | Control 
     source, destination = struct.unpack_from("!HH", frame, at)
     inner = at + 8
     if _DSMIP_PORT in (source, destination):
+        if frame[inner] == _DUPLICATION:
+            inner += _DUPLICATION_OCTETS
         version = frame[inner] >> 4  # RFC 5555 section 4.1: what follows UDP begins with its IP version
         if version == 6:
             return _ipv6(frame, inner, up, outer)

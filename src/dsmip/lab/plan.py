@@ -31,8 +31,6 @@ UPLINK_MAC = "02:00:5e:10:00:10"
 
 #: The namespace that holds the bridges: the switches and radio cells of the lab.
 LINKS = "links"
-#: The bridge port in `links` that the mobile router's uplink is wired to.
-PLUG = "plug"
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +152,6 @@ CABLES: tuple[tuple[Port, Port], ...] = (
     (_port("edge", "fw4", "203.0.113.5/30"), _port("fw4", "wan", "203.0.113.6/30")),
     (_port("edge", "cgn4", "203.0.113.9/30"), _port("cgn4", "wan", "203.0.113.10/30")),
     (_port("cgn4", "inside", "100.64.0.1/30"), _port("cgn4-cpe", "wan", "100.64.0.2/30")),
-    (_port("mr", UPLINK, mac=UPLINK_MAC), _port(LINKS, PLUG)),
     (
         _port("mr", LAN, "203.0.113.65/28", "2001:db8:aaaa:1::1/64"),
         _port("host", "eth0", f"{HOST_IPV4}/28"),

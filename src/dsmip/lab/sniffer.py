@@ -1,8 +1,8 @@
-"""A passive witness on the mobile router's uplink: `python -m dsmip.lab.sniffer INTERFACE DIRECTORY`.
+"""A passive witness on the mobile router's uplinks: `python -m dsmip.lab.sniffer DIRECTORY INTERFACE ...`.
 
 Writes `wire.jsonl`, one line per control message with its time and one per kind of data packet met, and
 `wire.data`, the time of every data packet with the number of its kind. Times are the kernel's, in
-CLOCK_MONOTONIC seconds; the socket is read a few dozen times a second, so watching costs little.
+CLOCK_MONOTONIC seconds; the sockets are read a few dozen times a second, so watching costs little.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from dsmip.lab import clock, plan
+from dsmip.lab import clock
 from dsmip.lab.observation import Control, DataClass, observe
 from dsmip.lab.processes import Processes
+from dsmip.lab.uplinks import SINGLE, Uplink
 
 LABEL = "sniffer"
 _CONTROL_FILE, _DATA_FILE = "wire.jsonl", "wire.data"
@@ -37,16 +39,17 @@ _KIND = "data"
 
 @dataclass(frozen=True, slots=True)
 class Wire:
-    """What was seen: control messages in order (each with `time` and `kind`), and for each class of data
-    packets the times at which they passed."""
+    """What was seen: control messages in order (each with `time`, `kind` and `interface`), and for each class
+    of data packets the times at which they passed."""
 
     control: Sequence[Mapping[str, Any]]
     data: Mapping[DataClass, Sequence[float]]
 
 
-def start(processes: Processes, directory: Path) -> None:
-    """Start watching the uplink of a lab's mobile router."""
-    processes.start(LABEL, "mr", [sys.executable, "-m", "dsmip.lab.sniffer", plan.UPLINK, str(directory)])
+def start(processes: Processes, directory: Path, uplinks: Sequence[Uplink] = SINGLE) -> None:
+    """Start watching the uplinks of a lab's mobile router."""
+    argv = [sys.executable, "-m", "dsmip.lab.sniffer", str(directory)]
+    processes.start(LABEL, "mr", [*argv, *(uplink.interface for uplink in uplinks)])
 
 
 class ControlReader:
@@ -77,17 +80,26 @@ def load(directory: Path) -> Wire:
     for line in (directory / _CONTROL_FILE).read_text(encoding="ascii").splitlines():
         record = json.loads(line)
         if record["kind"] == _KIND:
-            classes.append(DataClass(record["up"], record["family"], record["format"], record["local"]))
+            classes.append(DataClass(**{field: record[field] for field in DataClass._fields}))
         else:
             control.append(record)
     times: defaultdict[DataClass, list[float]] = defaultdict(list)
     data = (directory / _DATA_FILE).read_bytes()
     for moment, number in _DATA.iter_unpack(data[: len(data) // _DATA.size * _DATA.size]):
         times[classes[number]].append(moment)
-    return Wire(control, dict(times))
+    return Wire(sorted(control, key=itemgetter("time")), dict(times))
 
 
-def run(interface: str, directory: Path) -> None:
+def _watch(interface: str) -> socket.socket:
+    watched = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+    watched.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
+    watched.setsockopt(socket.SOL_SOCKET, clock.SO_TIMESTAMPNS, 1)
+    watched.bind((interface, _ETH_P_ALL))
+    watched.setblocking(False)
+    return watched
+
+
+def run(interfaces: Sequence[str], directory: Path) -> None:
     """Watch until SIGTERM."""
     stopping = False
 
@@ -96,11 +108,7 @@ def run(interface: str, directory: Path) -> None:
         stopping = True
 
     signal.signal(signal.SIGTERM, stop)
-    watched = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
-    watched.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
-    watched.setsockopt(socket.SOL_SOCKET, clock.SO_TIMESTAMPNS, 1)
-    watched.bind((interface, _ETH_P_ALL))
-    watched.setblocking(False)
+    sockets = {interface: _watch(interface) for interface in interfaces}
     numbers: dict[DataClass, int] = {}
     with (
         (directory / _CONTROL_FILE).open("wb", buffering=0) as control,
@@ -108,12 +116,13 @@ def run(interface: str, directory: Path) -> None:
     ):
         while not stopping:
             time.sleep(_PAUSE)
-            lines, records = _drain(watched, numbers)
-            control.write(lines)
-            data.write(records)
+            for interface, watched in sockets.items():
+                lines, records = _drain(watched, interface, numbers)
+                control.write(lines)
+                data.write(records)
 
 
-def _drain(watched: socket.socket, numbers: dict[DataClass, int]) -> tuple[bytes, bytes]:
+def _drain(watched: socket.socket, interface: str, numbers: dict[DataClass, int]) -> tuple[bytes, bytes]:
     clocks = clock.offset()
     lines: list[str] = []
     records = bytearray()
@@ -129,8 +138,10 @@ def _drain(watched: socket.socket, numbers: dict[DataClass, int]) -> tuple[bytes
             continue
         moment = clock.stamp(ancillary, clocks)
         if isinstance(seen, Control):
-            lines.append(json.dumps({"time": moment, "kind": seen.kind, **seen.fields}))
+            named = {"time": moment, "kind": seen.kind, "interface": interface, **seen.fields}
+            lines.append(json.dumps(named))
             continue
+        seen = seen._replace(interface=interface)
         number = numbers.get(seen)
         if number is None:
             number = numbers[seen] = len(numbers)
@@ -140,4 +151,4 @@ def _drain(watched: socket.socket, numbers: dict[DataClass, int]) -> tuple[bytes
 
 
 if __name__ == "__main__":
-    run(sys.argv[1], Path(sys.argv[2]))
+    run(sys.argv[2:], Path(sys.argv[1]))

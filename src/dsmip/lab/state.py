@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
 from dsmip.lab.errors import LabError
+from dsmip.lab.uplinks import SINGLE, Uplink
 
 #: One directory a lab, with its state, pids, configuration files and logs.
 RUN_ROOT = Path("/run/dsmip/lab")
@@ -37,14 +39,14 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """`at` is the network the mobile router is plugged into, "" = none; `owner` None = the lab stands until
-    somebody takes it down; `complete` is False while it is being built; `delay` in seconds, one way."""
+    """`plugged` are the networks the mobile router's uplinks are plugged into, by interface; `owner` None =
+    the lab stands until somebody takes it down; `complete` is False while it is being built."""
 
     name: str
     owner: Owner | None
     complete: bool = False
-    at: str = ""
-    delay: float = 0.0
+    uplinks: tuple[Uplink, ...] = SINGLE
+    plugged: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def leftover(self) -> bool:

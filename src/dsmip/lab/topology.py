@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
+import fcntl
 import itertools
+import socket
+import struct
+from collections.abc import Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 
 from dsmip.lab import namespaces, plan
 from dsmip.lab.errors import LabError
+from dsmip.lab.relay import Cable
+from dsmip.lab.uplinks import Shape, Uplink
 
 #: No checks of a source's route: an address moves between links here (RFC 3704 section 2 explains them).
 _COMMON = {"ipv4/conf/all/rp_filter": 0, "ipv4/conf/default/rp_filter": 0}
@@ -23,22 +30,42 @@ _NO_RA = {"ipv6/conf/all/accept_ra": 0, "ipv6/conf/default/accept_ra": 0}
 #: Above what the kernel gives to the bridges.
 _FIRST_INDEX = 101
 
+EDGE = "edge"
 RELAY_CORE = "relay-core"
 RELAY_EDGE = "relay-edge"
 
+# linux/sockios.h, linux/ethtool.h
+_SIOCETHTOOL = 0x8946
+_ETHTOOL_STSO = 0x1F
+_ETHTOOL_SGSO = 0x24
 
-def build(prefix: str, *, delayed: bool) -> None:
+
+def build(prefix: str, uplinks: Sequence[Uplink], *, delayed: bool) -> None:
     """Make every namespace named `prefix` + node and wire them. `delayed` leaves a gap in the cable between
-    core and edge, whose ends a relay process has to join.
+    core and edge; the ends of such gaps (`relayed`) a relay process has to join.
 
     Raises LabError when the kernel refuses something; what was made by then stays for `remove`.
     """
     cables = [*plan.CABLES, *_edge_cables(delayed)]
+    for uplink in uplinks:
+        cables += uplink.cables
     namespaces.batch(f"netns add {prefix}{node}" for node in plan.NODES)
     with ThreadPoolExecutor(max_workers=4) as pool:
         list(pool.map(lambda node: namespaces.set_sysctls(prefix + node, _sysctls(node)), plan.NODES))
         namespaces.batch(_cable_commands(prefix, cables))
-        list(pool.map(lambda node: _dress(prefix, node, cables), plan.NODES))
+        plugs = {uplink.plug for uplink in uplinks}
+        list(pool.map(lambda node: _dress(prefix, node, cables, plugs), plan.NODES))
+    for uplink in uplinks:
+        for node, interface in uplink.segmenting:
+            _segment_packets(prefix + node, interface)
+
+
+def relayed(uplinks: Sequence[Uplink], delay: float) -> list[Cable]:
+    """The gaps in a lab's wiring. `delay` is that between core and edge, in seconds each way."""
+    cables = [Cable(u.interface, (u.plug, u.air), u.shape) for u in uplinks if u.shape is not None]
+    if delay > 0:
+        cables.append(Cable(EDGE, (RELAY_CORE, RELAY_EDGE), Shape(delay=delay)))
+    return cables
 
 
 def remove(prefix: str) -> None:
@@ -83,7 +110,7 @@ def _cable_commands(prefix: str, cables: list[tuple[plan.Port, plan.Port]]) -> l
     return [f"link add {end(a)} type veth peer {end(b)}" for a, b in cables]
 
 
-def _dress(prefix: str, node: str, cables: list[tuple[plan.Port, plan.Port]]) -> None:
+def _dress(prefix: str, node: str, cables: list[tuple[plan.Port, plan.Port]], plugs: Set[str]) -> None:
     ports = [port for cable in cables for port in cable if port.node == node]
     lines = ["link set lo up"]
     if node == plan.LINKS:
@@ -105,7 +132,7 @@ def _dress(prefix: str, node: str, cables: list[tuple[plan.Port, plan.Port]]) ->
         ]
         if port.bridge:
             lines.append(f"link set {port.interface} master {port.bridge}")
-        if port.interface != plan.PLUG:
+        if port.interface not in plugs:
             lines.append(f"link set {port.interface} up")
     for destination, gateway in plan.ROUTES.get(node, ()):
         lines.append(f"route add {destination} via {gateway}")
@@ -115,3 +142,21 @@ def _dress(prefix: str, node: str, cables: list[tuple[plan.Port, plan.Port]]) ->
             namespaces.feed(namespaces.command(prefix + node, ["nft", "-f", "-"]), plan.RULES[node])
     except LabError as error:
         raise LabError(f"building node {node}: {error}") from error
+
+
+def _segment_packets(namespace: str, interface: str) -> None:
+    """Turn segmentation offload off, so that every packet on the cable has the size of the link."""
+
+    def ask(command: int) -> None:
+        value = ctypes.create_string_buffer(struct.pack("=II", command, 0))
+        request = struct.pack("@16sP16x", interface.encode(), ctypes.addressof(value))
+        fcntl.ioctl(channel, _SIOCETHTOOL, request)
+
+    with namespaces.open_socket(namespace, socket.AF_INET, socket.SOCK_DGRAM) as channel:
+        try:
+            ask(_ETHTOOL_STSO)
+            ask(_ETHTOOL_SGSO)
+        except OSError as error:
+            raise LabError(
+                f"segmentation offload of {interface} in {namespace} cannot be turned off: {error}"
+            ) from error

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dsmip.lab import measure, plan, sniffer, streams, transfers
+from dsmip.lab.cabling import Plug
 from dsmip.lab.errors import LabError
-from dsmip.lab.lab import Lab, Plug
+from dsmip.lab.lab import Lab
 from dsmip.lab.measure import Stay
 from dsmip.lab.observation import BINDING_ACKNOWLEDGEMENT
 from dsmip.lab.result import Band, Move, Result, Timeline
