@@ -88,7 +88,10 @@ def test_the_digest_finds_a_changed_octet(routed: Lab) -> None:
     directory = routed.directory / "digest"
     directory.mkdir()
     transfers.start(routed.processes, directory)
-    time.sleep(0.7)
+    deadline = time.monotonic() + 20
+    while not all(transfers.read(directory, "fetch", name).octets for name in transfers.NAMES):
+        assert time.monotonic() < deadline, "the downloads begin"
+        time.sleep(0.05)
     assert [session.broken for session in transfers.finish(routed.processes, directory)] == ["", ""]
     came = transfers.read(directory, "fetch", "tcp-v6")
     assert came.digest == transfers.content_digest("tcp-v6", came.octets)
