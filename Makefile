@@ -7,6 +7,8 @@ BPF    := src/dsmip/dataplane/dsmip.bpf.o
 APT_RUN   := iproute2 nftables radvd dnsmasq-base iputils-ping procps libbpf1 libelf1
 APT_BUILD := python3-venv clang llvm libbpf-dev linux-libc-dev make
 APT_TEST  := tshark tcpdump iperf3 ethtool
+# For a kernel that has what the machine's own may lack: tests/guest boots the distribution's.
+APT_GUEST := qemu-system-x86 busybox-static kmod
 
 .PHONY: setup demo test test-fast soak conformance lint bench lock clean
 
@@ -19,7 +21,7 @@ test: setup
 	$(PYTHON) -m pytest
 
 test-fast: setup
-	$(PYTHON) -m pytest -m "not root and not simulation"
+	$(PYTHON) -m pytest -m "not root and not simulation and not guest"
 
 # `make soak SECONDS=3600` searches longer.
 soak: SECONDS ?= 600
@@ -44,7 +46,7 @@ $(BPF): $(VENV)/.apt $(wildcard src/dsmip/dataplane/*.c src/dsmip/dataplane/*.h)
 
 # What Debian has is taken from Debian; nothing is installed that is there already.
 $(VENV)/.apt: Makefile
-	@./tools/install-packages $(APT_RUN) $(APT_BUILD) $(APT_TEST)
+	@./tools/install-packages $(APT_RUN) $(APT_BUILD) $(APT_TEST) $(APT_GUEST)
 	@mkdir -p $(VENV) && touch $@
 
 $(VENV)/.done: $(VENV)/.apt requirements.lock pyproject.toml
