@@ -17,6 +17,7 @@ from random import Random
 from dsmip.core.actions import Action, Drop, SendDatagram, SendIPv4, SendPacket, StoreReplay
 from dsmip.core.authentication import clock_difference
 from dsmip.core.home_agent_authentication import authenticate
+from dsmip.core.home_agent_changes import compare
 from dsmip.core.home_agent_config import HomeAgentConfig
 from dsmip.core.home_agent_icmp import HomeAgentIcmp
 from dsmip.core.home_agent_nodes import ServedNode, ServedNodes
@@ -63,7 +64,7 @@ class HomeAgent:
         self._registrar = Registrar(config, self._nodes, self._replies, self._actions.append)
         self._icmp = HomeAgentIcmp(config, self._registrar, self._actions.append, randomness or Random())
         self._registrar.watch(self._icmp.bound, self._icmp.unbound)
-        self._errors = RateLimit(config.error_rate, max(ERROR_BURST, int(config.error_rate)))
+        self._errors = _error_limit(config)
         self._failures = RateLimit(AUTHENTICATION_FAILURE_RATE, AUTHENTICATION_FAILURE_BURST)
         self._address = config.address.packed
         self._ipv4_address = config.ipv4_address.packed if config.ipv4_address is not None else None
@@ -110,6 +111,19 @@ class HomeAgent:
         for replay in replays:
             self._nodes.restore(replay)
         self._registrar.restore(bindings, now)
+
+    def reconfigure(self, config: HomeAgentConfig) -> None:
+        """Go on with another configuration: of addresses and home prefixes it must be the same.
+
+        Mobile nodes that differ are added, removed or told anew; nobody else notices.
+        """
+        changes = compare(self._config.mobile_nodes, config.mobile_nodes)
+        self._config = config
+        self._nodes.change(changes)
+        self._replies.reconfigure(force_udp=config.udp == "force", nat_keepalive=config.nat_keepalive)
+        self._registrar.reconfigure(config, changes)
+        self._icmp.reconfigure(config)
+        self._errors = _error_limit(config)
 
     def tick(self, now: Instant) -> None:
         """End what has come to its end by `now`."""
@@ -273,3 +287,7 @@ class HomeAgent:
 
     def _drop(self, reason: str, detail: str = "", node: ServedNode | None = None) -> None:
         self._actions.append(Drop(reason, detail, node.name if node is not None else ""))
+
+
+def _error_limit(config: HomeAgentConfig) -> RateLimit:
+    return RateLimit(config.error_rate, max(ERROR_BURST, int(config.error_rate)))

@@ -65,6 +65,13 @@ class HomeAgentIcmp:
         self._discovery_rate = RateLimit(config.error_rate, burst)
         self._relay_rate = RateLimit(config.error_rate, burst)
 
+    def reconfigure(self, config: HomeAgentConfig) -> None:
+        """Answer and advertise, or not, and at what rates from now on."""
+        self._config = config
+        burst = max(BURST, int(config.error_rate))
+        self._discovery_rate = RateLimit(config.error_rate, burst)
+        self._relay_rate = RateLimit(config.error_rate, burst)
+
     # Time and bindings -------------------------------------------------------------------------------------
 
     def timeout(self) -> float | None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network
 
 from dsmip.core.address_pool import IPv4Pool
+from dsmip.core.home_agent_changes import NodeChanges
 from dsmip.core.home_agent_config import HomeAgentConfig
 from dsmip.core.registration import is_unicast_ipv4
 from dsmip.core.types import IPv4Grant, MobileNodeEntry
@@ -35,10 +36,23 @@ class IPv4Assignments:
         if config.ipv4_address is not None:
             self._addresses.reserve(IPv4Network(config.ipv4_address))
         for entry in config.mobile_nodes:
-            if entry.ipv4_home_address is not None:
-                self._addresses.reserve(IPv4Network(entry.ipv4_home_address))
-            for prefix in entry.ipv4_prefixes:
-                self._prefixes.reserve(prefix)
+            for network in _static(entry):
+                self._pool(network).reserve(network)
+
+    def change(self, changes: NodeChanges) -> None:
+        """Other addresses and prefixes are set aside. No dynamic grant may be out meanwhile that is among
+        them."""
+        for entry in changes.gone:
+            for network in _static(entry):
+                self._pool(network).release(network)
+        for entry in changes.new:
+            for network in _static(entry):
+                self._pool(network).reserve(network)
+
+    def concerns_pools(self, changes: NodeChanges) -> bool:
+        """Whether what is new is in a pool, where somebody may hold it by now."""
+        networks = [network for entry in changes.new for network in _static(entry)]
+        return any(network.overlaps(pool) for network in networks for pool in self._pools)
 
     def decide(
         self, entry: MobileNodeEntry, options: Iterable[IPv4HomeAddress], held: tuple[IPv4Grant, ...]
@@ -153,6 +167,13 @@ class IPv4Assignments:
 
     def _pool(self, network: IPv4Network) -> IPv4Pool:
         return self._addresses if network.prefixlen == HOST else self._prefixes
+
+
+def _static(entry: MobileNodeEntry) -> tuple[IPv4Network, ...]:
+    """What is configured for a mobile node."""
+    if entry.ipv4_home_address is None:
+        return entry.ipv4_prefixes
+    return (IPv4Network(entry.ipv4_home_address), *entry.ipv4_prefixes)
 
 
 def _is_static(entry: MobileNodeEntry, network: IPv4Network) -> bool:

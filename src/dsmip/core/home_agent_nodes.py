@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from ipaddress import IPv6Address
 
 from dsmip.core.authentication import SecurityAssociation
+from dsmip.core.home_agent_changes import NodeChanges
 from dsmip.core.types import MobileNodeEntry, ReplayState
 
 #: Seconds for which the last sequence number is held against a mobile node after its de-registration, so that
@@ -23,15 +24,19 @@ class ServedNode:
     __slots__ = ("association", "deregistered_until", "entry", "index", "name", "sequence", "timestamp")
 
     def __init__(self, entry: MobileNodeEntry) -> None:
-        self.entry = entry
-        self.association: SecurityAssociation | None = None
-        if entry.authentication != "none":
-            self.association = SecurityAssociation(entry.spi, entry.key, entry.identifier)
+        self.tell(entry)
         self.name = str(entry.home_address)
         self.index = 0
         self.sequence = 0
         self.timestamp = 0
         self.deregistered_until = 0.0
+
+    def tell(self, entry: MobileNodeEntry) -> None:
+        """What it is configured with from now on; a former key is worth nothing at once."""
+        self.entry = entry
+        self.association: SecurityAssociation | None = None
+        if entry.authentication != "none":
+            self.association = SecurityAssociation(entry.spi, entry.key, entry.identifier)
 
     @property
     def who(self) -> dict[str, str]:
@@ -75,7 +80,26 @@ class ServedNodes:
         self._by_identifier = {
             node.entry.identifier: node for node in self._by_address.values() if node.entry.identifier
         }
+        #: Removed ones: if one comes back, what it sent before is still a replay, and its index still its own.
+        self._former: dict[IPv6Address, ServedNode] = {}
         self._indices = IndexAllocator()
+
+    def change(self, changes: NodeChanges) -> None:
+        """Serve other mobile nodes from now on. Those that stay keep replay state and index."""
+        for entry in changes.gone:
+            if self._by_identifier.get(entry.identifier) is self._by_address[entry.home_address]:
+                del self._by_identifier[entry.identifier]
+        for entry in changes.removed:
+            self._former[entry.home_address] = self._by_address.pop(entry.home_address)
+        for entry in changes.new:
+            node = self._by_address.get(entry.home_address) or self._former.pop(entry.home_address, None)
+            if node is None:
+                node = ServedNode(entry)
+            else:
+                node.tell(entry)
+            self._by_address[entry.home_address] = node
+            if entry.identifier:
+                self._by_identifier[entry.identifier] = node
 
     def __iter__(self) -> Iterator[ServedNode]:
         return iter(self._by_address.values())

@@ -23,6 +23,7 @@ from dsmip.core.actions import (
 )
 from dsmip.core.address_owners import AddressOwners
 from dsmip.core.binding_cache import BindingCache
+from dsmip.core.home_agent_changes import NodeChanges
 from dsmip.core.home_agent_config import HomeAgentConfig
 from dsmip.core.home_agent_ipv4 import IPv4Assignments
 from dsmip.core.home_agent_nodes import MAX_DELETE_BCE_TIMEOUT, ServedNode, ServedNodes
@@ -77,9 +78,7 @@ class Registrar:
         self._bound: Callable[[Binding, Instant], None] = lambda _binding, _now: None
         self._unbound: Callable[[IPv6Address], None] = lambda _home_address: None
         self._pending: dict[IPv6Address, _Pending] = {}
-        self._policy = Policy(
-            config.address, config.home_prefixes, config.udp == "refuse", config.min_lifetime
-        )
+        self._policy = _policy(config)
 
     def watch(
         self, bound: Callable[[Binding, Instant], None], unbound: Callable[[IPv6Address], None]
@@ -167,6 +166,39 @@ class Registrar:
                     self._emit(StoreBinding(kept, node.replay))
                 self.cache.store(kept, kept.next_end)
                 self._emit(InstallBinding(kept, None, 0.0))
+
+    def reconfigure(self, config: HomeAgentConfig, changes: NodeChanges) -> None:
+        """Go on with another configuration, the nodes served being told already.
+
+        A binding ends with its mobile node, and loses what is no longer configured.
+        """
+        self._config, self._policy = config, _policy(config)
+        removed = [self.cache.remove(entry.home_address) for entry in changes.removed]
+        touched = [self.cache.get(entry.home_address) for _, entry in changes.replaced]
+        if self._ipv4.concerns_pools(changes):
+            touched = list(self.cache.values())
+        for binding in (*removed, *touched):
+            if binding is not None:
+                self._ipv4.release(binding.ipv4)
+        self._prefixes.change(changes)
+        self._ipv4.change(changes)
+        self._owners = AddressOwners(config.mobile_nodes)
+        for entry in changes.gone:
+            self._pending.pop(entry.home_address, None)
+        for binding in removed:
+            if binding is not None:
+                self._withdraw(binding, "not-configured")
+        for binding in touched:
+            node = self._nodes.get(binding.home_address) if binding is not None else None
+            if binding is not None and node is not None:
+                self._reduce(binding, node)
+
+    def _reduce(self, binding: Binding, node: ServedNode) -> None:
+        kept = self._still_granted(binding, node)
+        if kept is not binding:
+            self.cache.store(kept, kept.next_end)
+            self._emit(StoreBinding(kept, node.replay))
+            self._emit(InstallBinding(kept, binding, self._config.grace))
 
     def _still_granted(self, binding: Binding, node: ServedNode) -> Binding:
         """The binding under the present configuration and under an index of its own.
@@ -391,6 +423,10 @@ def _resumed(care_ofs: Iterable[CareOfBinding], now: Instant) -> tuple[CareOfBin
         for entry in care_ofs
         if (remaining := min(entry.expires - now.unix, entry.lifetime)) > 0
     )
+
+
+def _policy(config: HomeAgentConfig) -> Policy:
+    return Policy(config.address, config.home_prefixes, config.udp == "refuse", config.min_lifetime)
 
 
 def _has(binding: Binding, address: IPAddress) -> bool:

@@ -57,6 +57,10 @@ class Replies:
         self._force_udp = force_udp
         self._nat_keepalive = nat_keepalive
 
+    def reconfigure(self, *, force_udp: bool, nat_keepalive: int) -> None:
+        """Answer like this from now on."""
+        self._force_udp, self._nat_keepalive = force_udp, nat_keepalive
+
     def acknowledge(
         self, request: Request, answer: Answer, association: SecurityAssociation | None, unix: float
     ) -> SendPacket | SendDatagram:

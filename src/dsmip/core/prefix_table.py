@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from ipaddress import IPv6Address, IPv6Network
 
+from dsmip.core.home_agent_changes import NodeChanges
 from dsmip.core.types import MobileNodeEntry
 from dsmip.wire.constants import BAStatus
 
@@ -17,6 +18,12 @@ class PrefixTable:
 
     def __init__(self, entries: Iterable[MobileNodeEntry]) -> None:
         self._prefixes = {entry.home_address: entry.prefixes for entry in entries if entry.prefixes}
+
+    def change(self, changes: NodeChanges) -> None:
+        """Other prefixes for these mobile routers."""
+        for entry in changes.gone:
+            self._prefixes.pop(entry.home_address, None)
+        self._prefixes.update({entry.home_address: entry.prefixes for entry in changes.new if entry.prefixes})
 
     def prefixes_of(self, home_address: IPv6Address) -> tuple[IPv6Network, ...]:
         """The prefixes that belong to this mobile router."""
