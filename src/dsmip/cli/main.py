@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dsmip import __version__
-from dsmip.cli import bench, capture, events, explain, lab, node, show
+from dsmip.cli import bench, capture, events, explain, lab, node, provision, reload, show
 from dsmip.cli.asking import add_instance
 from dsmip.daemon.control import ControlError
 
@@ -56,6 +56,8 @@ def parser() -> argparse.ArgumentParser:
     events.add_commands(commands)
     explain.add_commands(commands)
     capture.add_commands(commands)
+    reload.add_commands(commands)
+    provision.add_commands(commands)
     lab.add_commands(commands)
     bench.add_commands(commands)
     return top

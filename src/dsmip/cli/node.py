@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 
-from dsmip.daemon.config import ConfigFile, HomeAgentFile, load
+from dsmip.daemon.config import HomeAgentFile, load
 from dsmip.daemon.config_problems import ConfigError
 
 FAILED = 1
@@ -17,8 +17,12 @@ BAD_CONFIG = 2
 
 def check(options: argparse.Namespace) -> int:
     """Report every error of a configuration file."""
-    config = _load(options)
-    if config is None:
+    from dsmip.daemon.provisioned import load_complete
+
+    try:
+        config = load_complete(options.config)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
         return BAD_CONFIG
     print(f"{options.config}: fine ({config.role} {config.name})")
     return 0
@@ -26,8 +30,10 @@ def check(options: argparse.Namespace) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """Run the role the file describes until SIGTERM or Ctrl-C."""
-    config = _load(options)
-    if config is None:
+    try:
+        config = load(options.config)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
         return BAD_CONFIG
     _log(options.verbose)
     # The daemons import netlink and the data plane: heavy, and of no use to the other commands.
@@ -38,22 +44,21 @@ def run(options: argparse.Namespace) -> int:
     from dsmip.host.routing import HostError
     from dsmip.store.api import StoreError
 
-    daemon = HomeAgentDaemon(config) if isinstance(config, HomeAgentFile) else MobileNodeDaemon(config)
     try:
+        daemon: HomeAgentDaemon | MobileNodeDaemon
+        if isinstance(config, HomeAgentFile):
+            daemon = HomeAgentDaemon(config, options.config.absolute())
+        else:
+            daemon = MobileNodeDaemon(config)
         asyncio.run(daemon.run(keep_forwarding=options.keep_forwarding))
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return BAD_CONFIG
     except (StartError, DataPlaneError, HostError, StoreError) as error:
         for line in str(error).splitlines():
             print(f"dsmip: {line}", file=sys.stderr)
         return FAILED
     return 0
-
-
-def _load(options: argparse.Namespace) -> ConfigFile | None:
-    try:
-        return load(options.config)
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        return None
 
 
 def _log(verbosity: int) -> None:

@@ -80,7 +80,7 @@ class ServedNodes:
         self._by_identifier = {
             node.entry.identifier: node for node in self._by_address.values() if node.entry.identifier
         }
-        #: Removed ones: if one comes back, what it sent before is still a replay, and its index still its own.
+        #: Removed ones: if one comes back, what it sent before is still a replay, its index still its own.
         self._former: dict[IPv6Address, ServedNode] = {}
         self._indices = IndexAllocator()
 

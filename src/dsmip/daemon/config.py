@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from dsmip.core.types import DSMIP_PORT
-from dsmip.daemon import config_rules
+from dsmip.daemon import config_rules, pool_rules
 from dsmip.daemon.config_problems import ConfigError, Problem, Problems, locate
 
 #: SPIs below are reserved (RFC 4285 section 5).
@@ -79,6 +79,19 @@ class MobileNodeTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, 
     key: Key | None = None
 
 
+class PoolsTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
+    """`[pools]` of a home agent: where `dsmip provision add` takes addresses and prefixes from."""
+
+    #: Parts of the home prefixes.
+    home_addresses: tuple[IPv6Network, ...] = ()
+    mobile_network_prefixes: tuple[IPv6Network, ...] = ()
+    mobile_network_prefix_length: Annotated[int, msgspec.Meta(ge=1, le=127)] = 64
+    #: Parts of the IPv4 home prefixes.
+    ipv4_home_addresses: tuple[IPv4Network, ...] = ()
+    ipv4_prefixes: tuple[IPv4Network, ...] = ()
+    ipv4_prefix_length: Annotated[int, msgspec.Meta(ge=1, le=31)] = 28
+
+
 class HomeAgentFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
     """A home agent's configuration file."""
 
@@ -95,6 +108,7 @@ class HomeAgentFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, fr
     ipv4_mobile_prefixes: tuple[IPv4Network, ...] = ()
     ipv4_pool: IPv4Network | None = None
     ipv4_prefix_pool: IPv4Network | None = None
+    pools: PoolsTable = PoolsTable()
     duplicate_address_detection: bool = True
     max_lifetime: Lifetime = 3600
     max_bindings: Annotated[int, msgspec.Meta(ge=1, le=4_000_000)] = 131072
@@ -167,6 +181,17 @@ class MobileNodeFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, f
 
 ConfigFile = HomeAgentFile | MobileNodeFile
 
+#: Where every instance keeps what must survive, in a directory of its name.
+STATE_ROOT = Path("/var/lib/dsmip")
+
+
+def state_directory_of(config: ConfigFile) -> Path:
+    """Where a daemon with this configuration keeps what must survive."""
+    return config.state_directory or STATE_ROOT / config.name
+
+
+_TABLES: dict[str, type[msgspec.Struct]] = {"pools": PoolsTable}
+
 _ROWS: dict[str, type[msgspec.Struct]] = {
     "mobile_node": MobileNodeTable,
     "interface": InterfaceTable,
@@ -210,7 +235,7 @@ def parse(text: str, path: Path) -> ConfigFile:
         raise ConfigError(path, problems.found)
     schema = _ROLES[role]
     try:
-        config = msgspec.convert(tree, schema, dec_hook=_decode, strict=True)
+        config = msgspec.convert(tree, schema, dec_hook=decode, strict=True)
     except msgspec.ValidationError as error:
         # That names the first mistake alone; now all of them are wanted.
         _check_table(schema, tree, "", problems)
@@ -219,6 +244,7 @@ def parse(text: str, path: Path) -> ConfigFile:
         raise ConfigError(path, problems.found) from None
     if isinstance(config, HomeAgentFile):
         config_rules.check_home_agent(config, problems)
+        pool_rules.check_pools(config, problems)
     else:
         config_rules.check_mobile_node(config, problems)
     if problems.found:
@@ -226,7 +252,7 @@ def parse(text: str, path: Path) -> ConfigFile:
     return config
 
 
-def _decode(kind: type, value: object) -> object:
+def decode(kind: type, value: object) -> object:
     """Build the types msgspec does not know; ValueError becomes a msgspec.ValidationError."""
     if not isinstance(value, str):
         raise ValueError(f"expected a string, got {type(value).__name__}")
@@ -263,6 +289,9 @@ def _check_table(schema: type[msgspec.Struct], table: dict[str, Any], where: str
             if not value and field.required:
                 problems.add(f"{where}{name}", "needs at least one entry")
             continue
+        if name in _TABLES and isinstance(value, dict):
+            _check_table(_TABLES[name], value, f"{where}{name}.", problems)
+            continue
         if isinstance(value, list):
             _check_array(schema, name, value, f"{where}{name}", problems)
             continue
@@ -285,6 +314,6 @@ def _check_value(
 ) -> None:
     kind = next(field.type for field in msgspec.structs.fields(schema) if field.name == name)
     try:
-        msgspec.convert(value, kind, dec_hook=_decode, strict=True)
+        msgspec.convert(value, kind, dec_hook=decode, strict=True)
     except msgspec.ValidationError as error:
         problems.add(where, str(error).split(" - at `")[0])

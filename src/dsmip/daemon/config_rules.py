@@ -27,6 +27,11 @@ def nearest(word: str, words: Iterable[str]) -> str | None:
 
 def check_home_agent(config: HomeAgentFile, problems: Problems) -> None:
     """Rules of a home agent's file."""
+    _check_own(config, problems)
+    check_served_nodes(config, problems)
+
+
+def _check_own(config: HomeAgentFile, problems: Problems) -> None:
     _check_unicast(config.address, "address", problems)
     if config.ipv4_home_prefixes and config.ipv4_address is None:
         problems.add(
@@ -39,10 +44,15 @@ def check_home_agent(config: HomeAgentFile, problems: Problems) -> None:
             "min_mobile_prefix_interval",
             f"is longer than max_mobile_prefix_interval ({config.max_mobile_prefix_interval:g} s)",
         )
+
+
+def check_served_nodes(config: HomeAgentFile, problems: Problems, *, provisioned: int = 0) -> None:
+    """Rules of the mobile nodes; the last so many of them are provisioned and not in the file."""
     seen: dict[str, str] = {}
     owned: list[_Owned] = []
+    places = _places(config, provisioned)
     for number, node in enumerate(config.mobile_node):
-        where = f"mobile_node[{number}]."
+        where = f"{places[number]}."
         _check_served_node(config, node, where, problems)
         for kind, value in (
             ("name", node.name),
@@ -52,17 +62,28 @@ def check_home_agent(config: HomeAgentFile, problems: Problems) -> None:
         ):
             if not value:
                 continue
-            first = seen.setdefault(f"{kind}={value}", f"mobile_node[{number}]")
-            if first != f"mobile_node[{number}]":
+            first = seen.setdefault(f"{kind}={value}", places[number])
+            if first != places[number]:
                 problems.add(f"{where}{kind}", f"{value} is already that of {first}")
         own: list[IPNetwork] = [*node.mobile_network_prefixes, *node.ipv4_prefixes]
         for prefix in own:
             lowest = int(prefix.network_address)
             owned.append((prefix.version, lowest, lowest | int(prefix.hostmask), number, prefix))
-    _check_overlaps(config, owned, problems)
+    _check_overlaps(config, owned, places, problems)
 
 
-def _check_overlaps(config: HomeAgentFile, owned: list[_Owned], problems: Problems) -> None:
+def _places(config: HomeAgentFile, provisioned: int) -> list[str]:
+    """What to call each mobile node in a complaint."""
+    from_file = len(config.mobile_node) - provisioned
+    return [
+        f"mobile_node[{number}]" if number < from_file else f"provisioned {node.name}"
+        for number, node in enumerate(config.mobile_node)
+    ]
+
+
+def _check_overlaps(
+    config: HomeAgentFile, owned: list[_Owned], places: list[str], problems: Problems
+) -> None:
     """No prefix is inside another. In the order of addresses a prefix comes after those it is inside of, with
     nothing but what is inside of them in between: one pass, however many prefixes there are."""
     around: list[_Owned] = []
@@ -72,7 +93,7 @@ def _check_overlaps(config: HomeAgentFile, owned: list[_Owned], problems: Proble
             earlier, later = sorted((other, found), key=lambda one: one[3])
             name, owner = (config.mobile_node[one[3]].name for one in (later, earlier))
             text = f"{name}: {later[4]} overlaps {earlier[4]} of {owner}"
-            problems.add(f"mobile_node[{later[3]}].name", text)
+            problems.add(f"{places[later[3]]}.name", text)
         around.append(found)
 
 

@@ -3,12 +3,14 @@
 A request is `{"command": NAME, ...}`, its other members are arguments; an answer is
 `{"ok": true, "result": ...}` or `{"ok": false, "error": ...}`. With `"follow": true` the result of a command
 that has a stream is null, and one JSON object a line comes after it until the client goes away. A client that
-reads too slowly is told by `{"event": "skipped", "count": N}` how many it has missed.
+reads too slowly is told by `{"event": "skipped", "count": N}` how many it has missed. A handler may be
+a coroutine: it may take its time, and others are answered meanwhile.
 """
 
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import os
 import socket
@@ -37,8 +39,16 @@ class ControlError(RuntimeError):
     """The daemon did not answer, or answered with an error."""
 
 
+class NotRunningError(ControlError):
+    """There is no such daemon."""
+
+
+class RefusedError(ControlError):
+    """The daemon answered with an error."""
+
+
 class Refusal(ValueError):
-    """The arguments of a request do not make sense: the message goes to the client."""
+    """A request that is not met, its arguments make no sense for one: the message goes to the client."""
 
 
 def whole_number(arguments: Arguments, name: str, default: int) -> int:
@@ -104,7 +114,7 @@ class ControlServer:
                     with closing(subscription):
                         await _send_stream(subscription, reader, writer)
                     break
-                writer.write(_line(subscription or self.answer(line)))
+                writer.write(_line(await _finished(subscription or self.answer(line))))
                 await writer.drain()
         except (ConnectionError, ValueError):
             pass  # the client went away, or sent a line longer than any request
@@ -139,6 +149,17 @@ class ControlServer:
             return stream(request)
         except (Refusal, TooManyReaders) as error:
             return _refused(str(error))
+
+
+async def _finished(answer: dict[str, Any]) -> dict[str, Any]:
+    """The answer, when its handler has come to an end."""
+    result = answer.get("result")
+    if not inspect.isawaitable(result):
+        return answer
+    try:
+        return {"ok": True, "result": await result}
+    except Refusal as error:
+        return _refused(str(error))
 
 
 async def _send_stream(
@@ -200,7 +221,8 @@ def instances(root: Path = RUN_ROOT) -> list[str]:
 def ask(name: str, command: str, *, timeout: float = 5.0, root: Path = RUN_ROOT, **arguments: Any) -> Any:
     """Ask a running daemon and return its answer.
 
-    Raises ControlError when there is no such daemon, it does not answer within `timeout` seconds, or refuses.
+    Raises NotRunningError when there is no such daemon, RefusedError when it refuses, another ControlError
+    when it does not answer within `timeout` seconds.
     """
     with _connection(name, root, timeout) as client:
         client.sendall(_line({"command": command, **arguments}))
@@ -239,9 +261,9 @@ def _connection(name: str, root: Path, timeout: float) -> Iterator[socket.socket
             client.connect(str(path))
             yield client
         except FileNotFoundError as error:
-            raise ControlError(f"{name} is not running ({path} does not exist)") from error
+            raise NotRunningError(f"{name} is not running ({path} does not exist)") from error
         except ConnectionRefusedError as error:
-            raise ControlError(f"{name} is not running ({path} is left over)") from error
+            raise NotRunningError(f"{name} is not running ({path} is left over)") from error
         except PermissionError as error:
             raise ControlError(f"{path}: permission denied; run this as root") from error
         except OSError as error:
@@ -254,5 +276,5 @@ def _result(name: str, line: bytes) -> Any:
     except ValueError as error:
         raise ControlError(f"{name} gave an answer that is not JSON") from error
     if not answer.get("ok"):
-        raise ControlError(str(answer.get("error", "refused")))
+        raise RefusedError(str(answer.get("error", "refused")))
     return answer["result"]

@@ -7,6 +7,7 @@ import functools
 import logging
 import socket
 from ipaddress import IPv6Address
+from pathlib import Path
 
 from dsmip.core.actions import (
     Action,
@@ -24,8 +25,9 @@ from dsmip.core.actions import (
     StoreReplay,
 )
 from dsmip.core.home_agent import HomeAgent
-from dsmip.core.types import DSMIP_PORT, Binding, IPAddress, IPNetwork, Path, TunnelFormat, UdpEndpoint
-from dsmip.daemon.config import HomeAgentFile
+from dsmip.core.types import DSMIP_PORT, Binding, IPAddress, IPNetwork, TunnelFormat, UdpEndpoint
+from dsmip.core.types import Path as TunnelPath
+from dsmip.daemon.config import HomeAgentFile, state_directory_of
 from dsmip.daemon.home_agent_icmp import HomeAgentIcmpPort
 from dsmip.daemon.home_agent_plan import (
     Source,
@@ -37,6 +39,7 @@ from dsmip.daemon.home_agent_plan import (
     routed_networks,
 )
 from dsmip.daemon.home_agent_questions import HomeAgentQuestions
+from dsmip.daemon.reload import HomeAgentReload
 from dsmip.daemon.runtime import DEVICE, Runtime, instant
 from dsmip.dataplane.api import Role
 from dsmip.host import sysctl
@@ -54,14 +57,19 @@ log = logging.getLogger(__name__)
 class HomeAgentDaemon:
     """Runs one home agent until told to stop."""
 
-    def __init__(self, config: HomeAgentFile) -> None:
-        self._config = config
+    def __init__(self, config: HomeAgentFile, path: Path | None = None) -> None:
+        """`path` is the configuration's: without it nothing can be provisioned or reloaded.
+
+        Raises ConfigError when what was provisioned does not fit the configuration.
+        """
+        self._reloads = HomeAgentReload(config, path, self._reconfigure)
+        self._config = config = self._reloads.complete
         self._runtime = Runtime(
             config.name,
             Role.HOME_AGENT,
             self._carry_out,
             mtu=config.mtu,
-            state_directory=config.state_directory,
+            state_directory=state_directory_of(config),
             udp_port=DSMIP_PORT,
             capacity=config.max_bindings,
             prepare=self._persist,
@@ -96,8 +104,9 @@ class HomeAgentDaemon:
             home_link_index=self._home_link_index,
         )
         questions = HomeAgentQuestions(self._engine, runtime, lambda: self._config, lambda: self._nodes)
+        handlers = {**questions.handlers(), **self._reloads.handlers(runtime.events.event)}
         try:
-            await runtime.serve(self._engine, questions.handlers())
+            await runtime.serve(self._engine, handlers)
         finally:
             icmp.close()
             if not keep_forwarding:
@@ -166,7 +175,7 @@ class HomeAgentDaemon:
             networks_at_home(node, self._config.home_prefixes) if node and self._home_link_index else []
         )
         if networks:
-            path = Path(
+            path = TunnelPath(
                 TunnelFormat.LINK,
                 local=self._config.address,
                 remote=home_address,
@@ -175,6 +184,29 @@ class HomeAgentDaemon:
             )
             self._runtime.dataplane.set_path(index, path)
             self._runtime.dataplane.set_networks(index, networks)
+
+    def _reconfigure(self, config: HomeAgentFile) -> None:
+        """Go on with another configuration: see `reload` for what may differ."""
+        runtime, before = self._runtime, self._config
+        routes, former = routed_networks(config), routed_networks(before)
+        for network in routes:
+            if network not in former:
+                runtime.routing.add_route(Route(network, runtime.device_index))
+        nodes = {node.home_address: node for node in config.mobile_node}
+        removed = [self._engine.index_of(address) for address in self._nodes if address not in nodes]
+        renewed = [address for address, node in nodes.items() if self._nodes.get(address) != node]
+        self._config, self._nodes = config, nodes
+        self._unauthenticated = [node.name for node in config.mobile_node if node.authentication == "none"]
+        self._engine.reconfigure(engine_config(config))
+        runtime.turn()
+        for index in removed:
+            runtime.dataplane.remove_binding(index)
+        for address in renewed:
+            if address not in self._engine.bindings:
+                self._forward_to_home_link(address)
+        for network in former:
+            if network not in routes:
+                runtime.routing.remove_route(Route(network, runtime.device_index))
 
     # Actions -----------------------------------------------------------------------------------------------
 
@@ -287,7 +319,8 @@ class HomeAgentDaemon:
                 self._runtime.dataplane.deny_source(index, *source)
 
     def _remove(self, action: RemoveBinding) -> None:
-        self._forward_to_home_link(action.binding.home_address)
+        if action.binding.home_address in self._nodes:
+            self._forward_to_home_link(action.binding.home_address)
         if self._config.home_link:
             self._withdraw(defended(action.binding, self._config))
 

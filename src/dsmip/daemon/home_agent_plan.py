@@ -64,8 +64,9 @@ def _entry(node: MobileNodeTable) -> MobileNodeEntry:
 
 def routed_networks(config: HomeAgentFile) -> list[IPNetwork]:
     """What is routed into the tunnel device: aggregates, never one binding."""
-    ipv6 = [*config.home_prefixes, *config.mobile_prefixes]
-    ipv4 = [*config.ipv4_home_prefixes, *config.ipv4_mobile_prefixes]
+    pools = config.pools
+    ipv6 = [*config.home_prefixes, *config.mobile_prefixes, *pools.mobile_network_prefixes]
+    ipv4 = [*config.ipv4_home_prefixes, *config.ipv4_mobile_prefixes, *pools.ipv4_prefixes]
     ipv4 += [pool for pool in (config.ipv4_pool, config.ipv4_prefix_pool) if pool is not None]
     for node in config.mobile_node:
         ipv6 += node.mobile_network_prefixes

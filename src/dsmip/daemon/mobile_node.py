@@ -27,7 +27,7 @@ from dsmip.core.mobile_node import MobileNode
 from dsmip.core.mobile_node_config import UNKNOWN, MobileNodeConfig
 from dsmip.core.mobile_node_home_agents import HomeAgentAddress
 from dsmip.core.types import DSMIP_PORT, Attachments, Instant, IPAddress, IPNetwork
-from dsmip.daemon.config import MobileNodeFile
+from dsmip.daemon.config import MobileNodeFile, state_directory_of
 from dsmip.daemon.home_arrival import HomeArrival
 from dsmip.daemon.mobile_node_questions import MobileNodeQuestions
 from dsmip.daemon.movement import MovementService
@@ -59,7 +59,7 @@ class MobileNodeDaemon:
             Role.MOBILE_NODE,
             self._carry_out,
             mtu=config.mtu,
-            state_directory=config.state_directory,
+            state_directory=state_directory_of(config),
             udp_port=config.udp_port,
             capacity=64,
         )

@@ -31,7 +31,6 @@ from dsmip.host.sysctl import Settings
 
 #: The tunnel device: one per node, whatever the number of bindings.
 DEVICE = "dsmip0"
-STATE_ROOT = Path("/var/lib/dsmip")
 BPF_ROOT = RUN_ROOT / "bpf"
 #: Upcalls read per wake-up, so that timers and the control socket get their turn under load.
 _UPCALLS_PER_WAKE = 64
@@ -68,7 +67,7 @@ class Runtime:
         *,
         prepare: Callable[[list[Action]], list[Action]] = list,
         mtu: int,
-        state_directory: Path | None,
+        state_directory: Path,
         udp_port: int,
         capacity: int = 131072,
     ) -> None:
@@ -79,7 +78,7 @@ class Runtime:
         self.sockets = SignallingSockets()
         self.routing = Routing()
         self.run_directory = RUN_ROOT / name
-        self.state_directory = state_directory or STATE_ROOT / name
+        self.state_directory = state_directory
         self.started = time.time()
         self._role = role
         self._carry_out = carry_out

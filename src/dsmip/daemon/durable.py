@@ -1,0 +1,63 @@
+"""Files that hold keys: written whole or not at all, safe from power failures, nobody else's to read."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_PRIVATE = 0o600
+_OTHERS_READ = 0o004
+_OTHERS_WRITE = 0o022
+
+
+def write(path: Path, data: bytes, *, keep_owner: bool = False) -> None:
+    """Put `data` in place of the file: readers see the old or the new one, also after a power failure.
+
+    The file gets mode 0600 and, if root writes it, the owner of its directory, since the daemon need not be
+    root; `keep_owner`: it stays that of this process. Raises OSError.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, _PRIVATE)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            if not keep_owner:
+                _give_to_owner_of(path.parent, file.fileno())
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock file of a directory's contents; waits for whoever has it. Raises OSError."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, _PRIVATE)
+    try:
+        _give_to_owner_of(path.parent, descriptor)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def exposure(path: Path) -> tuple[bool, bool]:
+    """Whether everybody may read the file, and whether others than its owner may write it. Raises OSError."""
+    mode = path.stat().st_mode
+    return bool(mode & _OTHERS_READ), bool(mode & _OTHERS_WRITE)
+
+
+def _give_to_owner_of(directory: Path, descriptor: int) -> None:
+    if os.geteuid() == 0:
+        owner = directory.stat()
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)
