@@ -6,6 +6,7 @@ import asyncio
 import functools
 import logging
 import socket
+from collections.abc import Iterable, Mapping
 from ipaddress import IPv6Address
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from dsmip.core.actions import (
 from dsmip.core.home_agent import HomeAgent
 from dsmip.core.types import DSMIP_PORT, Binding, IPAddress, IPNetwork, TunnelFormat, UdpEndpoint
 from dsmip.core.types import Path as TunnelPath
-from dsmip.daemon.config import HomeAgentFile, state_directory_of
+from dsmip.daemon.config import HomeAgentFile, MobileNodeTable, state_directory_of
 from dsmip.daemon.home_agent_icmp import HomeAgentIcmpPort
 from dsmip.daemon.home_agent_plan import (
     Source,
@@ -79,15 +80,13 @@ class HomeAgentDaemon:
         #: Outer sources that are good for a moment longer: when that ends, and whose they were.
         self._graces: dict[tuple[int, Source], tuple[float, IPv6Address]] = {}
         self._nodes = {node.home_address: node for node in config.mobile_node}
-        self._unauthenticated = [node.name for node in config.mobile_node if node.authentication == "none"]
 
     async def run(self, *, keep_forwarding: bool = False) -> None:
         """Serve until SIGTERM or SIGINT. Raises StartError when something needed is missing."""
         runtime, config = self._runtime, self._config
         links = dict.fromkeys([*config.uplinks, *([config.home_link] if config.home_link else [])])
         await runtime.open(list(links))
-        for name in self._unauthenticated:
-            log.warning("%s is not authenticated: anybody can take over its home address", name)
+        _warn_of_unauthenticated(self._nodes, self._nodes)
         self._store = SqliteStore(runtime.state_directory / "bindings.sqlite")
         self._set_up_forwarding()
         bindings, replays = self._store.load()
@@ -196,7 +195,7 @@ class HomeAgentDaemon:
         removed = [self._engine.index_of(address) for address in self._nodes if address not in nodes]
         renewed = [address for address, node in nodes.items() if self._nodes.get(address) != node]
         self._config, self._nodes = config, nodes
-        self._unauthenticated = [node.name for node in config.mobile_node if node.authentication == "none"]
+        _warn_of_unauthenticated(renewed, nodes)
         self._engine.reconfigure(engine_config(config))
         runtime.turn()
         for index in removed:
@@ -361,3 +360,12 @@ class HomeAgentDaemon:
         if self._config.home_link:
             for binding in self._engine.bindings.values():
                 self._withdraw(defended(binding, self._config))
+
+
+def _warn_of_unauthenticated(
+    which: Iterable[IPv6Address], nodes: Mapping[IPv6Address, MobileNodeTable]
+) -> None:
+    for address in which:
+        if nodes[address].authentication == "none":
+            name = nodes[address].name
+            log.warning("%s is not authenticated: anybody can take over its home address", name)
