@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from ipaddress import IPv6Address
 from typing import ClassVar, Self
 
@@ -20,8 +19,7 @@ _BU_FLAGS: dict[int, BUFlag] = {}
 _BA_FLAGS: dict[int, BAFlag] = {value: BAFlag(value & sum(BAFlag)) for value in range(256)}
 
 
-@dataclass(frozen=True, slots=True)
-class OptionsOnly(Message):
+class OptionsOnly(Message, frozen=True):
     """A message that says nothing but what it is, and has its options."""
 
     MINIMUM_LENGTH: ClassVar[int] = 0
@@ -37,8 +35,7 @@ class OptionsOnly(Message):
         return cls(options)
 
 
-@dataclass(frozen=True, slots=True)
-class UpdateFields(Message):
+class UpdateFields(Message, frozen=True):
     """The layout of a Binding Update; flags outside FLAGS are reserved, and not seen on receipt."""
 
     MINIMUM_LENGTH: ClassVar[int] = 1
@@ -59,8 +56,7 @@ class UpdateFields(Message):
         return cls(sequence, _bu_flags(flags & cls.FLAGS), lifetime, options)
 
 
-@dataclass(frozen=True, slots=True)
-class AcknowledgementFields(Message):
+class AcknowledgementFields(Message, frozen=True):
     """The layout of a Binding Acknowledgement; flags as in `UpdateFields`."""
 
     MINIMUM_LENGTH: ClassVar[int] = 1
@@ -82,23 +78,20 @@ class AcknowledgementFields(Message):
         return cls(status, _BA_FLAGS[flags & cls.FLAGS], sequence, lifetime, options)
 
 
-@dataclass(frozen=True, slots=True)
-class BindingRefreshRequest(OptionsOnly):
+class BindingRefreshRequest(OptionsOnly, frozen=True):
     """A correspondent or home agent asks the mobile node to register again (RFC 6275 section 6.1.2)."""
 
     MH_TYPE: ClassVar[int] = MHType.BINDING_REFRESH_REQUEST
 
 
-@dataclass(frozen=True, slots=True)
-class BindingUpdate(UpdateFields):
+class BindingUpdate(UpdateFields, frozen=True):
     """A mobile node tells where it is (RFC 6275 section 6.1.7). `lifetime` is in units of 4 seconds."""
 
     MH_TYPE: ClassVar[int] = MHType.BINDING_UPDATE
     FLAGS: ClassVar[int] = sum(BUFlag)
 
 
-@dataclass(frozen=True, slots=True)
-class BindingAcknowledgement(AcknowledgementFields):
+class BindingAcknowledgement(AcknowledgementFields, frozen=True):
     """The answer to a Binding Update (RFC 6275 section 6.1.8). `lifetime` is in units of 4 seconds.
 
     `status` is a BAStatus or a number that has no name yet.
@@ -108,8 +101,7 @@ class BindingAcknowledgement(AcknowledgementFields):
     FLAGS: ClassVar[int] = sum(BAFlag)
 
 
-@dataclass(frozen=True, slots=True)
-class BindingError(Message):
+class BindingError(Message, frozen=True):
     """A packet could not be accepted as it came (RFC 6275 section 6.1.9).
 
     `home_address` is copied from the home address option of the offending packet, :: if it had none.

@@ -6,7 +6,6 @@ Binding Update for what a Care-of Test Init message asks for.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from dsmip.wire.constants import OptionType
@@ -15,8 +14,7 @@ from dsmip.wire.option import KnownOption
 _TOKEN_SIZE = 8
 
 
-@dataclass(frozen=True, slots=True)
-class _Empty(KnownOption):
+class _Empty(KnownOption, frozen=True):
     LENGTH: ClassVar[tuple[int, int]] = (0, 0)
 
     def encode_data(self) -> bytes:
@@ -27,8 +25,7 @@ class _Empty(KnownOption):
         return cls()
 
 
-@dataclass(frozen=True, slots=True)
-class _Octets(KnownOption):
+class _Octets(KnownOption, frozen=True):
     LENGTH: ClassVar[tuple[int, int]] = (1, 255)
 
     data: bytes
@@ -41,44 +38,38 @@ class _Octets(KnownOption):
         return cls(data)
 
 
-@dataclass(frozen=True, slots=True)
-class CgaParametersRequest(_Empty):
+class CgaParametersRequest(_Empty, frozen=True):
     """Asks the correspondent for its CGA parameters (RFC 4866 section 5.6)."""
 
     TYPE: ClassVar[int] = OptionType.CGA_PARAMETERS_REQUEST
 
 
-@dataclass(frozen=True, slots=True)
-class CgaParameters(_Octets):
+class CgaParameters(_Octets, frozen=True):
     """A piece of CGA parameters (RFC 4866 section 5.1); the pieces of a message follow each other."""
 
     TYPE: ClassVar[int] = OptionType.CGA_PARAMETERS
 
 
-@dataclass(frozen=True, slots=True)
-class Signature(_Octets):
+class Signature(_Octets, frozen=True):
     """A signature with the private key of the CGA parameters before it (RFC 4866 section 5.2)."""
 
     TYPE: ClassVar[int] = OptionType.SIGNATURE
 
 
-@dataclass(frozen=True, slots=True)
-class PermanentHomeKeygenToken(_Octets):
+class PermanentHomeKeygenToken(_Octets, frozen=True):
     """A home keygen token, encrypted for the mobile node (RFC 4866 section 5.3)."""
 
     TYPE: ClassVar[int] = OptionType.PERMANENT_HOME_KEYGEN_TOKEN
     LENGTH: ClassVar[tuple[int, int]] = (_TOKEN_SIZE, 255)
 
 
-@dataclass(frozen=True, slots=True)
-class CareOfTestInitOption(_Empty):
+class CareOfTestInitOption(_Empty, frozen=True):
     """Asks for a care-of keygen token in the acknowledgement (RFC 4866 section 5.4)."""
 
     TYPE: ClassVar[int] = OptionType.CARE_OF_TEST_INIT
 
 
-@dataclass(frozen=True, slots=True)
-class CareOfTestOption(_Octets):
+class CareOfTestOption(_Octets, frozen=True):
     """A care-of keygen token, 8 octets (RFC 4866 section 5.5)."""
 
     TYPE: ClassVar[int] = OptionType.CARE_OF_TEST

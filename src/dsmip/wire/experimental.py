@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from dsmip.wire.constants import MHType, OptionType
@@ -10,8 +9,7 @@ from dsmip.wire.message import COMMON_SIZE, Message, Options
 from dsmip.wire.option import KnownOption
 
 
-@dataclass(frozen=True, slots=True)
-class ExperimentalMessage(Message):
+class ExperimentalMessage(Message, frozen=True):
     """A message of an experiment (RFC 5096). `data` is everything after the checksum, options included."""
 
     MH_TYPE: ClassVar[int] = MHType.EXPERIMENTAL
@@ -37,8 +35,7 @@ class ExperimentalMessage(Message):
         return len(header)
 
 
-@dataclass(frozen=True, slots=True)
-class ExperimentalOption(KnownOption):
+class ExperimentalOption(KnownOption, frozen=True):
     """An option of an experiment (RFC 5096)."""
 
     TYPE: ClassVar[int] = OptionType.EXPERIMENTAL

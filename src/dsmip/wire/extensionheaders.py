@@ -24,7 +24,16 @@ _FRAGMENT_OFFSET_OR_MORE = 0xFFF9
 #: The bits of an option type that say what to do with an option that is not understood: zero is to skip it.
 _UNRECOGNIZED_ACTION = 0xC0
 
-_HEADERS = frozenset((NextHeader.HOP_BY_HOP, NextHeader.ROUTING, NextHeader.FRAGMENT, NextHeader.DESTINATION))
+# As plain numbers: looking a member up in an enumeration takes as long as a whole comparison.
+_HOP_BY_HOP = int(NextHeader.HOP_BY_HOP)
+_ROUTING = int(NextHeader.ROUTING)
+_FRAGMENT_HEADER = int(NextHeader.FRAGMENT)
+_DESTINATION = int(NextHeader.DESTINATION)
+_HEADERS = frozenset((_HOP_BY_HOP, _ROUTING, _FRAGMENT_HEADER, _DESTINATION))
+
+#: What a destination options header begins with, behind its next header, when a home address option on its
+#: alignment is all there is in it.
+_HOME_ADDRESS_ONLY = b"\x02" + PADDING[4] + bytes((HOME_ADDRESS_OPTION, _ADDRESS_SIZE))
 
 
 class ExtensionHeaders(NamedTuple):
@@ -68,20 +77,20 @@ def walk_extension_headers(data: bytes, next_header: int, offset: int) -> Extens
         kind = next_header
         end = _end(data, kind, offset)
         next_header = data[offset]
-        if kind == NextHeader.ROUTING:
+        if kind == _ROUTING:
             address = _type_2_home_address(data, offset)
             if address is not None:
                 if routing_home_address is not None:
                     raise DecodeError("routing-header", "two type 2 routing headers")
                 routing_home_address = address
-        elif kind == NextHeader.FRAGMENT:
+        elif kind == _FRAGMENT_HEADER:
             _, fragment, _ = _FRAGMENT.unpack_from(data, offset)
             if fragment & _FRAGMENT_OFFSET_OR_MORE:
                 raise DecodeError("fragment", "IPv6 fragment")
         else:
-            if kind == NextHeader.HOP_BY_HOP and offset != first:
+            if kind == _HOP_BY_HOP and offset != first:
                 raise DecodeError("malformed", "hop-by-hop options are not the first header")
-            address = _home_address(data, kind, offset + _FIXED.size, end)
+            address = _home_address(data, kind, offset, end)
             if address is not None:
                 if home_address is not None:
                     raise DecodeError("home-address", "two home address options")
@@ -95,7 +104,7 @@ def _end(data: bytes, kind: int, offset: int) -> int:
     if offset + 8 > len(data):
         raise DecodeError("truncated", f"extension header {kind} at offset {offset}")
     end = offset + 8
-    if kind != NextHeader.FRAGMENT:
+    if kind != _FRAGMENT_HEADER:
         end += 8 * data[offset + 1]
     if end > len(data):
         raise DecodeError(
@@ -106,19 +115,26 @@ def _end(data: bytes, kind: int, offset: int) -> int:
 
 def _home_address(data: bytes, kind: int, start: int, end: int) -> IPv6Address | None:
     """The home address among the options of a destination or hop-by-hop options header."""
+    if kind == _DESTINATION and data[start + 1 : start + 8] == _HOME_ADDRESS_ONLY:
+        return _routable(data[start + 8 : end])  # what nearly everybody sends
     found: IPv6Address | None = None
-    for option, first, last in walk(data, start, end):
-        if option == HOME_ADDRESS_OPTION and kind == NextHeader.DESTINATION:
+    for option, first, last in walk(data, start + _FIXED.size, end):
+        if option == HOME_ADDRESS_OPTION and kind == _DESTINATION:
             if found is not None:
                 raise DecodeError("home-address", "two home address options")
             if last - first != _ADDRESS_SIZE:
                 raise DecodeError("option-length", f"home address option of length {last - first}")
-            found = IPv6Address(data[first:last])
-            if not is_unicast_routable(found):
-                raise DecodeError("home-address", f"{found} is not unicast routable")
+            found = _routable(data[first:last])
         elif option & _UNRECOGNIZED_ACTION:
             raise DecodeError("unrecognized-option", f"option {option} in header {kind}")
     return found
+
+
+def _routable(octets: bytes) -> IPv6Address:
+    address = IPv6Address(octets)
+    if not is_unicast_routable(address):
+        raise DecodeError("home-address", f"{address} is not unicast routable")
+    return address
 
 
 def _type_2_home_address(data: bytes, offset: int) -> IPv6Address | None:

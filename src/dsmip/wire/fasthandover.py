@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from struct import Struct
 from typing import ClassVar, Self
 
@@ -16,31 +15,27 @@ _ASSIGN = 0x80
 _BUFFER = 0x40
 
 
-@dataclass(frozen=True, slots=True)
-class FastBindingUpdate(UpdateFields):
+class FastBindingUpdate(UpdateFields, frozen=True):
     """Asks the previous access router to redirect traffic (RFC 5568 section 6.2.2); `lifetime` in seconds."""
 
     MH_TYPE: ClassVar[int] = MHType.FAST_BINDING_UPDATE
     FLAGS: ClassVar[int] = BUFlag.A | BUFlag.H | BUFlag.L | BUFlag.K
 
 
-@dataclass(frozen=True, slots=True)
-class FastBindingAcknowledgement(AcknowledgementFields):
+class FastBindingAcknowledgement(AcknowledgementFields, frozen=True):
     """The answer to a Fast Binding Update (RFC 5568 section 6.2.3); `lifetime` in seconds."""
 
     MH_TYPE: ClassVar[int] = MHType.FAST_BINDING_ACKNOWLEDGEMENT
     FLAGS: ClassVar[int] = BAFlag.K
 
 
-@dataclass(frozen=True, slots=True)
-class FastNeighborAdvertisement(OptionsOnly):
+class FastNeighborAdvertisement(OptionsOnly, frozen=True):
     """Announces the mobile node to its new router; RFC 5568 section 8 replaces it by an unsolicited NA."""
 
     MH_TYPE: ClassVar[int] = MHType.FAST_NEIGHBOR_ADVERTISEMENT
 
 
-@dataclass(frozen=True, slots=True)
-class HandoverInitiate(Message):
+class HandoverInitiate(Message, frozen=True):
     """The previous access router announces a mobile node to the new one (RFC 5568 section 6.2.1.1).
 
     `assign` is the S flag (assign an address), `buffer` the U flag (keep packets until the node is there).
@@ -66,8 +61,7 @@ class HandoverInitiate(Message):
         return cls(sequence, code, bool(flags & _ASSIGN), bool(flags & _BUFFER), options)
 
 
-@dataclass(frozen=True, slots=True)
-class HandoverAcknowledge(Message):
+class HandoverAcknowledge(Message, frozen=True):
     """The answer to a Handover Initiate (RFC 5568 section 6.2.1.2)."""
 
     MH_TYPE: ClassVar[int] = MHType.HANDOVER_ACKNOWLEDGE

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from ipaddress import IPv6Address
 from struct import Struct
 from typing import ClassVar, Self
@@ -18,8 +17,7 @@ _OCTET = Struct(">B")
 AUTHENTICATOR_SIZE = 12
 
 
-@dataclass(frozen=True, slots=True)
-class MHLinkLayerAddress(KnownOption):
+class MHLinkLayerAddress(KnownOption, frozen=True):
     """A link-layer address, code 2 = the mobile node's (RFC 5568 section 6.4.4)."""
 
     TYPE: ClassVar[int] = OptionType.MH_LINK_LAYER_ADDRESS
@@ -36,8 +34,7 @@ class MHLinkLayerAddress(KnownOption):
         return cls(data[0], data[1:])
 
 
-@dataclass(frozen=True, slots=True)
-class MHIPv6AddressPrefix(KnownOption):
+class MHIPv6AddressPrefix(KnownOption, frozen=True):
     """An address or prefix of a handover (RFC 5568 section 6.4.2).
 
     Code 1 = old care-of address, 2 = new care-of address, 3 = the new router's address, 4 = its prefix.
@@ -60,8 +57,7 @@ class MHIPv6AddressPrefix(KnownOption):
         return cls(code, prefix_length, IPv6Address(address))
 
 
-@dataclass(frozen=True, slots=True)
-class FastBindingAuthorizationData(AuthenticatingOption):
+class FastBindingAuthorizationData(AuthenticatingOption, frozen=True):
     """Authenticator of a Fast Binding Update or Acknowledgement, "BADF" (RFC 5568 section 6.4.5).
 
     The RFC lets Option Length count the authenticator alone, which no reader that walks options can follow;

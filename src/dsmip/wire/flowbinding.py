@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from struct import Struct
 from typing import ClassVar
 
@@ -14,8 +13,7 @@ _FIXED = Struct(">HHBB")
 _ACKNOWLEDGE = 0x80
 
 
-@dataclass(frozen=True, slots=True)
-class FlowBinding(Message):
+class FlowBinding(Message, frozen=True):
     """What indication and acknowledgement share; `code` is the trigger or the status."""
 
     MH_TYPE: ClassVar[int] = MHType.FLOW_BINDING
@@ -41,8 +39,7 @@ class FlowBinding(Message):
         raise DecodeError("malformed", f"flow binding type {kind}")
 
 
-@dataclass(frozen=True, slots=True)
-class FlowBindingIndication(FlowBinding):
+class FlowBindingIndication(FlowBinding, frozen=True):
     """Flows shall move, for the trigger in `code` (RFC 7109); `acknowledge` is the A flag."""
 
     FLOW_BINDING_TYPE: ClassVar[int] = 1
@@ -54,8 +51,7 @@ class FlowBindingIndication(FlowBinding):
         return _FIXED.pack(self.FLOW_BINDING_TYPE, self.sequence, self.code, flags)
 
 
-@dataclass(frozen=True, slots=True)
-class FlowBindingAcknowledgement(FlowBinding):
+class FlowBindingAcknowledgement(FlowBinding, frozen=True):
     """The answer, with its status in `code` (RFC 7109)."""
 
     FLOW_BINDING_TYPE: ClassVar[int] = 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from struct import Struct
 from typing import ClassVar, Self
 
@@ -22,8 +21,7 @@ BID_REFERENCE = 2
 TRAFFIC_SELECTOR = 3
 
 
-@dataclass(frozen=True, slots=True)
-class FlowSummary(KnownOption):
+class FlowSummary(KnownOption, frozen=True):
     """The flow bindings to keep as they are (RFC 6089 section 4.2.2)."""
 
     TYPE: ClassVar[int] = OptionType.FLOW_SUMMARY
@@ -40,8 +38,7 @@ class FlowSummary(KnownOption):
         return cls(_unpack_u16s(data))
 
 
-@dataclass(frozen=True, slots=True)
-class FlowIdentification(KnownOption):
+class FlowIdentification(KnownOption, frozen=True):
     """One flow binding (RFC 6089 section 4.2).
 
     `fid` and `priority` are 1 to 65535, and the lower priority wins. `bids` are the bindings that the flow

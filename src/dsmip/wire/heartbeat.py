@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from struct import Struct
 from typing import ClassVar, Self
 
@@ -14,8 +13,7 @@ _UNSOLICITED = 0x0002
 _RESPONSE = 0x0001
 
 
-@dataclass(frozen=True, slots=True)
-class Heartbeat(Message):
+class Heartbeat(Message, frozen=True):
     """Asks whether the peer is alive, or answers with the same sequence number (RFC 5847 section 3.3)."""
 
     MH_TYPE: ClassVar[int] = MHType.HEARTBEAT

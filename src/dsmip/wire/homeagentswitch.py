@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from ipaddress import IPv6Address
 from struct import Struct
 from typing import ClassVar, Self
@@ -16,8 +15,7 @@ _ADDRESSES_AT = COMMON_SIZE + _FIXED.size
 _ADDRESS_SIZE = 16
 
 
-@dataclass(frozen=True, slots=True)
-class HomeAgentSwitch(Message):
+class HomeAgentSwitch(Message, frozen=True):
     """A home agent asks the mobile node to move to another one (RFC 5142 section 4).
 
     Without `addresses` the mobile node has to discover one itself.

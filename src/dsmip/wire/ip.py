@@ -23,6 +23,8 @@ _DONT_FRAGMENT = 0x4000
 _MORE_FRAGMENTS = 0x2000
 _FRAGMENT_OFFSET = 0x1FFF
 
+# 2000::/3, all that IANA has given out so far: it comes first because nearly every address is of these.
+_GLOBAL_UNICAST = 1
 # fe80::/10 and ::ffff:0:0/96, as what is left of an address after shifting the rest out.
 _LINK_LOCAL = 0xFE80 >> 6
 _IPV4_MAPPED = 0xFFFF
@@ -216,6 +218,8 @@ def is_unicast_routable(address: IPv6Address) -> bool:
     properties for these, but they search lists of networks and take a hundred times as long.
     """
     number = int(address)
+    if number >> 125 == _GLOBAL_UNICAST:
+        return True
     return (
         number > 1 and number >> 120 != 0xFF and number >> 118 != _LINK_LOCAL and number >> 32 != _IPV4_MAPPED
     )

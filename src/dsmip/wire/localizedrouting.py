@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from struct import Struct
 from typing import ClassVar, Self
 
@@ -17,8 +16,7 @@ _UNSOLICITED = 0x80
 INFINITE_LIFETIME = 0xFFFF
 
 
-@dataclass(frozen=True, slots=True)
-class LocalizedRoutingInitiation(Message):
+class LocalizedRoutingInitiation(Message, frozen=True):
     """An agent wants two mobile nodes' traffic to go the short way (RFC 6705); a `lifetime` of 0 stops it."""
 
     MH_TYPE: ClassVar[int] = MHType.LOCALIZED_ROUTING_INITIATION
@@ -38,8 +36,7 @@ class LocalizedRoutingInitiation(Message):
         return cls(sequence, lifetime, options)
 
 
-@dataclass(frozen=True, slots=True)
-class LocalizedRoutingAcknowledgment(Message):
+class LocalizedRoutingAcknowledgment(Message, frozen=True):
     """The answer (RFC 6705): status 0 success, 128 not allowed, 129 the mobile node is not attached."""
 
     MH_TYPE: ClassVar[int] = MHType.LOCALIZED_ROUTING_ACKNOWLEDGEMENT

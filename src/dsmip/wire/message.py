@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from typing import ClassVar
+
+import msgspec
 
 from dsmip.wire.option import MobilityOption
 
@@ -13,10 +14,8 @@ COMMON_SIZE = 6
 Options = tuple[MobilityOption, ...]
 
 
-class Message(ABC):
-    """One mobility message (RFC 6275 section 6.1). Subclasses are frozen dataclasses."""
-
-    __slots__ = ()
+class Message(msgspec.Struct, frozen=True):
+    """One mobility message (RFC 6275 section 6.1)."""
 
     #: MH Type of the class.
     MH_TYPE: ClassVar[int]
@@ -26,18 +25,18 @@ class Message(ABC):
     OPTIONS_AT: ClassVar[int]
 
     @property
-    @abstractmethod
     def options(self) -> Options:
         """Mobility options without the padding, in wire order."""
+        raise NotImplementedError
 
-    @abstractmethod
     def encode_data(self) -> bytes:
         """The fixed message data: the octets from the checksum to the first option."""
+        raise NotImplementedError
 
     @classmethod
-    @abstractmethod
     def decode_data(cls, header: bytes, options: Options) -> Message:
         """The message of a whole mobility header that is at least as long as `MINIMUM_LENGTH` says."""
+        raise NotImplementedError
 
     @classmethod
     def options_offset(cls, header: bytes) -> int:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Container
-from dataclasses import dataclass
 from ipaddress import IPv6Address
 from typing import Self
 
@@ -30,7 +29,7 @@ from dsmip.wire.errors import DecodeError, EncodeError
 from dsmip.wire.message import COMMON_SIZE, Message, Options
 from dsmip.wire.optioncodec import append_options, decode_options
 from dsmip.wire.options import MN_HA, AuthenticatingOption, Authentication, BindingAuthorizationData
-from dsmip.wire.tlv import walk
+from dsmip.wire.tlv import PAD1
 
 __all__ = [
     "KNOWN_MH_TYPES",
@@ -53,9 +52,14 @@ _MAX_SIZE = 8 * 256
 _CHECKSUM = slice(4, 6)
 _U16 = struct.Struct(">H")
 
+# Looking a member up in an enumeration takes as long as a whole comparison.
+_NONE = int(NextHeader.NONE)
+_MOBILITY = int(NextHeader.MOBILITY)
+_AUTHENTICATION = int(OptionType.AUTHENTICATION)
+_AUTHORIZATION = int(OptionType.BINDING_AUTHORIZATION_DATA)
 
-@dataclass(frozen=True, slots=True)
-class UnknownMessage(Message):
+
+class UnknownMessage(Message, frozen=True):
     """A message of a type without a class here: to be answered with BEStatus.UNRECOGNIZED_MH_TYPE.
 
     `body` is everything after the checksum. Nobody knows where its options start, so it has none.
@@ -131,28 +135,30 @@ def encode_message(
     option disagree.
     """
     options = message.options
+    signed: AuthenticatingOption | None = None
     if sign is not None:
-        options = _with_room_for_authenticator(options)
+        last_option = options[-1] if options else None
+        if not isinstance(last_option, AuthenticatingOption):
+            raise EncodeError("only a message whose last option carries an authenticator can be signed")
+        signed = last_option
+    room = _DEFAULT_AUTHENTICATOR if signed is not None and not signed.authenticator else b""
     try:
-        header = bytearray((NextHeader.NONE, 0, message.type_code, 0, 0, 0))
+        header = bytearray((_NONE, 0, message.type_code, 0, 0, 0))
         header += message.encode_data()
-        last = append_options(header, options)
+        last = append_options(header, options, room)
     except (struct.error, ValueError) as error:
         raise EncodeError(f"{type(message).__name__}: {error}") from error
     if len(header) > _MAX_SIZE:
         raise EncodeError(f"{type(message).__name__} of {len(header)} octets")
     header[1] = len(header) // 8 - 1
-    if sign is not None:
-        option = options[-1]
-        assert isinstance(option, AuthenticatingOption)
-        start = last + 2 + option.COVERED
+    if sign is not None and signed is not None:
+        start = last + 2 + signed.COVERED
+        length = header[last + 1] - signed.COVERED
         authenticator = sign(bytes(header[:start]))
-        if len(authenticator) != len(option.authenticator):
-            raise EncodeError(
-                f"room for {len(option.authenticator)} octets, signed with {len(authenticator)}"
-            )
-        header[start : start + len(authenticator)] = authenticator
-    header[_CHECKSUM] = _U16.pack(pseudo_checksum_v6(source, destination, NextHeader.MOBILITY, header))
+        if len(authenticator) != length:
+            raise EncodeError(f"room for {length} octets, signed with {len(authenticator)}")
+        header[start : start + length] = authenticator
+    _U16.pack_into(header, _CHECKSUM.start, pseudo_checksum_v6(source, destination, _MOBILITY, header))
     return bytes(header)
 
 
@@ -173,21 +179,21 @@ def decode_message(
     """
     if len(data) < 8:
         raise DecodeError("truncated", f"mobility header of {len(data)} octets")
-    size = _size(data)
+    size = 8 * (data[1] + 1)
     header = data if size == len(data) else data[:size]
     # The Upper-Layer Packet Length of the pseudo-header is the length of the mobility header (RFC 6275
     # section 6.1.1). Where Header Len is wrong, which has to be reported and not dropped as a bad checksum,
     # that can only be the length of what came.
     if (
         verify_checksum
-        and pseudo_checksum_v6(source, destination, NextHeader.MOBILITY, header)
-        and (header is data or pseudo_checksum_v6(source, destination, NextHeader.MOBILITY, data))
+        and pseudo_checksum_v6(source, destination, _MOBILITY, header)
+        and (header is data or pseudo_checksum_v6(source, destination, _MOBILITY, data))
     ):
         raise DecodeError("checksum", "mobility header")
     cls = _CLASSES.get(data[2])
     if cls is None or data[2] not in known:
         return UnknownMessage.decode_data(header, ())
-    if data[0] != NextHeader.NONE:
+    if data[0] != _NONE:
         raise DecodeError("payload-proto", f"{data[0]}", pointer=0)
     if data[1] < cls.MINIMUM_LENGTH:
         raise DecodeError("header-length", f"{data[1]} for MH type {data[2]}", pointer=1)
@@ -205,31 +211,28 @@ def covered_octets(data: bytes) -> bytes | None:
     cls = _CLASSES.get(data[2]) if len(data) >= 8 else None
     if cls is None:
         return None
-    size = min(_size(data), len(data))
+    size = min(8 * (data[1] + 1), len(data))
     end = None
     try:
-        for kind, start, stop in walk(data, cls.options_offset(data), size):
-            if kind == OptionType.AUTHENTICATION and start < stop and data[start] == MN_HA:
-                end = start + Authentication.COVERED
-                break
-            if kind == OptionType.BINDING_AUTHORIZATION_DATA:
-                end = start + BindingAuthorizationData.COVERED
+        stop = cls.options_offset(data)
     except DecodeError:
         return None
+    while stop < size:  # as `tlv.walk` goes, without the price of a generator
+        kind = data[stop]
+        if kind == PAD1:
+            stop += 1
+            continue
+        start = stop + 2
+        if start > size:
+            return None
+        stop = start + data[start - 1]
+        if stop > size:
+            return None
+        if kind == _AUTHENTICATION and start < stop and data[start] == MN_HA:
+            end = start + Authentication.COVERED
+            break
+        if kind == _AUTHORIZATION:
+            end = start + BindingAuthorizationData.COVERED
     if end is None or end > size:
         return None
     return data[: _CHECKSUM.start] + bytes(2) + data[_CHECKSUM.stop : end]
-
-
-def _size(data: bytes) -> int:
-    """The length of a mobility header in octets, as it says itself."""
-    return 8 * (data[1] + 1)
-
-
-def _with_room_for_authenticator(options: Options) -> Options:
-    last = options[-1] if options else None
-    if not isinstance(last, AuthenticatingOption):
-        raise EncodeError("only a message whose last option carries an authenticator can be signed")
-    if last.authenticator:
-        return options
-    return (*options[:-1], last.with_authenticator(_DEFAULT_AUTHENTICATOR))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from struct import Struct
 from typing import ClassVar, Self
 
@@ -13,8 +12,7 @@ _FIXED = Struct(">BB")
 _INFORMATION = 0x80
 
 
-@dataclass(frozen=True, slots=True)
-class SubscriptionQuery(Message):
+class SubscriptionQuery(Message, frozen=True):
     """Asks for a mobile node's subscriptions (RFC 7161). `sequence` counts modulo 256."""
 
     MH_TYPE: ClassVar[int] = MHType.SUBSCRIPTION_QUERY
@@ -33,8 +31,7 @@ class SubscriptionQuery(Message):
         return cls(sequence, options)
 
 
-@dataclass(frozen=True, slots=True)
-class SubscriptionResponse(Message):
+class SubscriptionResponse(Message, frozen=True):
     """The answer (RFC 7161). `information` is the I flag: the options tell of subscriptions."""
 
     MH_TYPE: ClassVar[int] = MHType.SUBSCRIPTION_RESPONSE

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from struct import Struct
 from typing import ClassVar, Self
@@ -16,8 +15,7 @@ _HOME = 0x80
 _PRIORITY = 0x7F
 
 
-@dataclass(frozen=True, slots=True)
-class BindingIdentifier(KnownOption):
+class BindingIdentifier(KnownOption, frozen=True):
     """One of several bindings of a home address (RFC 5648 section 4.3).
 
     `bid` is 1 to 65535. `home` is the H flag: bound at home and abroad at the same time. `priority` is the

@@ -18,7 +18,7 @@ from dsmip.wire.errors import DecodeError, EncodeError
 from dsmip.wire.fasthandoveroptions import AUTHENTICATOR_SIZE
 from dsmip.wire.fasthandoveroptions import FastBindingAuthorizationData as _BADF
 from dsmip.wire.option import AuthenticatingOption, KnownOption, MobilityOption, UnknownOption
-from dsmip.wire.tlv import PADDING, walk
+from dsmip.wire.tlv import PAD1, PADDING, PADN
 
 #: Every option with a class of its own.
 OPTION_CLASSES: tuple[type[KnownOption], ...] = (
@@ -64,6 +64,13 @@ _DECODERS: dict[int, tuple[int, int, Callable[[bytes], MobilityOption]]] = {
     cls.TYPE: (*cls.LENGTH, cls.decode_data) for cls in OPTION_CLASSES
 }
 
+#: Type and alignment of the options that have the same place whatever is in them.
+_PLACES: dict[type[MobilityOption], tuple[int, int, int]] = {
+    cls: (cls.TYPE, *cls.ALIGNMENT)
+    for cls in OPTION_CLASSES
+    if cls.alignment is KnownOption.alignment and cls.type_code is KnownOption.type_code
+}
+
 _MAX_LENGTH = 255
 
 
@@ -74,7 +81,21 @@ def decode_options(data: bytes, start: int, end: int) -> tuple[MobilityOption, .
     RFC does not allow, "malformed" when its content is impossible.
     """
     found: list[MobilityOption] = []
-    for kind, first, last in walk(data, start, end):
+    position = start
+    # What `tlv.walk` does, spelt out: the generator takes as long as the rest.
+    while position < end:
+        kind = data[position]
+        if kind == PAD1:
+            position += 1
+            continue
+        first = position + 2
+        if first > end:
+            raise DecodeError("truncated", f"option {kind} has no length octet")
+        position = last = first + data[position + 1]
+        if last > end:
+            raise DecodeError("truncated", f"option {kind} runs {last - end} octets past the end")
+        if kind == PADN:
+            continue
         entry = _DECODERS.get(kind)
         if entry is None:
             found.append(UnknownOption(kind, data[first:last]))
@@ -90,29 +111,29 @@ def decode_options(data: bytes, start: int, end: int) -> tuple[MobilityOption, .
     return tuple(found)
 
 
-def append_options(header: bytearray, options: Sequence[MobilityOption]) -> int:
+def append_options(header: bytearray, options: Sequence[MobilityOption], authenticator: bytes = b"") -> int:
     """Append the options, each on its alignment, and pad the header to a multiple of 8 octets.
 
-    Returns the offset of the last option (the length of the header before, if there is none).
+    `authenticator` is what the last one gets for its own, which then has to be empty. Returns the offset of
+    the last option (the length of the header before, if there is none).
     """
     position = len(header)
     last = len(options) - 1
     for index, option in enumerate(options):
         data = option.encode_data()
-        if len(data) > _MAX_LENGTH:
-            raise EncodeError(f"{len(data)} octets do not fit into a mobility option")
         start = len(header)
-        modulus, remainder = option.alignment
+        kind, modulus, remainder = _PLACES.get(type(option)) or (option.type_code, *option.alignment)
         padding = (remainder - start) % modulus
         if index == last and isinstance(option, AuthenticatingOption):
+            data += authenticator
             # The header shall end with the authenticator, where the alignment leaves that possible.
             flush = -(start + 2 + len(data)) % 8
             if (start + flush - remainder) % modulus == 0:
                 padding = flush
+        size = len(data)
+        if size > _MAX_LENGTH:
+            raise EncodeError(f"{size} octets do not fit into a mobility option")
         position = start + padding
-        header += PADDING[padding]
-        header.append(option.type_code)
-        header.append(len(data))
-        header += data
+        header += PADDING[padding] + bytes((kind, size)) + data
     header += PADDING[-len(header) % 8]
     return position

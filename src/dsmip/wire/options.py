@@ -7,7 +7,6 @@ all.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from ipaddress import IPv4Address
 from struct import Struct
 from typing import ClassVar, Self
@@ -68,8 +67,7 @@ _PREFIX_LENGTH_SHIFT = 2
 _MAX_PREFIX_LENGTH_FIELD = 63
 
 
-@dataclass(frozen=True, slots=True)
-class BindingRefreshAdvice(KnownOption):
+class BindingRefreshAdvice(KnownOption, frozen=True):
     """How long the home agent would like the node to wait before it registers again (RFC 6275 section 6.2.4).
 
     `interval` is in units of 4 seconds.
@@ -89,15 +87,13 @@ class BindingRefreshAdvice(KnownOption):
         return cls(*_U16.unpack(data))
 
 
-@dataclass(frozen=True, slots=True)
-class AlternateCareOfAddress(IPv6AddressOption):
+class AlternateCareOfAddress(IPv6AddressOption, frozen=True):
     """The care-of address to register in place of the packet's source (RFC 6275 section 6.2.5)."""
 
     TYPE: ClassVar[int] = OptionType.ALTERNATE_CARE_OF_ADDRESS
 
 
-@dataclass(frozen=True, slots=True)
-class NonceIndices(KnownOption):
+class NonceIndices(KnownOption, frozen=True):
     """Which nonces the keygen tokens of a Binding Update came from (RFC 6275 section 6.2.6)."""
 
     TYPE: ClassVar[int] = OptionType.NONCE_INDICES
@@ -115,8 +111,7 @@ class NonceIndices(KnownOption):
         return cls(*_U16_PAIR.unpack(data))
 
 
-@dataclass(frozen=True, slots=True)
-class BindingAuthorizationData(AuthenticatingOption):
+class BindingAuthorizationData(AuthenticatingOption, frozen=True):
     """Authenticator between mobile node and correspondent, 12 octets (RFC 6275 section 6.2.7)."""
 
     TYPE: ClassVar[int] = OptionType.BINDING_AUTHORIZATION_DATA
@@ -137,15 +132,13 @@ class BindingAuthorizationData(AuthenticatingOption):
         return cls(data)
 
 
-@dataclass(frozen=True, slots=True)
-class MobileNetworkPrefix(PrefixOption):
+class MobileNetworkPrefix(PrefixOption, frozen=True):
     """A prefix behind a mobile router (RFC 3963 section 4.3). Bits after the prefix length are ignored."""
 
     TYPE: ClassVar[int] = OptionType.MOBILE_NETWORK_PREFIX
 
 
-@dataclass(frozen=True, slots=True)
-class MobileNodeIdentifier(KnownOption):
+class MobileNodeIdentifier(KnownOption, frozen=True):
     """Who the mobile node is (RFC 4283 section 3); subtype 1 is a network access identifier (3.1)."""
 
     TYPE: ClassVar[int] = OptionType.MOBILE_NODE_IDENTIFIER
@@ -167,8 +160,7 @@ class MobileNodeIdentifier(KnownOption):
         return cls(data[1:], data[0])
 
 
-@dataclass(frozen=True, slots=True)
-class Authentication(AuthenticatingOption):
+class Authentication(AuthenticatingOption, frozen=True):
     """Mobility message authentication option (RFC 4285 section 5); subtype 1 is MN-HA, 2 is MN-AAA."""
 
     TYPE: ClassVar[int] = OptionType.AUTHENTICATION
@@ -192,15 +184,13 @@ class Authentication(AuthenticatingOption):
         return cls(spi, data[_SUBTYPE_SPI.size :], subtype)
 
 
-@dataclass(frozen=True, slots=True)
-class MessageIdentifier(TimestampOption):
+class MessageIdentifier(TimestampOption, frozen=True):
     """Mobility message replay protection option (RFC 4285 section 6): a 64-bit NTP timestamp."""
 
     TYPE: ClassVar[int] = OptionType.MESSAGE_IDENTIFIER
 
 
-@dataclass(frozen=True, slots=True)
-class IPv4HomeAddress(KnownOption):
+class IPv4HomeAddress(KnownOption, frozen=True):
     """The IPv4 home address, or prefix, to bind beside the IPv6 one (RFC 5555 section 3.1.1).
 
     0.0.0.0 asks for an address, and with `prefix_requested` for a prefix. `prefix_length` is what stands in
@@ -225,8 +215,7 @@ class IPv4HomeAddress(KnownOption):
         return cls(IPv4Address(address), octet >> _PREFIX_LENGTH_SHIFT, bool(octet & 0x02))
 
 
-@dataclass(frozen=True, slots=True)
-class IPv4AddressAcknowledgement(KnownOption):
+class IPv4AddressAcknowledgement(KnownOption, frozen=True):
     """The home agent's answer to an IPv4 home address option (RFC 5555 section 3.2.1).
 
     `status` below 128 is success; above it `prefix_length` means nothing.
@@ -249,8 +238,7 @@ class IPv4AddressAcknowledgement(KnownOption):
         return cls(status, IPv4Address(address), octet >> _PREFIX_LENGTH_SHIFT)
 
 
-@dataclass(frozen=True, slots=True)
-class NatDetection(KnownOption):
+class NatDetection(KnownOption, frozen=True):
     """Whether a NAT is on the path, and how often to keep its mapping alive (RFC 5555 section 3.2.2).
 
     `refresh` is in seconds, or NAT_NO_KEEPALIVE (no NAT found) or NAT_USE_DEFAULT; `forced` is the F flag:
@@ -273,8 +261,7 @@ class NatDetection(KnownOption):
         return cls(bool(octet & 0x80), refresh)
 
 
-@dataclass(frozen=True, slots=True)
-class IPv4CareOfAddress(KnownOption):
+class IPv4CareOfAddress(KnownOption, frozen=True):
     """The IPv4 care-of address as the mobile node itself sees it (RFC 5555 section 3.1.2)."""
 
     TYPE: ClassVar[int] = OptionType.IPV4_CARE_OF_ADDRESS

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network
 from struct import Struct
 from typing import ClassVar, Self
@@ -14,8 +13,7 @@ _PREFIX = Struct(">xB16s")
 _U64 = Struct(">Q")
 
 
-@dataclass(frozen=True, slots=True)
-class IPv6AddressOption(KnownOption):
+class IPv6AddressOption(KnownOption, frozen=True):
     """An option that is an IPv6 address."""
 
     LENGTH: ClassVar[tuple[int, int]] = (16, 16)
@@ -31,8 +29,7 @@ class IPv6AddressOption(KnownOption):
         return cls(IPv6Address(data))
 
 
-@dataclass(frozen=True, slots=True)
-class PrefixOption(KnownOption):
+class PrefixOption(KnownOption, frozen=True):
     """An option that is a prefix behind its length. Bits after the prefix length are ignored."""
 
     LENGTH: ClassVar[tuple[int, int]] = (18, 18)
@@ -51,8 +48,7 @@ class PrefixOption(KnownOption):
         return cls(IPv6Network((address, length), strict=False))
 
 
-@dataclass(frozen=True, slots=True)
-class TimestampOption(KnownOption):
+class TimestampOption(KnownOption, frozen=True):
     """An option that is a 64-bit time, in the unit of its RFC."""
 
     LENGTH: ClassVar[tuple[int, int]] = (8, 8)

@@ -4,7 +4,6 @@ selection) and RFC 5847 (restart counter).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from struct import Struct
 from typing import ClassVar, Self
 
@@ -17,8 +16,7 @@ _STATUS_FLAGS = Struct(">BB")
 _REMOVE = 0x80
 
 
-@dataclass(frozen=True, slots=True)
-class DnsUpdate(KnownOption):
+class DnsUpdate(KnownOption, frozen=True):
     """Asks the home agent to put the home address into the DNS, and its answer (RFC 5026 section 8.1).
 
     `status` is 0 in a Binding Update; below 128 is success. `remove` is the R flag: take the entry out.
@@ -40,8 +38,7 @@ class DnsUpdate(KnownOption):
         return cls(data[_STATUS_FLAGS.size :], status, bool(flags & _REMOVE))
 
 
-@dataclass(frozen=True, slots=True)
-class VendorSpecific(KnownOption):
+class VendorSpecific(KnownOption, frozen=True):
     """Data of a vendor, named by its IANA enterprise number (RFC 5094)."""
 
     TYPE: ClassVar[int] = OptionType.VENDOR_SPECIFIC
@@ -61,8 +58,7 @@ class VendorSpecific(KnownOption):
         return cls(vendor, subtype, data[_VENDOR.size :])
 
 
-@dataclass(frozen=True, slots=True)
-class ServiceSelection(KnownOption):
+class ServiceSelection(KnownOption, frozen=True):
     """The name of the service a mobile node wants, UTF-8 (RFC 5149 section 3)."""
 
     TYPE: ClassVar[int] = OptionType.SERVICE_SELECTION
@@ -78,8 +74,7 @@ class ServiceSelection(KnownOption):
         return cls(data)
 
 
-@dataclass(frozen=True, slots=True)
-class RestartCounter(KnownOption):
+class RestartCounter(KnownOption, frozen=True):
     """How often the sender of a heartbeat response has restarted (RFC 5847 section 3.4)."""
 
     TYPE: ClassVar[int] = OptionType.RESTART_COUNTER

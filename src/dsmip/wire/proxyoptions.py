@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from ipaddress import IPv6Address
 from struct import Struct
 from typing import ClassVar, Self
@@ -23,15 +22,13 @@ _ADDRESS_BITS = 128
 TIMESTAMP_SECOND = 1 << 16
 
 
-@dataclass(frozen=True, slots=True)
-class HomeNetworkPrefix(PrefixOption):
+class HomeNetworkPrefix(PrefixOption, frozen=True):
     """The prefix of a mobile node's home network (RFC 5213 section 8.3); ::/0 asks for one."""
 
     TYPE: ClassVar[int] = OptionType.HOME_NETWORK_PREFIX
 
 
-@dataclass(frozen=True, slots=True)
-class _Octet(KnownOption):
+class _Octet(KnownOption, frozen=True):
     LENGTH: ClassVar[tuple[int, int]] = (2, 2)
 
     value: int
@@ -44,29 +41,25 @@ class _Octet(KnownOption):
         return cls(*_RESERVED_OCTET.unpack(data))
 
 
-@dataclass(frozen=True, slots=True)
-class HandoffIndicator(_Octet):
+class HandoffIndicator(_Octet, frozen=True):
     """What kind of handover this is (RFC 5213 section 8.4)."""
 
     TYPE: ClassVar[int] = OptionType.HANDOFF_INDICATOR
 
 
-@dataclass(frozen=True, slots=True)
-class AccessTechnologyType(_Octet):
+class AccessTechnologyType(_Octet, frozen=True):
     """Which kind of network the mobile node is in (RFC 5213 section 8.5)."""
 
     TYPE: ClassVar[int] = OptionType.ACCESS_TECHNOLOGY_TYPE
 
 
-@dataclass(frozen=True, slots=True)
-class LinkLocalAddress(IPv6AddressOption):
+class LinkLocalAddress(IPv6AddressOption, frozen=True):
     """The link-local address of the access gateway (RFC 5213 section 8.7)."""
 
     TYPE: ClassVar[int] = OptionType.LINK_LOCAL_ADDRESS
 
 
-@dataclass(frozen=True, slots=True)
-class Timestamp(TimestampOption):
+class Timestamp(TimestampOption, frozen=True):
     """When a proxy registration was sent (RFC 5213 section 8.8), in units of 1/65536 s since 1970.
 
     Unlike the timestamp of `MessageIdentifier` this is not the format of NTP.
@@ -75,8 +68,7 @@ class Timestamp(TimestampOption):
     TYPE: ClassVar[int] = OptionType.TIMESTAMP
 
 
-@dataclass(frozen=True, slots=True)
-class GreKey(KnownOption):
+class GreKey(KnownOption, frozen=True):
     """The key of the GRE tunnel's packets towards the sender (RFC 5845); None asks without offering one."""
 
     TYPE: ClassVar[int] = OptionType.GRE_KEY
@@ -97,8 +89,7 @@ class GreKey(KnownOption):
         return cls(*_RESERVED_U32.unpack(data))
 
 
-@dataclass(frozen=True, slots=True)
-class MagIPv6Address(KnownOption):
+class MagIPv6Address(KnownOption, frozen=True):
     """The address of a mobile access gateway (RFC 6705)."""
 
     TYPE: ClassVar[int] = OptionType.MAG_IPV6_ADDRESS

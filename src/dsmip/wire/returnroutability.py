@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from struct import Struct
 from typing import ClassVar, Self
 
@@ -16,8 +15,7 @@ _INIT = Struct(">2x8s")
 _TEST = Struct(">H8s8s")
 
 
-@dataclass(frozen=True, slots=True)
-class _TestInit(Message):
+class _TestInit(Message, frozen=True):
     MINIMUM_LENGTH: ClassVar[int] = 1
     OPTIONS_AT: ClassVar[int] = 16
 
@@ -34,22 +32,19 @@ class _TestInit(Message):
         return cls(cookie, options)
 
 
-@dataclass(frozen=True, slots=True)
-class HomeTestInit(_TestInit):
+class HomeTestInit(_TestInit, frozen=True):
     """Asks a correspondent, through the home agent, for a home keygen token (RFC 6275 section 6.1.3)."""
 
     MH_TYPE: ClassVar[int] = MHType.HOME_TEST_INIT
 
 
-@dataclass(frozen=True, slots=True)
-class CareOfTestInit(_TestInit):
+class CareOfTestInit(_TestInit, frozen=True):
     """Asks a correspondent directly for a care-of keygen token (RFC 6275 section 6.1.4)."""
 
     MH_TYPE: ClassVar[int] = MHType.CARE_OF_TEST_INIT
 
 
-@dataclass(frozen=True, slots=True)
-class _Test(Message):
+class _Test(Message, frozen=True):
     MINIMUM_LENGTH: ClassVar[int] = 2
     OPTIONS_AT: ClassVar[int] = 24
 
@@ -69,15 +64,13 @@ class _Test(Message):
         return cls(nonce_index, cookie, token, options)
 
 
-@dataclass(frozen=True, slots=True)
-class HomeTest(_Test):
+class HomeTest(_Test, frozen=True):
     """A home keygen token, sent to the home address (RFC 6275 section 6.1.5)."""
 
     MH_TYPE: ClassVar[int] = MHType.HOME_TEST
 
 
-@dataclass(frozen=True, slots=True)
-class CareOfTest(_Test):
+class CareOfTest(_Test, frozen=True):
     """A care-of keygen token, sent to the care-of address (RFC 6275 section 6.1.6)."""
 
     MH_TYPE: ClassVar[int] = MHType.CARE_OF_TEST

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 from struct import Struct
 from typing import ClassVar
 
@@ -27,8 +26,7 @@ NO_FLAGS = RevocationFlag(0)
 _FLAGS_MASK = 0xE000
 
 
-@dataclass(frozen=True, slots=True)
-class BindingRevocation(Message):
+class BindingRevocation(Message, frozen=True):
     """What indication and acknowledgement share (RFC 5846 section 5); `code` is the trigger or the status."""
 
     MH_TYPE: ClassVar[int] = MHType.BINDING_REVOCATION
@@ -54,15 +52,13 @@ class BindingRevocation(Message):
         return message(code, sequence, RevocationFlag(flags & _FLAGS_MASK), options)
 
 
-@dataclass(frozen=True, slots=True)
-class BindingRevocationIndication(BindingRevocation):
+class BindingRevocationIndication(BindingRevocation, frozen=True):
     """A binding is revoked, for the RevocationTrigger in `code` (RFC 5846 section 5.1)."""
 
     REVOCATION_TYPE: ClassVar[int] = 1
 
 
-@dataclass(frozen=True, slots=True)
-class BindingRevocationAcknowledgement(BindingRevocation):
+class BindingRevocationAcknowledgement(BindingRevocation, frozen=True):
     """The answer, with a RevocationStatus in `code` (RFC 5846 section 5.2)."""
 
     REVOCATION_TYPE: ClassVar[int] = 2

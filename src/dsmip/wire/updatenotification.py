@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from struct import Struct
 from typing import ClassVar, Self
 
@@ -15,8 +14,7 @@ _ACKNOWLEDGE = 0x8000
 _RETRANSMISSION = 0x4000
 
 
-@dataclass(frozen=True, slots=True)
-class UpdateNotification(Message):
+class UpdateNotification(Message, frozen=True):
     """Parameters of a session have changed, for `reason` (RFC 7077); A asks for an acknowledgement."""
 
     MH_TYPE: ClassVar[int] = MHType.UPDATE_NOTIFICATION
@@ -41,8 +39,7 @@ class UpdateNotification(Message):
         return cls(sequence, reason, bool(flags & _ACKNOWLEDGE), bool(flags & _RETRANSMISSION), options)
 
 
-@dataclass(frozen=True, slots=True)
-class UpdateNotificationAcknowledgement(Message):
+class UpdateNotificationAcknowledgement(Message, frozen=True):
     """The answer to an Update Notification (RFC 7077)."""
 
     MH_TYPE: ClassVar[int] = MHType.UPDATE_NOTIFICATION_ACKNOWLEDGEMENT

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from ha_scenario import (
     AH,
@@ -186,7 +184,7 @@ def signed_by_hand(*options: MobilityOption) -> bytes:
     assert covered is not None
     right = mn_ha_authenticator(KEY, COA1, HOME, covered)
     filled = tuple(
-        replace(option, authenticator=right)
+        option.with_authenticator(right)
         if isinstance(option, Authentication) and option.subtype == 1
         else option
         for option in options

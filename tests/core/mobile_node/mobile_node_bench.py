@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from typing import TypeVar
+
+import msgspec
 
 from dsmip.core.actions import Action, Drop, Event, SendDatagram, SendPacket
 from dsmip.core.authentication import mn_ha_authenticator
@@ -270,7 +272,7 @@ class Bench:
         if after:
             signed = decode_message(octets, home_agent, HOME_ADDRESS)
             assert isinstance(signed, BindingAcknowledgement)
-            message = replace(message, options=(*signed.options, *after))
+            message = msgspec.structs.replace(message, options=(*signed.options, *after))
             octets = encode_message(message, home_agent, HOME_ADDRESS)
         return self.wrap(octets, sent)
 
