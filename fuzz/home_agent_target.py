@@ -103,7 +103,7 @@ class Story:
                 case 0:
                     options.append(AlternateCareOfAddress(script.choice(_CARE_OF)))
                 case 1:
-                    options.append(MobileNetworkPrefix(script.choice(_PREFIXES)))
+                    options.append(MobileNetworkPrefix.of(script.choice(_PREFIXES)))
                 case 2:
                     length = script.number() % 64
                     options.append(IPv4HomeAddress(script.choice(_HOME_4), length, script.flag()))

@@ -164,7 +164,7 @@ def test_mr_ba_001_the_tunnel_is_up(mr: Bed, flags: int) -> None:
     assert carries(mr)
     assert mr.answers_ping()
     _, sent = mr.update()
-    assert find_all(sent.update.options, MobileNetworkPrefix) == (MobileNetworkPrefix(MOBILE_PREFIX),)
+    assert find_all(sent.update.options, MobileNetworkPrefix) == (MobileNetworkPrefix.of(MOBILE_PREFIX),)
 
 
 # Neighbour discovery ----------------------------------------------------------------------------------------

@@ -85,7 +85,7 @@ def octets(packet: object) -> bytes:
             ],
             (
                 AlternateCareOfAddress(COA),
-                MobileNetworkPrefix(IPv6Network("2001:db8:aaaa::/56")),
+                MobileNetworkPrefix.of(IPv6Network("2001:db8:aaaa::/56")),
                 MobileNodeIdentifier(b"mn1@example.com"),
                 MessageIdentifier(0xE5A1B2C300000001),
                 Authentication(0x1000, b"A" * 12),

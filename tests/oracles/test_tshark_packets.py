@@ -112,8 +112,8 @@ READINGS: dict[str, Reading] = {
             1,
             (
                 AlternateCareOfAddress(COA),
-                MobileNetworkPrefix(PREFIX),
-                MobileNetworkPrefix(IPv6Network("2001:db8:bbbb::/48")),
+                MobileNetworkPrefix.of(PREFIX),
+                MobileNetworkPrefix.of(IPv6Network("2001:db8:bbbb::/48")),
                 *SIGNATURE,
             ),
         ),

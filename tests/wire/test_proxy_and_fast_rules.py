@@ -111,7 +111,7 @@ def test_flow_binding_of_an_unknown_kind_is_refused() -> None:
 
 OPTION_LAYOUTS: list[tuple[MobilityOption, str]] = [
     (DnsUpdate(b"mn.example", 130, True), "82 80" + b"mn.example".hex()),
-    (HomeNetworkPrefix(IPv6Network("2001:db8:1::/48")), "00 30 20010db8000100000000000000000000"),
+    (HomeNetworkPrefix.of(IPv6Network("2001:db8:1::/48")), "00 30 20010db8000100000000000000000000"),
     (HandoffIndicator(3), "00 03"),
     (AccessTechnologyType(4), "00 04"),
     (LinkLocalAddress(IPv6Address("fe80::1")), "fe80" + "00" * 13 + "01"),

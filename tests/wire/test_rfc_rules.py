@@ -284,7 +284,7 @@ def test_rfc5648_4_3_length_says_which_care_of_address_there_is() -> None:
 
 def test_rfc3963_4_3_reserved_octet_and_host_bits_are_ignored() -> None:
     message = decode_message(update_with("06 12 ff 40 20010db8aaaa0001 00000000000000ff"), HOA, HA)
-    assert message.options == (MobileNetworkPrefix(IPv6Network("2001:db8:aaaa:1::/64")),)
+    assert message.options == (MobileNetworkPrefix.of(IPv6Network("2001:db8:aaaa:1::/64")),)
 
 
 def test_rfc3963_4_3_prefix_length_over_128_is_refused() -> None:

@@ -144,7 +144,7 @@ CASES: dict[str, Case] = {
     ),
     "bu_dereg_at_home": Case(BindingUpdate(0x1235, A | H, 0), HOA, HA),
     "bu_nemo_explicit_mnp": away(
-        BindingUpdate(7, A | H | K | R, 150, (ALTERNATE, MobileNetworkPrefix(NEMO_PREFIX)))
+        BindingUpdate(7, A | H | K | R, 150, (ALTERNATE, MobileNetworkPrefix.of(NEMO_PREFIX)))
     ),
     "bu_nemo_implicit": away(BindingUpdate(8, A | H | R, 150, (ALTERNATE,))),
     "ba_nemo_ok_r": to_care_of(BindingAcknowledgement(BAStatus.ACCEPTED, BAFlag.K | BAFlag.R, 7, 150)),

@@ -123,7 +123,7 @@ class Vehicle:
             LIFETIME,
             (
                 place,
-                MobileNetworkPrefix(self.prefix),
+                MobileNetworkPrefix.of(self.prefix),
                 IPv4HomeAddress(self.ipv4_home_address),
                 MobileNodeIdentifier(self.identifier.encode()),
                 MessageIdentifier(ntp_timestamp(unix)),

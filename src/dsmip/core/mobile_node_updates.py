@@ -116,7 +116,7 @@ def _options(config: MobileNodeConfig, request: Request, update: SentUpdate) -> 
         options.append(AlternateCareOfAddress(update.care_of))
     explicit = request.router and config.nemo_mode == "explicit"
     if explicit and request.purpose is Purpose.REGISTER:
-        options += [MobileNetworkPrefix(prefix) for prefix in config.prefixes]
+        options += [MobileNetworkPrefix.of(prefix) for prefix in config.prefixes]
     options += update.ipv4
     association = config.security_association
     if association is not None:

@@ -29,7 +29,8 @@ _HOP_BY_HOP = int(NextHeader.HOP_BY_HOP)
 _ROUTING = int(NextHeader.ROUTING)
 _FRAGMENT_HEADER = int(NextHeader.FRAGMENT)
 _DESTINATION = int(NextHeader.DESTINATION)
-_HEADERS = frozenset((_HOP_BY_HOP, _ROUTING, _FRAGMENT_HEADER, _DESTINATION))
+#: Those that are understood, or passed over.
+EXTENSION_HEADERS = frozenset((_HOP_BY_HOP, _ROUTING, _FRAGMENT_HEADER, _DESTINATION))
 
 #: What a destination options header begins with, behind its next header, when a home address option on its
 #: alignment is all there is in it.
@@ -73,7 +74,7 @@ def walk_extension_headers(data: bytes, next_header: int, offset: int) -> Extens
     home_address: IPv6Address | None = None
     routing_home_address: IPv6Address | None = None
     first = offset
-    while next_header in _HEADERS:
+    while next_header in EXTENSION_HEADERS:
         kind = next_header
         end = _end(data, kind, offset)
         next_header = data[offset]

@@ -82,19 +82,9 @@ class IPv4Header(NamedTuple):
 
         DecodeError "truncated", "version", "malformed" or "checksum".
         """
-        if len(data) < IPV4_HEADER_SIZE:
-            raise DecodeError("truncated", f"IPv4 header in {len(data)} octets")
-        fields = _IPV4.unpack_from(data)
+        fields = unpack_ipv4(data)
         first, tos, total, identification, flags, ttl, protocol, _, source, destination = fields
         header_length = (first & 0x0F) * 4
-        if first >> 4 != 4:
-            raise DecodeError("version", f"{first >> 4} where 4 was expected")
-        if header_length < IPV4_HEADER_SIZE or total < header_length:
-            raise DecodeError("malformed", f"IPv4 header of {header_length} octets in a packet of {total}")
-        if total > len(data):
-            raise DecodeError("truncated", f"IPv4 packet of {total} octets, {len(data)} received")
-        if internet_checksum(data[:header_length]):
-            raise DecodeError("checksum", "IPv4 header")
         return cls(
             IPv4Address(source),
             IPv4Address(destination),
@@ -141,13 +131,7 @@ class IPv6Header(NamedTuple):
 
         DecodeError "truncated" or "version".
         """
-        if len(data) < IPV6_HEADER_SIZE:
-            raise DecodeError("truncated", f"IPv6 header in {len(data)} octets")
-        first, length, next_header, hop_limit, source, destination = _IPV6.unpack_from(data)
-        if first >> 28 != 6:
-            raise DecodeError("version", f"{first >> 28} where 6 was expected")
-        if IPV6_HEADER_SIZE + length > len(data):
-            raise DecodeError("truncated", f"IPv6 payload of {length} octets in a packet of {len(data)}")
+        first, length, next_header, hop_limit, source, destination = unpack_ipv6(data)
         return cls(
             IPv6Address(source),
             IPv6Address(destination),
@@ -157,6 +141,64 @@ class IPv6Header(NamedTuple):
             first >> 20 & 0xFF,
             first & 0xFFFFF,
         )
+
+
+def unpack_ipv4(data: bytes) -> tuple[int, int, int, int, int, int, int, int, bytes, bytes]:
+    """The fields of the IPv4 header at the start of `data`, checked as `IPv4Header.decode` does.
+
+    That is version and header length, traffic class, total length, identification, flags and fragment
+    offset, TTL, protocol, checksum, source and destination.
+    """
+    if len(data) < IPV4_HEADER_SIZE:
+        raise DecodeError("truncated", f"IPv4 header in {len(data)} octets")
+    fields: tuple[int, int, int, int, int, int, int, int, bytes, bytes] = _IPV4.unpack_from(data)
+    first, total = fields[0], fields[2]
+    header_length = (first & 0x0F) * 4
+    if first >> 4 != 4:
+        raise DecodeError("version", f"{first >> 4} where 4 was expected")
+    if header_length < IPV4_HEADER_SIZE or total < header_length:
+        raise DecodeError("malformed", f"IPv4 header of {header_length} octets in a packet of {total}")
+    if total > len(data):
+        raise DecodeError("truncated", f"IPv4 packet of {total} octets, {len(data)} received")
+    if internet_checksum(data[:header_length]):
+        raise DecodeError("checksum", "IPv4 header")
+    return fields
+
+
+def is_fragment(flags: int) -> bool:
+    """Whether flags and fragment offset of an IPv4 header are those of a piece of a larger packet."""
+    return flags & (_MORE_FRAGMENTS | _FRAGMENT_OFFSET) != 0
+
+
+def unpack_udp(data: bytes, start: int, end: int) -> tuple[int, int, int, int]:
+    """The fields of the UDP header between two offsets: ports, length and checksum.
+
+    Checked as `UdpHeader.decode` does.
+    """
+    if end - start < UDP_HEADER_SIZE:
+        raise DecodeError("truncated", f"UDP header in {end - start} octets")
+    fields: tuple[int, int, int, int] = _UDP.unpack_from(data, start)
+    length = fields[2]
+    if length < UDP_HEADER_SIZE:
+        raise DecodeError("malformed", f"UDP length {length}")
+    if length > end - start:
+        raise DecodeError("truncated", f"UDP datagram of {length} octets, {end - start} received")
+    return fields
+
+
+def unpack_ipv6(data: bytes) -> tuple[int, int, int, int, bytes, bytes]:
+    """The fields of the IPv6 header at the start of `data`, checked as `IPv6Header.decode` does.
+
+    That is the first 32 bits, payload length, next header, hop limit, source and destination.
+    """
+    if len(data) < IPV6_HEADER_SIZE:
+        raise DecodeError("truncated", f"IPv6 header in {len(data)} octets")
+    first, length, next_header, hop_limit, source, destination = _IPV6.unpack_from(data)
+    if first >> 28 != 6:
+        raise DecodeError("version", f"{first >> 28} where 6 was expected")
+    if IPV6_HEADER_SIZE + length > len(data):
+        raise DecodeError("truncated", f"IPv6 payload of {length} octets in a packet of {len(data)}")
+    return first, length, next_header, hop_limit, source, destination
 
 
 class UdpHeader(NamedTuple):
@@ -180,14 +222,7 @@ class UdpHeader(NamedTuple):
 
         DecodeError "truncated" or "malformed".
         """
-        if len(data) < UDP_HEADER_SIZE:
-            raise DecodeError("truncated", f"UDP header in {len(data)} octets")
-        header = cls(*_UDP.unpack_from(data))
-        if header.length < UDP_HEADER_SIZE:
-            raise DecodeError("malformed", f"UDP length {header.length}")
-        if header.length > len(data):
-            raise DecodeError("truncated", f"UDP datagram of {header.length} octets, {len(data)} received")
-        return header
+        return cls(*unpack_udp(data, 0, len(data)))
 
 
 def encode_udp(

@@ -11,6 +11,7 @@ from dsmip.wire.option import Alignment, KnownOption
 
 _PREFIX = Struct(">xB16s")
 _U64 = Struct(">Q")
+_MASKS = tuple((1 << 128) - (1 << (128 - length)) for length in range(129))
 
 
 class IPv6AddressOption(KnownOption, frozen=True):
@@ -30,22 +31,37 @@ class IPv6AddressOption(KnownOption, frozen=True):
 
 
 class PrefixOption(KnownOption, frozen=True):
-    """An option that is a prefix behind its length. Bits after the prefix length are ignored."""
+    """An option that is a prefix behind its length. Bits after the prefix length are ignored.
+
+    `number` is the prefix as an integer of 128 bits, `length` how many of them count. `prefix` makes a
+    network of them, which takes as long as decoding all other options of a Binding Update.
+    """
 
     LENGTH: ClassVar[tuple[int, int]] = (18, 18)
     ALIGNMENT: ClassVar[Alignment] = (8, 4)
 
-    prefix: IPv6Network
+    number: int
+    length: int
+
+    @classmethod
+    def of(cls, prefix: IPv6Network) -> Self:
+        """The option with this prefix."""
+        return cls(int(prefix.network_address), prefix.prefixlen)
+
+    @property
+    def prefix(self) -> IPv6Network:
+        """The prefix."""
+        return IPv6Network((self.number, self.length))
 
     def encode_data(self) -> bytes:
-        return _PREFIX.pack(self.prefix.prefixlen, self.prefix.network_address.packed)
+        return _PREFIX.pack(self.length, self.number.to_bytes(16))
 
     @classmethod
     def decode_data(cls, data: bytes) -> Self:
-        length, address = _PREFIX.unpack(data)
+        length = data[1]
         if length > 128:
             raise DecodeError("malformed", f"{cls.__name__} of length {length}")
-        return cls(IPv6Network((address, length), strict=False))
+        return cls(int.from_bytes(data[2:]) & _MASKS[length], length)
 
 
 class TimestampOption(KnownOption, frozen=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ from dsmip.wire.checksum import pseudo_checksum_v4
 from dsmip.wire.constants import NextHeader
 from dsmip.wire.errors import DecodeError
 from dsmip.wire.extensionheaders import (
+    EXTENSION_HEADERS,
     encode_home_address_option,
     encode_type_2_routing_header,
     walk_extension_headers,
@@ -18,9 +20,17 @@ from dsmip.wire.ip import (
     UDP_HEADER_SIZE,
     IPv4Header,
     IPv6Header,
-    UdpHeader,
     encode_udp,
+    is_fragment,
+    unpack_ipv4,
+    unpack_ipv6,
+    unpack_udp,
 )
+
+#: Nearly everything is for the few addresses a node has: these are kept.
+_own_ipv6 = lru_cache(64)(IPv6Address)
+_own_ipv4 = lru_cache(64)(IPv4Address)
+_UDP = int(NextHeader.UDP)
 
 
 class UdpOuter(NamedTuple):
@@ -78,20 +88,24 @@ def decode_packet(data: bytes, *, verify_udp_checksum: bool = False) -> Packet:
     udp: UdpOuter | None = None
     if data[0] >> 4 == 4:
         udp, data = _decapsulate(data, verify_udp_checksum)
-    header = IPv6Header.decode(data)
-    end = IPV6_HEADER_SIZE + header.payload_length
+    _, length, next_header, hop_limit, source, destination = unpack_ipv6(data)
+    end = IPV6_HEADER_SIZE + length
     if end < len(data):
         data = data[:end]
-    extensions = walk_extension_headers(data, header.next_header, IPV6_HEADER_SIZE)
+    offset, home_address, routing_home_address = IPV6_HEADER_SIZE, None, None
+    if next_header in EXTENSION_HEADERS:
+        next_header, offset, home_address, routing_home_address = walk_extension_headers(
+            data, next_header, IPV6_HEADER_SIZE
+        )
     return Packet(
-        header.source,
-        header.destination,
-        extensions.home_address,
-        extensions.routing_home_address,
-        extensions.next_header,
-        data[extensions.offset :],
-        extensions.offset,
-        header.hop_limit,
+        IPv6Address(source),
+        _own_ipv6(destination),
+        home_address,
+        routing_home_address,
+        next_header,
+        data[offset:],
+        offset,
+        hop_limit,
         udp,
         data,
     )
@@ -137,21 +151,22 @@ def encapsulate_udp(
 
 def _decapsulate(data: bytes, verify_checksum: bool) -> tuple[UdpOuter, bytes]:
     """The UDP and IPv4 headers that `data` starts with, and the IPv6 packet after them."""
-    ipv4 = IPv4Header.decode(data)
-    if ipv4.fragmented:
+    first, _, total, _, flags, _, protocol, _, source, destination = unpack_ipv4(data)
+    if is_fragment(flags):
         raise DecodeError("fragment", "IPv4 fragment")
-    if ipv4.protocol != NextHeader.UDP:
-        raise DecodeError("outer-protocol", f"IPv4 protocol {ipv4.protocol}")
-    datagram = data[ipv4.header_length : ipv4.header_length + ipv4.payload_length]
-    udp = UdpHeader.decode(datagram)
-    datagram = datagram[: udp.length]
+    if protocol != _UDP:
+        raise DecodeError("outer-protocol", f"IPv4 protocol {protocol}")
+    start = (first & 0x0F) * 4
+    source_port, destination_port, length, checksum = unpack_udp(data, start, total)
+    outer = UdpOuter(IPv4Address(source), source_port, _own_ipv4(destination), destination_port)
+    end = start + length
     if (
         verify_checksum
-        and udp.checksum
-        and pseudo_checksum_v4(ipv4.source, ipv4.destination, NextHeader.UDP, datagram)
+        and checksum
+        and pseudo_checksum_v4(outer.source, outer.destination, _UDP, data[start:end])
     ):
         raise DecodeError("checksum", "UDP")
-    inner = datagram[UDP_HEADER_SIZE:]
+    inner = data[start + UDP_HEADER_SIZE : end]
     if not inner or inner[0] >> 4 != 6:
         raise DecodeError("inner-version", f"{inner[:1].hex() or 'nothing'} after the UDP header")
-    return UdpOuter(ipv4.source, udp.source_port, ipv4.destination, udp.destination_port), inner
+    return outer, inner

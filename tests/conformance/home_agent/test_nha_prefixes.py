@@ -23,7 +23,7 @@ SETS = pytest.mark.parametrize(("first", "then"), CHANGES, ids=[f"{a}-{b}" for a
 
 
 def options(mobile: Mobile, numbers: tuple[int, ...]) -> list[MobileNetworkPrefix]:
-    return [MobileNetworkPrefix(mobile.prefixes[number]) for number in numbers]
+    return [MobileNetworkPrefix.of(mobile.prefixes[number]) for number in numbers]
 
 
 @pytest.mark.row("NHA-EXP-001")
@@ -111,7 +111,9 @@ def test_nha_mnp_004_impossible_prefixes(home_agent: HomeAgent, acknowledge: boo
     }[what]
     good = options(mobile, (0,)) if what == "one-good-one-bad" else []
     flags = mobile.flags if acknowledge else mobile.flags & ~BUFlag.A
-    answer = home_agent.send(mobile.update(flags=flags, options=[*good, MobileNetworkPrefix(wrong)])).message
+    answer = home_agent.send(
+        mobile.update(flags=flags, options=[*good, MobileNetworkPrefix.of(wrong)])
+    ).message
     assert answer.status == BAStatus.INVALID_PREFIX
     assert not is_bound(home_agent, mobile)
     assert tunnel_end(home_agent.cables, mobile.host()) is None
@@ -121,7 +123,7 @@ def test_nha_mnp_004_impossible_prefixes(home_agent: HomeAgent, acknowledge: boo
 def test_nha_mnp_004_prefix_of_another_mobile_router(home_agent: HomeAgent) -> None:
     """Status 142, and whoever has it keeps it (RFC 3963 sections 6.1.2 and 6.2)."""
     mobile, victim = home_agent.mobiles.router(), home_agent.bound_router()
-    update = mobile.update(options=[MobileNetworkPrefix(victim.prefixes[0])])
+    update = mobile.update(options=[MobileNetworkPrefix.of(victim.prefixes[0])])
     assert home_agent.send(update).message.status == BAStatus.NOT_AUTHORIZED_FOR_PREFIX
     assert not is_bound(home_agent, mobile)
     assert tunnel_end(home_agent.cables, victim.host()) == victim.care_of

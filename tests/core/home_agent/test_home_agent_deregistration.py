@@ -118,7 +118,7 @@ def test_rfc3963_6_2_r_flag_of_a_de_registration_is_ignored() -> None:
 def test_rfc3963_6_7_prefix_options_of_a_de_registration_are_ignored() -> None:
     agent, mobile = scenario()
     agent.receive(mobile.update(flags=AHR))
-    wrong = MobileNetworkPrefix(type(MNP1)("2001:db8:ffff::/64"))
+    wrong = MobileNetworkPrefix.of(type(MNP1)("2001:db8:ffff::/64"))
     outcome = agent.receive(mobile.update(sequence=16, flags=AHR, lifetime=0, options=[wrong]))
     assert outcome.ba.status == BAStatus.ACCEPTED
     assert outcome.removed.binding.prefixes == agent.config.mobile_nodes[0].prefixes

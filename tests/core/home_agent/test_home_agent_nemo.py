@@ -14,7 +14,7 @@ from dsmip.wire.options import MobileNetworkPrefix, UnknownOption
 
 
 def prefixes(*networks: IPv6Network) -> list[MobileNetworkPrefix]:
-    return [MobileNetworkPrefix(network) for network in networks]
+    return [MobileNetworkPrefix.of(network) for network in networks]
 
 
 def test_rfc3963_6_2_implicit_mode_registers_everything_configured() -> None:
