@@ -72,7 +72,7 @@ def build_option(option: MobilityOption) -> Any:
             return inet6.MIP6OptAltCoA(acoa=str(address))
         case options.NonceIndices(home=home, care_of=care_of):
             return inet6.MIP6OptNonceIndices(olen=4, hni=home, coni=care_of)
-        case options.MobileNetworkPrefix.of(prefix=prefix):
+        case options.MobileNetworkPrefix(prefix=prefix):
             return inet6.MIP6OptMobNetPrefix(plen=prefix.prefixlen, prefix=str(prefix.network_address))
         case options.MobileNodeIdentifier(identifier=identifier, subtype=subtype):
             return inet6.MIP6OptMNID(subtype=subtype, id=identifier)
