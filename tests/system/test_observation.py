@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,23 @@ from tests.system.conftest import wait_until
 
 pytestmark = [pytest.mark.root, pytest.mark.lab]
 
+HOME_AGENT_TABLES = """
+[metrics]
+listen = "127.0.0.1:9418"
+per_mobile_node = true
+
+[web]
+listen = "127.0.0.1:8418"
+"""
+MOBILE_ROUTER_TABLES = """
+[metrics]
+listen = "[::1]:9418"
+"""
+
+CHROMIUM_FLAGS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
 DSMIP = (sys.executable, "-m", "dsmip")
 
 
@@ -31,6 +49,10 @@ def lab() -> Iterator[Lab]:
     if os.geteuid() != 0:
         pytest.skip("needs root: network namespaces and eBPF")
     with Lab.up("obs", at="dual") as built:
+        for path, tables in zip(
+            built.write_configs(), (HOME_AGENT_TABLES, MOBILE_ROUTER_TABLES), strict=True
+        ):
+            path.write_text(path.read_text() + tables)
         built.start_daemons()
         wait_until(lambda: bool(ask("obs-ha", "bindings")), 15, "the mobile router registers")
         yield built
@@ -112,3 +134,43 @@ def test_tshark_reads_a_capture_with_its_outer_headers(lab: Lab, tmp_path: Path)
     assert len(packets) == 4
     kinds = {(mhtype, bool(source)) for _, source, mhtype in packets}
     assert {mhtype for mhtype, _ in kinds} >= {"5", "6"}, read.stdout
+
+
+def get(lab: Lab, node: str, url: str, token: str = "") -> tuple[int, str]:
+    """Status and text of an answer, asked for on the node itself."""
+    code = (
+        "import sys, urllib.request as r, urllib.error as e\n"
+        "q = r.Request(sys.argv[1], headers={'Authorization': sys.argv[2]})\n"
+        "try: a = r.urlopen(q, timeout=10)\n"
+        "except e.HTTPError as error: a = error\n"
+        "print(a.status); print(a.read().decode())\n"
+    )
+    done = lab.exec(node, [sys.executable, "-c", code, url, f"Bearer {token}"], capture_output=True)
+    assert done.returncode == 0, done.stderr
+    status, _, text = done.stdout.partition("\n")
+    return int(status), text
+
+
+def test_metrics_of_both_ends(lab: Lab) -> None:
+    status, text = get(lab, "ha", "http://127.0.0.1:9418/metrics")
+    assert status == 200
+    assert "dsmip_bindings 1.0" in text
+    assert 'dsmip_node_bytes_total{direction="sent",node="mr1"}' in text
+    _, text = get(lab, "mr", "http://[::1]:9418/metrics")
+    assert 'dsmip_state{state="registered"} 1.0' in text
+    assert get(lab, "mr", "http://[::1]:9418/")[0] == 404
+
+
+def test_a_browser_on_the_home_agent_sees_a_handover(lab: Lab, tmp_path: Path) -> None:
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("chromium is not installed: apt-get install chromium")
+    url = dsmip("web", "obs-ha").strip()
+    token = url.partition("#token=")[2]
+    assert get(lab, "ha", "http://127.0.0.1:8418/api/state")[0] == 401
+    assert get(lab, "ha", "http://127.0.0.1:8418/api/state", token)[0] == 200
+    care_of = move(lab, "wifi6")
+    flags = ("--virtual-time-budget=4000", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom")
+    browser = lab.exec("ha", [chromium, *CHROMIUM_FLAGS, *flags, url], capture_output=True, timeout=90)
+    assert f"moved to {care_of}" in browser.stdout, browser.stderr
+    assert '<span class="number" id="count">1</span>' in browser.stdout

@@ -15,6 +15,7 @@ import msgspec
 
 from dsmip.core.types import DSMIP_PORT
 from dsmip.daemon import config_rules, pool_rules
+from dsmip.daemon.config_observation import MetricsTable, WebTable
 from dsmip.daemon.config_problems import ConfigError, Problem, Problems, locate
 
 #: SPIs below are reserved (RFC 4285 section 5).
@@ -129,6 +130,8 @@ class HomeAgentFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, fr
     allow_unauthenticated: bool = False
     state_directory: Path | None = None
     mobile_node: tuple[MobileNodeTable, ...] = ()
+    metrics: MetricsTable | None = None
+    web: WebTable | None = None
 
 
 class HomeAgentTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
@@ -177,6 +180,7 @@ class MobileNodeFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, f
     mtu: Mtu = 1460
     state_directory: Path | None = None
     interface: Annotated[tuple[InterfaceTable, ...], msgspec.Meta(min_length=1)]
+    metrics: MetricsTable | None = None
 
 
 ConfigFile = HomeAgentFile | MobileNodeFile
@@ -190,7 +194,11 @@ def state_directory_of(config: ConfigFile) -> Path:
     return config.state_directory or STATE_ROOT / config.name
 
 
-_TABLES: dict[str, type[msgspec.Struct]] = {"pools": PoolsTable}
+_TABLES: dict[str, type[msgspec.Struct]] = {
+    "pools": PoolsTable,
+    "metrics": MetricsTable,
+    "web": WebTable,
+}
 
 _ROWS: dict[str, type[msgspec.Struct]] = {
     "mobile_node": MobileNodeTable,
@@ -279,6 +287,9 @@ def _check_table(schema: type[msgspec.Struct], table: dict[str, Any], where: str
                 problems.add(f"{where}{name}", "is missing")
             continue
         value = table[name]
+        if name in _TABLES and isinstance(value, dict):
+            _check_table(_TABLES[name], value, f"{where}{name}.", problems)
+            continue
         rows = _ROWS.get(name)
         if rows is not None and isinstance(value, list):
             for number, row in enumerate(value):
@@ -288,9 +299,6 @@ def _check_table(schema: type[msgspec.Struct], table: dict[str, Any], where: str
                     problems.add(f"{where}{name}[{number}]", "must be a table")
             if not value and field.required:
                 problems.add(f"{where}{name}", "needs at least one entry")
-            continue
-        if name in _TABLES and isinstance(value, dict):
-            _check_table(_TABLES[name], value, f"{where}{name}.", problems)
             continue
         if isinstance(value, list):
             _check_array(schema, name, value, f"{where}{name}", problems)

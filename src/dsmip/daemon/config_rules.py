@@ -8,6 +8,7 @@ from ipaddress import IPv6Address
 from typing import TYPE_CHECKING
 
 from dsmip.core.types import IPNetwork
+from dsmip.daemon import config_observation
 from dsmip.daemon.config_problems import Problems
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def nearest(word: str, words: Iterable[str]) -> str | None:
 def check_home_agent(config: HomeAgentFile, problems: Problems) -> None:
     """Rules of a home agent's file."""
     _check_own(config, problems)
+    config_observation.check(config.metrics, config.web, problems)
     check_served_nodes(config, problems)
 
 
@@ -132,6 +134,7 @@ def check_mobile_node(config: MobileNodeFile, problems: Problems) -> None:
         if interface.name in names:
             problems.add(f"interface[{number}].name", f"{interface.name} is named twice")
         names.add(interface.name)
+    config_observation.check(config.metrics, None, problems)
 
 
 def _check_home_agents(config: MobileNodeFile, problems: Problems) -> None:

@@ -53,15 +53,9 @@ def _bound(facts: Facts, row: Mapping[str, Any]) -> Iterable[Sentence]:
         f" was accepted for {duration(row['lifetime'])}; without another one the binding ends in"
         f" {duration(row['expires_in'])}.",
     )
-    yield Sentence(Kind.FACT, f"Its packets travel {explain.TUNNELS.get(row['tunnel'], row['tunnel'])}.")
-    if row["nat"] == "detected":
-        yield Sentence(
-            Kind.FACT,
-            f"There is a NAT in between: its Binding Updates come from {row['nat_source']}, which is not the"
-            " address it has itself.",
-        )
-    elif row["nat"] == "none":
-        yield Sentence(Kind.FACT, "There is no NAT in between.")
+    paths = row.get("paths") or [row]
+    for path in paths:
+        yield Sentence(Kind.FACT, _way(path, several=len(paths) > 1))
     if row["authentication"] == "none":
         yield Sentence(Kind.PROBLEM, "It is not authenticated: anybody can take over its home address.")
         yield Sentence(Kind.MEND, 'Give it a key and `authentication = "mn-ha"` at both ends.')
@@ -70,8 +64,23 @@ def _bound(facts: Facts, row: Mapping[str, Any]) -> Iterable[Sentence]:
 
 def _places(row: Mapping[str, Any]) -> list[str]:
     """One or several care-of addresses."""
-    paths = row.get("paths") or [row]
-    return [str(path["care_of"]) for path in paths]
+    return [str(path["care_of"]) for path in row.get("paths") or [row]]
+
+
+def _way(path: Mapping[str, Any], *, several: bool) -> str:
+    """How packets get to one care-of address."""
+    travel = explain.TUNNELS.get(path["tunnel"], path["tunnel"])
+    told = f"Its packets travel {travel}."
+    if several:
+        told = f"Over {path['care_of']} (binding identifier {path['bid']}) packets travel {travel}."
+    if path["nat"] == "detected":
+        told += (
+            f" There is a NAT in between: its Binding Updates come from {path['nat_source']}, which is not"
+            " the address it has itself."
+        )
+    elif path["nat"] == "none":
+        told += " There is no NAT in between."
+    return told
 
 
 def _traffic(row: Mapping[str, Any]) -> Iterable[Sentence]:

@@ -42,6 +42,7 @@ from dsmip.daemon.home_agent_plan import (
 from dsmip.daemon.home_agent_questions import HomeAgentQuestions
 from dsmip.daemon.reload import HomeAgentReload
 from dsmip.daemon.runtime import DEVICE, Runtime, instant
+from dsmip.daemon.watching import watched
 from dsmip.dataplane.api import Role
 from dsmip.host import sysctl
 from dsmip.host.home_link import Announcer, DuplicateAddressDetection, link_local_address
@@ -105,7 +106,8 @@ class HomeAgentDaemon:
         questions = HomeAgentQuestions(self._engine, runtime, lambda: self._config, lambda: self._nodes)
         handlers = {**questions.handlers(), **self._reloads.handlers(runtime.events.event)}
         try:
-            await runtime.serve(self._engine, handlers)
+            async with watched(config, runtime, questions):
+                await runtime.serve(self._engine, handlers)
         finally:
             icmp.close()
             if not keep_forwarding:
@@ -318,6 +320,7 @@ class HomeAgentDaemon:
                 self._runtime.dataplane.deny_source(index, *source)
 
     def _remove(self, action: RemoveBinding) -> None:
+        self._runtime.retired += self._runtime.dataplane.traffic(action.binding.index)
         if action.binding.home_address in self._nodes:
             self._forward_to_home_link(action.binding.home_address)
         if self._config.home_link:

@@ -10,7 +10,7 @@ from ipaddress import IPv6Address
 from typing import Any
 
 from dsmip.core.home_agent import HomeAgent
-from dsmip.core.types import Binding
+from dsmip.core.types import Binding, CareOfBinding
 from dsmip.daemon.config import HomeAgentFile, MobileNodeTable
 from dsmip.daemon.config_rules import nearest
 from dsmip.daemon.control import Arguments, Handler, Refusal, plain, text, whole_number
@@ -18,6 +18,7 @@ from dsmip.daemon.explain import as_json
 from dsmip.daemon.explain_home_agent import Facts, tell
 from dsmip.daemon.journal import Story
 from dsmip.daemon.runtime import Runtime
+from dsmip.daemon.web_token import token_of
 
 #: Names among which one like a mistyped one is looked for: that takes about 10 microseconds a name.
 _COMPARED = 2000
@@ -50,7 +51,12 @@ class HomeAgentQuestions:
             "bindings": self._bindings,
             "stats": plain(self.stats),
             "explain": lambda arguments: self.explain(text(arguments, "node")),
+            "web": plain(self.web),
         }
+
+    def cache(self) -> Mapping[IPv6Address, Binding]:
+        """The binding cache; not to be changed."""
+        return self._engine.bindings
 
     def status(self) -> dict[str, Any]:
         """For `dsmip status`."""
@@ -100,6 +106,14 @@ class HomeAgentQuestions:
             "story": as_json(tell(facts)),
         }
 
+    def web(self) -> dict[str, str]:
+        """For `dsmip web`. Raises Refusal without a status page."""
+        table = self._config().web
+        if table is None:
+            raise Refusal('there is no status page: add [web] with listen = "127.0.0.1:8418" and restart')
+        url = f"http://{table.listen.place.host}/"
+        return {"address": url, "url": f"{url}#token={token_of(table, self._runtime.state_directory)}"}
+
     def _named(self, wanted: str) -> MobileNodeTable:
         """By name or identifier, or by an address of the mobile node. Raises Refusal."""
         if not wanted:
@@ -142,10 +156,11 @@ class HomeAgentQuestions:
             address = ipaddress.ip_address(wanted)
         except ValueError:
             part = wanted.lower()
-            return (b for b in bindings if part in self._name(b).lower() or part in b.format.value)
-        return (b for b in bindings if address == b.care_of or any(address in n for n in b.networks))
+            return (b for b in bindings if part in self.name_of(b).lower() or part in b.format.value)
+        return (b for b in bindings if b.is_at(address) or any(address in n for n in b.networks))
 
-    def _name(self, binding: Binding) -> str:
+    def name_of(self, binding: Binding) -> str:
+        """What people call the mobile node."""
         node = self._nodes().get(binding.home_address)
         return node.name if node is not None else binding.identifier
 
@@ -153,15 +168,14 @@ class HomeAgentQuestions:
         """One binding, ready for JSON."""
         now = time.time()
         traffic = self._runtime.dataplane.traffic(binding.index)
-        source = binding.nat_source
         return {
-            "name": self._name(binding),
+            "name": self.name_of(binding),
             "home_address": str(binding.home_address),
             "ipv4_home_address": str(binding.ipv4_home_address or "") or None,
-            "care_of": str(binding.care_of),
-            "nat": binding.nat.value,
-            "nat_source": f"{source.address}:{source.port}" if source else None,
-            "tunnel": binding.format.value,
+            **_place(binding.care_ofs[0], now),
+            "paths": [
+                {"bid": one.bid, "priority": one.priority, **_place(one, now)} for one in binding.care_ofs
+            ],
             "prefixes": [str(prefix) for prefix in binding.prefixes],
             "ipv4_prefixes": [str(grant.network) for grant in binding.ipv4 if grant.network.prefixlen < 32],
             "mobile_router": binding.mobile_router,
@@ -176,3 +190,15 @@ class HomeAgentQuestions:
             "received_packets": traffic.received_packets,
             "received_bytes": traffic.received_bytes,
         }
+
+
+def _place(one: CareOfBinding, now: float) -> dict[str, Any]:
+    """Where packets to one care-of address go."""
+    source = one.nat_source
+    return {
+        "care_of": str(one.care_of),
+        "nat": one.nat.value,
+        "nat_source": f"{source.address}:{source.port}" if source else None,
+        "tunnel": one.format.value,
+        "expires_in": round(one.expires - now, 1),
+    }

@@ -72,6 +72,8 @@ class Journal:
         self.latest: dict[str, Record] = {}
         #: The latest turns of all mobile nodes, oldest first.
         self.timeline: deque[Record] = deque(maxlen=TIMELINE)
+        #: How many turns there have been.
+        self.turns = 0
         #: The last Binding Update for a home address that nobody has, of `strangers` in all.
         self.stranger: Refusal | None = None
 
@@ -79,12 +81,19 @@ class Journal:
         """What is known of the mobile node with this home address."""
         return self._stories.get(home_address)
 
+    def since(self, turns: int) -> list[Record]:
+        """The turns after the first so many, as far as they are kept. More than there were means that whoever
+        asks has counted those of an earlier process: all of them."""
+        new = self.turns - turns if 0 <= turns <= self.turns else self.turns
+        return list(self.timeline)[len(self.timeline) - min(new, len(self.timeline)) :]
+
     def event(self, kind: str, record: Record) -> None:
         """An event; `record` has its fields and `unix`."""
         self.latest[kind] = record
         if kind not in TURNS:
             return
         self.timeline.append(record)
+        self.turns += 1
         moment = _moment(kind, record)
         story = self._open(str(record.get("home_address", "")))
         story.moments = (*story.moments[1 - MOMENTS :], moment)

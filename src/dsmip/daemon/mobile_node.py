@@ -32,6 +32,7 @@ from dsmip.daemon.home_arrival import HomeArrival
 from dsmip.daemon.mobile_node_questions import MobileNodeQuestions
 from dsmip.daemon.movement import MovementService
 from dsmip.daemon.runtime import DEVICE, Runtime, instant
+from dsmip.daemon.watching import watched
 from dsmip.dataplane.api import Role
 from dsmip.host.home_link import Announcer, own_addresses
 from dsmip.host.home_routes import HomeRoutes
@@ -98,7 +99,8 @@ class MobileNodeDaemon:
         )
         movement = loop.create_task(self._movement.start())
         try:
-            await runtime.serve(self._engine, questions.handlers())
+            async with watched(config, runtime, questions):
+                await runtime.serve(self._engine, questions.handlers())
         finally:
             loop.remove_reader(messages.fileno())
             messages.close()

@@ -22,7 +22,7 @@ from dsmip.daemon.capture import Tap
 from dsmip.daemon.control import RUN_ROOT, SOCKET_NAME, ControlServer, Handler, Stream, whole_number
 from dsmip.daemon.events import EventLog
 from dsmip.dataplane import features
-from dsmip.dataplane.api import DataPlaneError, Role
+from dsmip.dataplane.api import DataPlaneError, Role, Traffic
 from dsmip.dataplane.bpf import BpfDataPlane
 from dsmip.dataplane.tun import TunDevice
 from dsmip.host.routing import HostError, Routing
@@ -80,6 +80,8 @@ class Runtime:
         self.run_directory = RUN_ROOT / name
         self.state_directory = state_directory
         self.started = time.time()
+        #: Traffic of bindings that are no more.
+        self.retired = Traffic()
         self._role = role
         self._carry_out = carry_out
         self._prepare = prepare
