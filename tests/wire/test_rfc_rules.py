@@ -9,6 +9,7 @@ import pytest
 from dsmip.wire.checksum import pseudo_checksum_v6
 from dsmip.wire.constants import BAFlag, BUFlag, MHType, NextHeader, OptionType
 from dsmip.wire.errors import DecodeError, EncodeError
+from dsmip.wire.flows import FlowIdentification
 from dsmip.wire.ip import is_unicast_routable
 from dsmip.wire.messages import (
     BindingAcknowledgement,
@@ -20,7 +21,7 @@ from dsmip.wire.messages import (
     encode_message,
 )
 from dsmip.wire.multihoming import BindingIdentifier
-from dsmip.wire.option import KnownOption
+from dsmip.wire.option import KnownOption, MalformedOption
 from dsmip.wire.optioncodec import OPTION_CLASSES
 from dsmip.wire.options import (
     AlternateCareOfAddress,
@@ -248,9 +249,13 @@ def test_decode_error_says_what_is_wrong() -> None:
     assert DecodeError("truncated", "3 octets").detail == "3 octets"
 
 
+#: Options that are answered with a status when their length is wrong.
+ANSWERED = (BindingIdentifier, FlowIdentification)
+
+
 @pytest.mark.parametrize(
     "cls",
-    [cls for cls in OPTION_CLASSES if cls.LENGTH != (0, 255)],
+    [cls for cls in OPTION_CLASSES if cls.LENGTH != (0, 255) and cls not in ANSWERED],
     ids=lambda cls: cls.__name__,
 )
 def test_known_option_with_an_illegal_length_is_refused(cls: type[KnownOption]) -> None:
@@ -262,9 +267,23 @@ def test_known_option_with_an_illegal_length_is_refused(cls: type[KnownOption]) 
         assert error.reason == "option-length"
 
 
-@pytest.mark.parametrize("length", [5, 6, 7, 9, 16, 19])
-def test_rfc5648_4_3_length_between_the_three_legal_ones_is_refused(length: int) -> None:
-    assert refused(update_with(f"23 {length:02x}" + "00" * length)).reason == "option-length"
+@pytest.mark.parametrize("length", [0, 1, 3, 5, 6, 7, 9, 16, 19, 21])
+def test_rfc5648_6_2_binding_identifier_of_a_wrong_length_is_kept_for_an_answer(length: int) -> None:
+    data = (b"\x00\x07" + bytes(length))[:length]
+    message = decode_message(update_with(f"23 {length:02x}" + data.hex()), HOA, HA)
+    (option,) = message.options
+    assert option == MalformedOption(35, data)
+    assert isinstance(option, MalformedOption)
+    assert option.identifier == (7 if length > 1 else 0)
+
+
+@pytest.mark.parametrize(
+    "data", ["", "0007", "00070001000002010b", "0007000100000304ff000000", "00070001000003"]
+)
+def test_rfc6089_4_2_flow_identification_gone_wrong_is_kept_for_an_answer(data: str) -> None:
+    octets = bytes.fromhex(data)
+    message = decode_message(update_with(f"2d {len(octets):02x}" + data), HOA, HA)
+    assert message.options == (MalformedOption(45, octets),)
 
 
 def test_rfc5648_4_3_length_says_which_care_of_address_there_is() -> None:

@@ -97,6 +97,19 @@ class UnknownOption(MobilityOption, frozen=True):
         return self.data
 
 
+class MalformedOption(UnknownOption, frozen=True):
+    """An option of a known type with impossible content, to which its RFC wants an answer instead of silence.
+
+    These are binding identifiers (RFC 5648 section 6.2) and flow identifications (RFC 6089 section 4.2), both
+    of which begin with their identifier.
+    """
+
+    @property
+    def identifier(self) -> int:
+        """The BID or FID, 0 where not even that is there."""
+        return int.from_bytes(self.data[:2]) if len(self.data) > 1 else 0
+
+
 def find(options: Iterable[MobilityOption], cls: type[_Option]) -> _Option | None:
     """The first option of the class, or None."""
     for option in options:

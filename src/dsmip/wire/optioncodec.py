@@ -17,7 +17,13 @@ from dsmip.wire import (
 from dsmip.wire.errors import DecodeError, EncodeError
 from dsmip.wire.fasthandoveroptions import AUTHENTICATOR_SIZE
 from dsmip.wire.fasthandoveroptions import FastBindingAuthorizationData as _BADF
-from dsmip.wire.option import AuthenticatingOption, KnownOption, MobilityOption, UnknownOption
+from dsmip.wire.option import (
+    AuthenticatingOption,
+    KnownOption,
+    MalformedOption,
+    MobilityOption,
+    UnknownOption,
+)
 from dsmip.wire.tlv import PAD1, PADDING, PADN
 
 #: Every option with a class of its own.
@@ -60,9 +66,21 @@ OPTION_CLASSES: tuple[type[KnownOption], ...] = (
     otheroptions.RestartCounter,
 )
 
-_DECODERS: dict[int, tuple[int, int, Callable[[bytes], MobilityOption]]] = {
-    cls.TYPE: (*cls.LENGTH, cls.decode_data) for cls in OPTION_CLASSES
-}
+
+def _answered(cls: type[KnownOption]) -> Callable[[bytes], MobilityOption]:
+    """The decoder of an option that is answered with a status when it is wrong: see `MalformedOption`."""
+    shortest, longest = cls.LENGTH
+
+    def decode(data: bytes) -> MobilityOption:
+        if shortest <= len(data) <= longest:
+            try:
+                return cls.decode_data(data)
+            except DecodeError:
+                pass
+        return MalformedOption(cls.TYPE, data)
+
+    return decode
+
 
 #: Type and alignment of the options that have the same place whatever is in them.
 _PLACES: dict[type[MobilityOption], tuple[int, int, int]] = {
@@ -73,12 +91,20 @@ _PLACES: dict[type[MobilityOption], tuple[int, int, int]] = {
 
 _MAX_LENGTH = 255
 
+_DECODERS: dict[int, tuple[int, int, Callable[[bytes], MobilityOption]]] = {
+    cls.TYPE: (*cls.LENGTH, cls.decode_data) for cls in OPTION_CLASSES
+} | {
+    cls.TYPE: (0, _MAX_LENGTH, _answered(cls))
+    for cls in (multihoming.BindingIdentifier, flows.FlowIdentification)
+}
+
 
 def decode_options(data: bytes, start: int, end: int) -> tuple[MobilityOption, ...]:
     """The options between two offsets of a mobility header, without the padding.
 
     DecodeError "truncated" when one runs past the end, "option-length" when a known one has a length that its
-    RFC does not allow, "malformed" when its content is impossible.
+    RFC does not allow, "malformed" when its content is impossible; but a `MalformedOption` where the RFC wants
+    an answer.
     """
     found: list[MobilityOption] = []
     position = start
