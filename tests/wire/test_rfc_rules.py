@@ -278,7 +278,7 @@ def test_rfc5648_6_2_binding_identifier_of_a_wrong_length_is_kept_for_an_answer(
 
 
 @pytest.mark.parametrize(
-    "data", ["", "0007", "00070001000002010b", "0007000100000304ff000000", "00070001000003"]
+    "data", ["", "0007", "00070001000002010b", "000700010000030601004000000a", "00070001000003"]
 )
 def test_rfc6089_4_2_flow_identification_gone_wrong_is_kept_for_an_answer(data: str) -> None:
     octets = bytes.fromhex(data)

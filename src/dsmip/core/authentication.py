@@ -11,7 +11,10 @@ A message carries a 64-bit NTP timestamp against replay and, as its last option,
 - in UDP over IPv4: the four octets of the IPv4 Care-of Address option (RFC 5555 section 3.1.2). The outer
   source cannot be used: a NAT rewrites it, and the mobile node does not know what the home agent will see;
 - in a Binding Update sent at home: the home address, which is the care-of address then (RFC 6275 section
-  11.5.5).
+  11.5.5);
+- with binding identifiers (RFC 5648), of which there may be several: the IPv6 source; in UDP the address of
+  the first option with an IPv4 one, and the home address when there is none. All of the options are covered
+  as part of the mobility header.
 
 An acknowledgement is signed with the care-of address of the update it answers.
 """

@@ -9,6 +9,11 @@ from typing import Literal
 from dsmip.core.authentication import TIMESTAMP_TOLERANCE
 from dsmip.core.lifetime import LIFETIME_UNIT, MAXIMUM_UNITS
 from dsmip.core.types import MobileNodeEntry
+from dsmip.wire.extensions import Extensions
+
+#: Care-of addresses and flows of one mobile node, at most: as many as a data plane has room for.
+MAX_CARE_OF_ADDRESSES = 8
+MAX_FLOWS = 64
 
 #: Default interval of NAT keepalives in seconds: NATKATIMEOUT (RFC 5555 section 6).
 NAT_KEEPALIVE = 110
@@ -28,6 +33,10 @@ class HomeAgentConfig:
     agent address discovery, each kind by itself. `preference` is this home agent's place in those replies,
     the higher the better (RFC 6275 section 8.4). `mobile_prefix_interval` are MinMobPfxAdvInterval and
     MaxMobPfxAdvInterval of RFC 6275 section 13.
+
+    What mobile nodes may have beyond a single care-of address: `multiple_care_of_addresses` and
+    `bulk_registration` (RFC 5648), `simultaneous_home`, the home link being one of them, and `flow_bindings`
+    (RFC 6089). `extensions` are those this home agent agrees to.
     """
 
     address: IPv6Address
@@ -51,3 +60,10 @@ class HomeAgentConfig:
     preference: int = 0
     mobile_prefix_advertisements: bool = True
     mobile_prefix_interval: tuple[float, float] = (600.0, 86400.0)
+    multiple_care_of_addresses: bool = True
+    bulk_registration: bool = True
+    simultaneous_home: bool = True
+    flow_bindings: bool = True
+    max_care_of_addresses: int = MAX_CARE_OF_ADDRESSES
+    max_flows: int = MAX_FLOWS
+    extensions: Extensions = Extensions.NONE

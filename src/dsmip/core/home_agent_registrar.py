@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
+from dsmip.core import home_agent_events
 from dsmip.core.actions import (
     Action,
     Drop,
@@ -23,6 +24,9 @@ from dsmip.core.actions import (
 )
 from dsmip.core.address_owners import AddressOwners
 from dsmip.core.binding_cache import BindingCache
+from dsmip.core.care_of_lifetimes import cut_short, resumed, unexpired
+from dsmip.core.care_of_registration import Registration, removal
+from dsmip.core.flow_bindings import FlowRegistrar
 from dsmip.core.home_agent_changes import NodeChanges
 from dsmip.core.home_agent_config import HomeAgentConfig
 from dsmip.core.home_agent_ipv4 import IPv4Assignments
@@ -38,10 +42,11 @@ from dsmip.core.types import (
     Instant,
     IPAddress,
     Nat,
-    TunnelFormat,
     UdpEndpoint,
 )
 from dsmip.wire.constants import BAFlag, BAStatus
+from dsmip.wire.extensions import Extensions
+from dsmip.wire.flows import FlowIdentification
 
 #: Seconds after which a registration is given up whose duplicate address detection nobody has reported on.
 DAD_PATIENCE = 10.0
@@ -100,7 +105,7 @@ class Registrar:
             return []
         expires = now.unix + max(0.0, valid_until - now.monotonic)
         cut = [
-            _cut(binding, expires, valid_until)
+            cut_short(binding, expires, valid_until)
             for binding in self.cache.values()
             if binding.expires > expires and binding.home_address in prefix
         ]
@@ -137,7 +142,11 @@ class Registrar:
 
     def tick(self, now: Instant) -> None:
         """End bindings and waiting registrations whose time is over."""
-        for binding in self.cache.expire(now.monotonic):
+        for binding in list(self.cache.expire(now.monotonic)):
+            left = unexpired(binding.care_ofs, now.monotonic)
+            if left:
+                self._shrink(binding, left)
+                continue
             self._ipv4.release(binding.ipv4)
             self._withdraw(binding, "expired")
             node = self._nodes.get(binding.home_address)
@@ -150,19 +159,30 @@ class Registrar:
             del self._pending[home_address]
             self._emit(Drop("dad-unanswered", pending.node.name, pending.node.name))
 
+    def _shrink(self, binding: Binding, left: tuple[CareOfBinding, ...]) -> None:
+        """Some care-of addresses have ended, others go on. Flows stay, some of them inactive maybe."""
+        node = self._nodes.get(binding.home_address)
+        if node is not None:
+            shrunk = replace(binding, care_ofs=left)
+            self.cache.store(shrunk, shrunk.next_end)
+            self._emit(StoreBinding(shrunk, node.replay))
+            self._emit(InstallBinding(shrunk, binding, 0.0))
+            self._tell(home_agent_events.removed(shrunk, binding, "expired", node.who))
+            self._tell(home_agent_events.flows_changed(shrunk, binding, node.who))
+
     def restore(self, bindings: Iterable[Binding], now: Instant) -> None:
         """Put stored bindings back, less what has ended or is no longer configured."""
         for binding in bindings:
             node = self._nodes.get(binding.home_address)
-            care_ofs = _resumed(binding.care_ofs, now)
+            care_ofs = resumed(binding.care_ofs, now)
             if node is None:
                 self._withdraw(binding, "not-configured")
             elif not care_ofs:
                 self._withdraw(binding, "expired")
             else:
-                resumed = replace(binding, care_ofs=care_ofs)
-                kept = self._still_granted(resumed, node)
-                if kept is not resumed or len(care_ofs) < len(binding.care_ofs):
+                alive = replace(binding, care_ofs=care_ofs)
+                kept = self._still_granted(alive, node)
+                if kept is not alive or len(care_ofs) < len(binding.care_ofs):
                     self._emit(StoreBinding(kept, node.replay))
                 self.cache.store(kept, kept.next_end)
                 self._emit(InstallBinding(kept, None, 0.0))
@@ -231,7 +251,10 @@ class Registrar:
                 self._pending.pop(home_address, None)
             self._refuse(request, node, status, now)
         elif binding is not None and request.deregistration:
-            self._deregister(request, node, binding, now)
+            if request.multiple:
+                self._remove(request, node, binding, now)
+            else:
+                self._deregister(request, node, binding, now)
         else:
             self._register(request, node, binding, now)
 
@@ -259,15 +282,18 @@ class Registrar:
             self._absorb(self._pending[request.home_address], request, prefixes)
         elif len(self.cache) + len(self._pending) >= self._config.max_bindings:
             self._refuse(request, node, BAStatus.INSUFFICIENT_RESOURCES, now)
-        elif self._needs_dad(request.home_address):
+        elif self._needs_dad(request):
             self._start_dad(request, node, prefixes, now)
         else:
             self._accept(request, node, prefixes, None, now)
 
-    def _needs_dad(self, home_address: IPv6Address) -> bool:
-        """On a home link, unless the address is from a mobile network prefix (RFC 3963 section 6.2)."""
-        config = self._config
+    def _needs_dad(self, request: Request) -> bool:
+        """On a home link, unless the address is from a mobile network prefix (RFC 3963 section 6.2) or the
+        mobile node is on that link itself, where it would be found to be its own duplicate."""
+        config, home_address = self._config, request.home_address
         if not (config.home_link and config.dad) or self._prefixes.contains_home_address(home_address):
+            return False
+        if any(option.home for option in request.options.bids):
             return False
         return any(home_address in prefix for prefix in config.home_prefixes)
 
@@ -300,28 +326,33 @@ class Registrar:
         if not lifetime.units:
             self._refuse(request, node, BAStatus.NOT_HOME_SUBNET, now)
             return
-        held = previous.ipv4 if previous is not None else ()
-        grants, acknowledgements = self._ipv4.decide(node.entry, request.options.ipv4_home_addresses, held)
+        registration = Registration(request, node.entry, self._config, lifetime, now)
+        status = (
+            BAStatus.ACCEPTED_PREFIX_DISCOVERY_NECESSARY if lifetime.prefix_discovery else BAStatus.ACCEPTED
+        )
+        bids: tuple[int, ...] = ()
+        if request.multiple:
+            held = unexpired(previous.care_ofs, now.monotonic) if previous is not None else ()
+            outcome = registration.multiple([entry for entry in held if entry.bid])
+            status, bids = outcome.summary(status)
+            if not outcome.done:
+                self._refuse(request, node, status, now, bids)
+                return
+            care_ofs = outcome.care_ofs
+        else:
+            care_ofs = (registration.plain(),)
+        grants, acknowledgements = self._ipv4.decide(
+            node.entry, request.options.ipv4_home_addresses, previous.ipv4 if previous is not None else ()
+        )
         self._nodes.give_index(node)
         node.sequence = request.update.sequence
         node.deregistered_until = 0.0
-        udp = request.udp
-        care_of = CareOfBinding(
-            bid=0,
-            care_of=request.tunnel_end,
-            format=self._format(request),
-            lifetime=lifetime.seconds,
-            updated=now.unix,
-            expires=now.unix + lifetime.seconds,
-            nat_source=UdpEndpoint(udp.source, udp.source_port) if udp is not None else None,
-            nat=_nat(request),
-            home_agent_ipv4=udp.destination if udp is not None else None,
-            ends=now.monotonic + lifetime.seconds,
-        )
+        offered = request.options.extensions
+        agreed = Extensions.NONE if offered is None else offered & self._config.extensions
         binding = Binding(
             home_address=node.entry.home_address,
             index=node.index,
-            care_ofs=(care_of,),
+            care_ofs=care_ofs,
             sequence=request.update.sequence,
             created=previous.created if previous is not None else now.unix,
             identifier=node.entry.identifier,
@@ -330,23 +361,74 @@ class Registrar:
             prefixes=prefixes,
             ipv4=grants,
             authentication=node.entry.authentication,
+            extensions=agreed,
         )
-        self.cache.store(binding, care_of.ends)
+        binding, flows = self._with_flows(binding, request, previous, node)
+        self.cache.store(binding, binding.next_end)
         self._emit(StoreBinding(binding, node.replay))
         self._emit(InstallBinding(binding, previous, self._config.grace))
         self._bound(binding, now)
         answer = Answer(
-            BAStatus.ACCEPTED_PREFIX_DISCOVERY_NECESSARY if lifetime.prefix_discovery else BAStatus.ACCEPTED,
+            status,
             request.update.sequence,
             lifetime.units,
             BAFlag.R if request.mobile_router else NO_FLAGS,
             self._refresh_advice(lifetime),
             acknowledgements,
+            bids,
+            flows,
+            None if offered is None else agreed,
+            _nat_known(request, care_ofs),
         )
         self._acknowledge(request, node, answer, now)
-        self._emit(_registration_event(binding, previous, node))
+        self._tell(home_agent_events.accepted(binding, previous, node.who))
 
-    def _deregister(self, request: Request, node: ServedNode, binding: Binding, now: Instant) -> None:
+    def _with_flows(
+        self, binding: Binding, request: Request, previous: Binding | None, node: ServedNode
+    ) -> tuple[Binding, tuple[FlowIdentification, ...]]:
+        """The binding with the flows the update leaves it with, and what to answer to those asked for."""
+        options = request.options
+        if not options.flows and not options.kept_flows:
+            return (replace(binding, flows=()) if binding.flows else binding), ()
+        registrar = FlowRegistrar(
+            frozenset(entry.bid for entry in binding.care_ofs if entry.bid),
+            binding.networks,
+            self._config.max_flows,
+            self._config.flow_bindings,
+        )
+        held = previous.flows if previous is not None else ()
+        outcome = registrar.update(options.flows, options.kept_flows, held)
+        for status in outcome.refused:
+            self._emit(Drop(f"flow-{status.name.lower().replace('_', '-')}", node.name, node.name))
+        return replace(binding, flows=outcome.flows), outcome.answers
+
+    def _remove(self, request: Request, node: ServedNode, binding: Binding, now: Instant) -> None:
+        """De-register some care-of addresses (RFC 5648 section 5.4). Flows are moved before they are lost
+        (RFC 6089 section 5.3.3); prefixes and IPv4 home addresses stay with the others."""
+        outcome = removal(request.options.bids, unexpired(binding.care_ofs, now.monotonic))
+        status, bids = outcome.summary()
+        if not outcome.done:
+            self._refuse(request, node, status, now, bids)
+        elif not outcome.care_ofs:
+            self._deregister(request, node, binding, now, bids)
+        else:
+            node.sequence = request.update.sequence
+            left = replace(binding, care_ofs=outcome.care_ofs, sequence=node.sequence)
+            left, flows = self._with_flows(left, request, binding, node)
+            self.cache.store(left, left.next_end)
+            self._emit(StoreBinding(left, node.replay))
+            self._emit(InstallBinding(left, binding, self._config.grace))
+            flags = BAFlag.R if request.mobile_router else NO_FLAGS
+            extensions = None if request.options.extensions is None else left.extensions
+            nat = _nat_known(request, binding.care_ofs)
+            answer = Answer(status, node.sequence, 0, flags, 0, (), bids, flows, extensions, nat)
+            self._acknowledge(request, node, answer, now)
+            self._tell(home_agent_events.removed(left, binding, "deregistered", node.who))
+            self._tell(home_agent_events.flows_changed(left, binding, node.who))
+
+    def _deregister(
+        self, request: Request, node: ServedNode, binding: Binding, now: Instant, bids: tuple[int, ...] = ()
+    ) -> None:
         """RFC 6275 section 10.3.2. Mobile network prefixes go with the binding (RFC 3963 section 6.7)."""
         self.cache.remove(binding.home_address)
         self._ipv4.release(binding.ipv4)
@@ -355,15 +437,31 @@ class Registrar:
         self._emit(StoreReplay(node.replay))
         self._withdraw(binding, "deregistered", at_home=request.at_home)
         flags = BAFlag.R if request.mobile_router else NO_FLAGS
-        self._acknowledge(request, node, Answer(BAStatus.ACCEPTED, request.update.sequence, flags=flags), now)
+        status = BAStatus.MCOA_NOTCOMPLETE if any(bids) else BAStatus.ACCEPTED
+        answer = Answer(
+            status,
+            request.update.sequence,
+            flags=flags,
+            bids=bids,
+            nat=_nat_known(request, binding.care_ofs),
+        )
+        self._acknowledge(request, node, answer, now)
         self._emit(Event("deregistered", {**node.who, "at_home": request.at_home}))
 
-    def _refuse(self, request: Request, node: ServedNode, status: BAStatus, now: Instant) -> None:
-        """Answer with a status of 128 or more. Only the replay state of the mobile node changes."""
+    def _refuse(
+        self,
+        request: Request,
+        node: ServedNode,
+        status: BAStatus,
+        now: Instant,
+        bids: tuple[int, ...] = (),
+    ) -> None:
+        """Answer with a status of 128 or more, or one in each of `bids`. Only the replay state of the mobile
+        node changes."""
         self._store_replay(node)
         out_of_window = status is BAStatus.SEQUENCE_NUMBER_OUT_OF_WINDOW
         sequence = node.sequence if out_of_window else request.update.sequence
-        self._acknowledge(request, node, Answer(status, sequence), now)
+        self._acknowledge(request, node, Answer(status, sequence, bids=bids), now)
         care_of = str(request.tunnel_end)
         self._emit(
             Event("refused", {**node.who, "status": int(status), "reason": status.name, "care_of": care_of})
@@ -375,6 +473,10 @@ class Registrar:
         self._emit(ForgetBinding(binding.home_address))
         self._emit(RemoveBinding(binding, reason, at_home))
         self._unbound(binding.home_address)
+
+    def _tell(self, events: Iterable[Event]) -> None:
+        for event in events:
+            self._emit(event)
 
     def _store_replay(self, node: ServedNode) -> None:
         """Without an association nothing has changed: sequence numbers count with a binding only."""
@@ -396,63 +498,29 @@ class Registrar:
         units = whole_units(self._config.refresh_advice)
         return units if 0 < units < lifetime.units else 0
 
-    def _format(self, request: Request) -> TunnelFormat:
-        """RFC 5555 section 4.5: UDP where a NAT was found, or where either end wants it."""
-        if request.udp is None:
-            return TunnelFormat.IPV6
-        forced = request.forces_udp or self._config.udp == "force"
-        return TunnelFormat.UDP4 if request.nat or forced else TunnelFormat.IPV4
-
-
-def _cut(binding: Binding, expires: float, ends: float) -> Binding:
-    """The binding with no care-of address that ends later than this: in Unix and in monotonic time."""
-    care_ofs = tuple(
-        replace(entry, expires=expires, ends=ends) if entry.expires > expires else entry
-        for entry in binding.care_ofs
-    )
-    return replace(binding, care_ofs=care_ofs)
-
-
-def _resumed(care_ofs: Iterable[CareOfBinding], now: Instant) -> tuple[CareOfBinding, ...]:
-    """Stored care-of addresses that have not ended, with their ends on the clock of this process.
-
-    None lives longer than granted, wherever the time of day has gone since.
-    """
-    return tuple(
-        replace(entry, ends=now.monotonic + remaining)
-        for entry in care_ofs
-        if (remaining := min(entry.expires - now.unix, entry.lifetime)) > 0
-    )
-
 
 def _policy(config: HomeAgentConfig) -> Policy:
-    return Policy(config.address, config.home_prefixes, config.udp == "refuse", config.min_lifetime)
+    return Policy(
+        config.address,
+        config.home_prefixes,
+        config.udp == "refuse",
+        config.min_lifetime,
+        config.multiple_care_of_addresses,
+        config.bulk_registration,
+    )
 
 
 def _has(binding: Binding, address: IPAddress) -> bool:
     return any(address in network for network in binding.networks)
 
 
-def _nat(request: Request) -> Nat:
-    if request.udp is None:
-        return Nat.UNKNOWN
-    return Nat.DETECTED if request.nat else Nat.NONE
+def _nat_known(request: Request, care_ofs: Iterable[CareOfBinding]) -> bool | None:
+    """Whether there is a NAT where an update in UDP came from that does not tell by itself.
 
-
-def _registration_event(binding: Binding, previous: Binding | None, node: ServedNode) -> Event:
-    if previous is not None and (previous.care_of, previous.nat_source) == (
-        binding.care_of,
-        binding.nat_source,
-    ):
-        return Event("refreshed", {**node.who, "lifetime": binding.lifetime})
-    return Event(
-        "registered" if previous is None else "moved",
-        {
-            **node.who,
-            "care_of": str(binding.care_of),
-            "previous": str(previous.care_of) if previous is not None else "",
-            "format": binding.format.value,
-            "nat": binding.nat.value,
-            "lifetime": binding.lifetime,
-        },
-    )
+    It does when it names an IPv4 care-of address; None then. Without, one is assumed unless that very
+    endpoint was found to be without.
+    """
+    if request.udp is None or not request.multiple or isinstance(request.inside, IPv4Address):
+        return None
+    source = UdpEndpoint(request.udp.source, request.udp.source_port)
+    return not any(entry.nat_source == source and entry.nat is Nat.NONE for entry in care_ofs)

@@ -14,6 +14,8 @@ from dsmip.core.authentication import SecurityAssociation, corrected_timestamp
 from dsmip.core.registration import Request
 from dsmip.core.types import Binding, UdpEndpoint
 from dsmip.wire.constants import NAT_NO_KEEPALIVE, BAFlag, BAStatus, BEStatus, NextHeader
+from dsmip.wire.extensions import Extensions, extensions_option
+from dsmip.wire.flows import FlowIdentification
 from dsmip.wire.icmpv6 import EchoReply, EchoRequest, ParameterProblem, encode_icmpv6
 from dsmip.wire.messages import (
     BindingAcknowledgement,
@@ -21,6 +23,7 @@ from dsmip.wire.messages import (
     BindingRefreshRequest,
     encode_message,
 )
+from dsmip.wire.multihoming import BindingIdentifier
 from dsmip.wire.options import (
     Authentication,
     BindingRefreshAdvice,
@@ -39,7 +42,11 @@ NO_FLAGS = BAFlag(0)
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The content of a Binding Acknowledgement. `lifetime` and `refresh_advice` in units, 0 = no advice."""
+    """The content of a Binding Acknowledgement. `lifetime` and `refresh_advice` in units, 0 = no advice.
+
+    `bids` has a status for each Binding Identifier option of the update (none = 0 for all). `nat` is what the
+    NAT Detection option says, None = what the update shows.
+    """
 
     status: int
     sequence: int
@@ -47,6 +54,10 @@ class Answer:
     flags: BAFlag = NO_FLAGS
     refresh_advice: int = 0
     ipv4: tuple[IPv4AddressAcknowledgement, ...] = ()
+    bids: tuple[int, ...] = ()
+    flows: tuple[FlowIdentification, ...] = ()
+    extensions: Extensions | None = None
+    nat: bool | None = None
 
 
 class Replies:
@@ -69,9 +80,15 @@ class Replies:
         With an association it is authenticated as RFC 4285 section 5.1 says. `unix` is our time of day, for
         status 144.
         """
+        # IPv4 acknowledgements come before binding identifiers (RFC 5648 section 8.2).
         options: list[MobilityOption] = [*answer.ipv4]
         if request.udp is not None:
-            options.append(self._nat_detection(request))
+            options.append(self._nat_detection(request.nat if answer.nat is None else answer.nat))
+        if answer.extensions is not None:
+            options.append(extensions_option(answer.extensions))
+        if request.options.bids or request.options.malformed_bids:
+            options += _binding_identifiers(request, answer.bids)
+        options += answer.flows
         if answer.refresh_advice:
             options.append(BindingRefreshAdvice(answer.refresh_advice))
         timestamp = request.options.timestamp
@@ -124,10 +141,20 @@ class Replies:
         )
         return _send(reply, packet.udp)
 
-    def _nat_detection(self, request: Request) -> NatDetection:
+    def _nat_detection(self, nat: bool) -> NatDetection:
         """Goes into every acknowledgement in UDP, refusals too (RFC 5555 sections 3.2.2 and 4.2)."""
-        refresh = self._nat_keepalive if request.nat else NAT_NO_KEEPALIVE
+        refresh = self._nat_keepalive if nat else NAT_NO_KEEPALIVE
         return NatDetection(self._force_udp, refresh)
+
+
+def _binding_identifiers(request: Request, statuses: tuple[int, ...]) -> list[MobilityOption]:
+    """Copies of the update's, each with its status and without its care-of address (RFC 5648 section 6.2)."""
+    bids = request.options.bids
+    found: list[MobilityOption] = [
+        BindingIdentifier(option.bid, status, option.home, option.priority)
+        for option, status in zip(bids, statuses or (0,) * len(bids), strict=True)
+    ]
+    return found + [BindingIdentifier(option.identifier) for option in request.options.malformed_bids]
 
 
 def _send(packet: bytes, udp: UdpOuter | None) -> SendPacket | SendDatagram:
@@ -141,8 +168,9 @@ def _send(packet: bytes, udp: UdpOuter | None) -> SendPacket | SendDatagram:
 
 
 def refresh_request(address: IPv6Address, binding: Binding) -> SendPacket | ForwardPacket:
-    """A Binding Refresh Request, to the home address (RFC 6275 section 9.5.5)."""
-    header = encode_message(BindingRefreshRequest(), address, binding.home_address)
+    """A Binding Refresh Request, to the home address (RFC 6275 section 9.5.5, RFC 5648 section 6.4)."""
+    bids = tuple(BindingIdentifier(entry.bid) for entry in binding.care_ofs if entry.bid)
+    header = encode_message(BindingRefreshRequest(bids), address, binding.home_address)
     return to_mobile_node(address, binding, header, NextHeader.MOBILITY)
 
 
@@ -151,9 +179,10 @@ def to_mobile_node(
 ) -> SendPacket | ForwardPacket:
     """A packet of the home agent's own to a mobile node that is away (RFC 6275 section 10.4.2).
 
-    Over IPv6 by a type 2 routing header; a mobile node in an IPv4 network has the tunnel only.
+    Over IPv6 by a type 2 routing header; a mobile node in an IPv4 network has the tunnel only, and one on the
+    home link is there under its home address.
     """
-    if isinstance(binding.care_of, IPv4Address):
+    if isinstance(binding.care_of, IPv4Address) or binding.care_ofs[0].at_home:
         return ForwardPacket(encode_packet(address, binding.home_address, payload, next_header))
     return SendPacket(
         encode_packet(

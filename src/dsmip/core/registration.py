@@ -15,9 +15,14 @@ from typing import NamedTuple
 from dsmip.core.lifetime import LIFETIME_UNIT
 from dsmip.core.sequence import is_newer
 from dsmip.core.types import Binding, IPAddress, MobileNodeEntry
-from dsmip.wire.constants import BAStatus, BUFlag
+from dsmip.wire.constants import BAStatus, BUFlag, OptionType
+from dsmip.wire.experimental import ExperimentalOption
+from dsmip.wire.extensions import Extensions, read_extensions
+from dsmip.wire.flows import FlowIdentification, FlowSummary
 from dsmip.wire.ip import is_unicast_routable
 from dsmip.wire.messages import BindingUpdate
+from dsmip.wire.multihoming import BindingIdentifier
+from dsmip.wire.option import MalformedOption
 from dsmip.wire.options import (
     AlternateCareOfAddress,
     Authentication,
@@ -35,6 +40,14 @@ _H = int(BUFlag.H)
 _L = int(BUFlag.L)
 _R = int(BUFlag.R)
 _F = int(BUFlag.F)
+_O = int(BUFlag.O)
+
+#: Binding Identifier options of one Binding Update that are looked at: more of them are no mistake but an
+#: attempt to make work.
+MAXIMUM_BIDS = 32
+
+#: The same of IPv4 Home Address options: each of these is answered, too.
+MAXIMUM_IPV4_HOME_ADDRESSES = 64
 
 
 @dataclass(slots=True)
@@ -49,15 +62,23 @@ class UpdateOptions:
     authentications: tuple[Authentication, ...] = ()
     prefixes: tuple[IPv6Network, ...] = ()
     ipv4_home_addresses: tuple[IPv4HomeAddress, ...] = ()
+    #: Binding identifiers and flows, of which wrong ones are answered, too.
+    bids: tuple[BindingIdentifier, ...] = ()
+    malformed_bids: tuple[MalformedOption, ...] = ()
+    flows: tuple[FlowIdentification | MalformedOption, ...] = ()
+    kept_flows: tuple[int, ...] = ()
+    extensions: Extensions | None = None
 
 
 class Request(NamedTuple):
     """One Binding Update.
 
-    `care_of` is the address it asks to register, as the mobile node sees it: it goes into authenticators.
-    `tunnel_end` is where packets have to be sent: the same, or the outer source of a Binding Update in UDP.
-    `flags` are those of the update as a plain integer. `refused` is a status that was clear from the packet
-    alone but may only be told to the authentic sender.
+    `care_of` is the address it asks to register, as the mobile node sees it: it goes into authenticators (see
+    `core.authentication` for updates with binding identifiers). `tunnel_end` is where packets have to be
+    sent: the same, or the outer source of a Binding Update in UDP. `inside` is what the mobile node takes
+    that outer source for, the home address when it does not say. `flags` are those of the update as a
+    plain integer. `refused` is a status that was clear from the packet alone but may only be told to the
+    authentic sender.
     """
 
     update: BindingUpdate
@@ -67,8 +88,14 @@ class Request(NamedTuple):
     home_address: IPv6Address
     care_of: IPAddress
     tunnel_end: IPAddress
+    inside: IPAddress
     udp: UdpOuter | None
     refused: BAStatus | None = None
+
+    @property
+    def multiple(self) -> bool:
+        """With binding identifiers (RFC 5648)."""
+        return bool(self.options.bids)
 
     @property
     def from_home_address(self) -> bool:
@@ -86,7 +113,14 @@ class Request(NamedTuple):
 
         The latter not in UDP: a missing IPv4 Care-of Address option does not mean that the node is at home.
         """
-        return self.update.lifetime == 0 or (self.udp is None and self.care_of == self.home_address)
+        return self.update.lifetime == 0 or (
+            self.udp is None and self.care_of == self.home_address and not self.options.bids
+        )
+
+    @property
+    def overwrite(self) -> bool:
+        """The O flag: nothing stays of what was bound before (RFC 5648 section 4.2)."""
+        return self.flags & _O != 0
 
     @property
     def mobile_router(self) -> bool:
@@ -111,7 +145,7 @@ class Request(NamedTuple):
     @property
     def nat(self) -> bool:
         """The outer source differs from what the mobile node takes for its address (RFC 5555 section 4.2)."""
-        return self.udp is not None and self.tunnel_end != self.care_of
+        return self.udp is not None and self.tunnel_end != self.inside
 
 
 def read_request(packet: Packet, update: BindingUpdate) -> Request | str:
@@ -129,12 +163,16 @@ def read_request(packet: Packet, update: BindingUpdate) -> Request | str:
     flags = int(update.flags)
     if options.nonce_indices and flags & _H:
         return "nonce-indices"
+    if len(options.ipv4_home_addresses) > MAXIMUM_IPV4_HOME_ADDRESSES:
+        return "too-many-ipv4-home-addresses"
+    if options.bids or options.malformed_bids:
+        return _read_multiple(packet, update, options, flags)
     if packet.udp is not None:
         return _read_in_udp(packet, packet.udp, update, options, flags)
     care_of = options.alternate_care_of or packet.source
     if not is_unicast_routable(care_of):
         return "care-of-address-not-routable"
-    request = Request(update, options, flags, packet.source, home_address, care_of, care_of, None)
+    request = Request(update, options, flags, packet.source, home_address, care_of, care_of, care_of, None)
     if packet.home_address is None and not request.deregistration:
         return "home-address-option-missing"
     return request
@@ -153,7 +191,35 @@ def _read_in_udp(
     refused = None
     if options.alternate_care_of is not None or (not usable and update.lifetime):
         refused = BAStatus.INVALID_CARE_OF_ADDRESS
-    return Request(update, options, flags, packet.source, packet.source, care_of, udp.source, udp, refused)
+    source = packet.source
+    return Request(update, options, flags, source, source, care_of, udp.source, care_of, udp, refused)
+
+
+def _read_multiple(
+    packet: Packet, update: BindingUpdate, options: UpdateOptions, flags: int
+) -> Request | str:
+    """A Binding Update with binding identifiers (RFC 5648 sections 6.2 and 8.1).
+
+    Alternate and IPv4 Care-of Address options must not come with them, and are passed over if they do.
+    """
+    if len(options.bids) + len(options.malformed_bids) > MAXIMUM_BIDS:
+        return "too-many-binding-identifiers"
+    source, udp = packet.source, packet.udp
+    # A wrong length refuses the whole update.
+    refused = BAStatus.MCOA_MALFORMED if options.malformed_bids else None
+    if udp is None:
+        from_home_link = update.lifetime == 0 or any(option.home for option in options.bids)
+        if packet.home_address is None and not (refused or from_home_link):
+            return "home-address-option-missing"
+        return Request(update, options, flags, source, packet.sender, source, source, source, None, refused)
+    if packet.home_address is not None:
+        return "home-address-option-in-udp"
+    if not is_unicast_ipv4(udp.source) or not udp.source_port:
+        return "outer-source-not-routable"
+    ipv4 = [option.care_of for option in options.bids if isinstance(option.care_of, IPv4Address)]
+    care_of: IPAddress = ipv4[0] if ipv4 else source
+    inside: IPAddress = udp.source if udp.source in ipv4 else care_of
+    return Request(update, options, flags, source, source, care_of, udp.source, inside, udp, refused)
 
 
 def sort_options(update: BindingUpdate) -> UpdateOptions:
@@ -180,6 +246,19 @@ def sort_options(update: BindingUpdate) -> UpdateOptions:
             found.ipv4_home_addresses += (option,)
         elif type(option) is NonceIndices:
             found.nonce_indices = True
+        elif type(option) is BindingIdentifier:
+            found.bids += (option,)
+        elif type(option) is FlowIdentification:
+            found.flows += (option,)
+        elif type(option) is FlowSummary:
+            found.kept_flows += option.fids
+        elif type(option) is MalformedOption:
+            if option.type == OptionType.BINDING_IDENTIFIER:
+                found.malformed_bids += (option,)
+            else:
+                found.flows += (option,)
+        elif type(option) is ExperimentalOption and found.extensions is None:
+            found.extensions = read_extensions((option,))
     return found
 
 
@@ -191,6 +270,8 @@ class Policy:
     home_prefixes: tuple[IPv6Network, ...]
     refuse_udp: bool
     min_lifetime: float
+    multiple_care_of_addresses: bool = True
+    bulk_registration: bool = True
 
 
 def refusal(
@@ -218,17 +299,38 @@ def refusal(
         return BAStatus.REGISTRATION_TYPE_CHANGE_DISALLOWED
     if last_sequence is not None and not is_newer(request.update.sequence, last_sequence):
         return BAStatus.SEQUENCE_NUMBER_OUT_OF_WINDOW
-    if deregistration:
-        return BAStatus.NOT_HOME_AGENT_FOR_THIS_MOBILE_NODE if binding is None else None
-    if request.refused is not None:
+    if request.multiple and not policy.multiple_care_of_addresses:
+        return BAStatus.MCOA_PROHIBITED
+    if deregistration and binding is None:
+        return BAStatus.NOT_HOME_AGENT_FOR_THIS_MOBILE_NODE
+    if request.refused is not None and (request.options.malformed_bids or not deregistration):
         return request.refused
+    if deregistration:
+        return None
+    if request.multiple:
+        status = _refused_multiple(request, binding, policy)
+        if status is not None:
+            return status
+    elif is_loop(request.tunnel_end, entry, policy.address):
+        return BAStatus.INVALID_CARE_OF_ADDRESS
     return _refused_by_policy(request, entry, policy)
 
 
+def _refused_multiple(request: Request, binding: Binding | None, policy: Policy) -> BAStatus | None:
+    """What refuses all binding identifiers of a registration at once (RFC 5648 section 6.2)."""
+    if len(request.options.bids) > 1 and not policy.bulk_registration:
+        return BAStatus.MCOA_BULK_REGISTRATION_PROHIBITED
+    if binding is not None and not binding.multiple and not request.overwrite:
+        return BAStatus.MCOA_NON_MCOA_BINDING_EXISTS
+    return None
+
+
+def is_loop(care_of: IPAddress, entry: MobileNodeEntry, home_agent: IPv6Address) -> bool:
+    """Whether packets to such a care-of address would be tunnelled to it again and again."""
+    return care_of == home_agent or _within(care_of, entry.prefixes)
+
+
 def _refused_by_policy(request: Request, entry: MobileNodeEntry, policy: Policy) -> BAStatus | None:
-    if request.tunnel_end == policy.address or _within(request.tunnel_end, entry.prefixes):
-        # Packets to such a care-of address would be tunnelled to it again and again.
-        return BAStatus.INVALID_CARE_OF_ADDRESS
     if request.forces_udp and policy.refuse_udp and not request.nat:
         # 144 means something else to a mobile node that uses RFC 4285: MIPV6-ID-MISMATCH.
         return (

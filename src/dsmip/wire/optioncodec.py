@@ -103,8 +103,8 @@ def decode_options(data: bytes, start: int, end: int) -> tuple[MobilityOption, .
     """The options between two offsets of a mobility header, without the padding.
 
     DecodeError "truncated" when one runs past the end, "option-length" when a known one has a length that its
-    RFC does not allow, "malformed" when its content is impossible; but a `MalformedOption` where the RFC wants
-    an answer.
+    RFC does not allow, "malformed" when its content is impossible; a `MalformedOption` comes instead of
+    both where the RFC wants an answer.
     """
     found: list[MobilityOption] = []
     position = start

@@ -33,15 +33,13 @@ class _BinarySelector:
     @property
     def alignment(self) -> int:
         """The sub-option starts at a multiple of this many octets (RFC 6088 sections 3.1 and 3.2)."""
-        present = (
-            size for size, values in zip(self.SIZES, self._ranges(), strict=True) if values is not None
-        )
+        present = (size for size, values in zip(self.SIZES, self.ranges(), strict=True) if values is not None)
         return min(max(present, default=1), 8)
 
     def encode(self) -> bytes:
         """The data of a traffic selector sub-option."""
         flags, values = 0, bytearray()
-        for index, (size, span) in enumerate(zip(self.SIZES, self._ranges(), strict=True)):
+        for index, (size, span) in enumerate(zip(self.SIZES, self.ranges(), strict=True)):
             if span is None:
                 continue
             start, end = span
@@ -52,7 +50,8 @@ class _BinarySelector:
                 values += int(end).to_bytes(size, "big")
         return _HEADER.pack(self.FORMAT) + _FLAGS.pack(flags) + bytes(values)
 
-    def _ranges(self) -> tuple[Any, ...]:
+    def ranges(self) -> tuple[Any, ...]:
+        """Every field in the order of the wire: start and end, or None."""
         return tuple(getattr(self, field.name) for field in fields(self))
 
 

@@ -324,7 +324,7 @@ class Scenario:
 
 def scenario(entry: MobileNodeEntry = ENTRY, **changes: object) -> tuple[Scenario, Mobile]:
     """A home agent with one mobile node; `changes` are fields of the configuration."""
-    config = replace(CONFIG, mobile_nodes=(entry,), **changes)  # type: ignore[arg-type]
+    config = replace(CONFIG, **{"mobile_nodes": (entry,), **changes})  # type: ignore[arg-type]
     return Scenario(config), Mobile(entry)
 
 

@@ -1,0 +1,78 @@
+"""What a home agent tells about a change of a binding: one event per care-of address not as before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dsmip.core.actions import Event
+from dsmip.core.types import Binding, CareOfBinding
+
+Who = dict[str, str]
+
+
+def accepted(binding: Binding, previous: Binding | None, who: Who) -> Iterator[Event]:
+    """Of an accepted Binding Update."""
+    if not binding.multiple and not (previous is not None and previous.multiple):
+        entry = binding.care_ofs[0]
+        former = previous.care_ofs[0] if previous is not None else None
+        if former is not None and _is_same_place(entry, former):
+            yield Event("refreshed", {**who, "lifetime": entry.lifetime})
+        else:
+            yield _registered(entry, former, "registered" if former is None else "moved", who)
+        return
+    refreshed = []
+    for entry in binding.care_ofs:
+        former = previous.care_of_binding(entry.bid) if previous is not None else None
+        if former is None:
+            yield _registered(entry, None, "registered" if previous is None else "care-of-added", who)
+        elif not _is_same_place(entry, former):
+            yield _registered(entry, former, "moved", who)
+        elif entry is not former:
+            refreshed.append(entry)
+    if previous is not None:
+        yield from removed(binding, previous, "replaced", who)
+    if refreshed:
+        bids = ",".join(str(entry.bid) for entry in refreshed)
+        yield Event("refreshed", {**who, "lifetime": refreshed[0].lifetime, "bids": bids})
+    yield from flows_changed(binding, previous, who)
+
+
+def removed(binding: Binding, previous: Binding, reason: str, who: Who) -> Iterator[Event]:
+    """Of the care-of addresses that `binding` has no more."""
+    for entry in previous.care_ofs:
+        if binding.care_of_binding(entry.bid) is None:
+            yield Event(
+                "care-of-removed", {**who, **_bid(entry), "care_of": str(entry.care_of), "reason": reason}
+            )
+
+
+def flows_changed(binding: Binding, previous: Binding | None, who: Who) -> Iterator[Event]:
+    """Of flows and of which of them are active."""
+    before = [(flow, previous.is_active(flow)) for flow in previous.flows] if previous is not None else []
+    after = [(flow, binding.is_active(flow)) for flow in binding.flows]
+    if before != after:
+        active = sum(1 for _, is_active in after if is_active)
+        yield Event("flows", {**who, "flows": len(after), "active": active})
+
+
+def _registered(entry: CareOfBinding, former: CareOfBinding | None, kind: str, who: Who) -> Event:
+    return Event(
+        kind,
+        {
+            **who,
+            **_bid(entry),
+            "care_of": str(entry.care_of),
+            "previous": str(former.care_of) if former is not None else "",
+            "format": entry.format.value,
+            "nat": entry.nat.value,
+            "lifetime": entry.lifetime,
+        },
+    )
+
+
+def _bid(entry: CareOfBinding) -> dict[str, int]:
+    return {"bid": entry.bid} if entry.bid else {}
+
+
+def _is_same_place(entry: CareOfBinding, former: CareOfBinding) -> bool:
+    return (entry.care_of, entry.nat_source) == (former.care_of, former.nat_source)
