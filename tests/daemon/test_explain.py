@@ -225,7 +225,10 @@ def test_a_mobile_node_that_was_refused() -> None:
 def test_every_status_this_home_agent_gives_has_its_words() -> None:
     core = (Path(dsmip.__file__).parent / "core").glob("home_agent*.py")
     sources = [path.read_text() for path in core]
-    sources.append((Path(dsmip.__file__).parent / "core" / "registration.py").read_text())
+    sources += [
+        (Path(dsmip.__file__).parent / "core" / name).read_text()
+        for name in ("registration.py", "care_of_registration.py")
+    ]
     given = {name for source in sources for name in re.findall(r"BAStatus\.([A-Z0-9_]+)", source)}
     given = {name for name in given if BAStatus[name] >= 128}
     assert given
@@ -233,5 +236,5 @@ def test_every_status_this_home_agent_gives_has_its_words() -> None:
 
 
 def test_what_has_no_words_of_its_own_is_named() -> None:
-    assert explain_texts.status("MCOA_MALFORMED").what == "of status mcoa malformed"
+    assert explain_texts.status("REINIT_SA_WITH_HAC").what == "of status reinit sa with hac"
     assert explain_texts.reason("unheard-of").what == 'of "unheard of"'

@@ -62,8 +62,11 @@ class HomeAgent:
             config.address, force_udp=config.udp == "force", nat_keepalive=config.nat_keepalive
         )
         self._registrar = Registrar(config, self._nodes, self._replies, self._actions.append)
-        self._icmp = HomeAgentIcmp(config, self._registrar, self._actions.append, randomness or Random())
-        self._registrar.watch(self._icmp.bound, self._icmp.unbound)
+        self._icmp = HomeAgentIcmp(
+            config, self._registrar.bindings, self._actions.append, randomness or Random()
+        )
+        self._registrar.watch(self._icmp.bound)
+        self._registrar.bindings.watch(self._icmp.unbound)
         self._errors = _error_limit(config)
         self._failures = RateLimit(AUTHENTICATION_FAILURE_RATE, AUTHENTICATION_FAILURE_BURST)
         self._address = config.address.packed
@@ -74,7 +77,7 @@ class HomeAgent:
     @property
     def bindings(self) -> Mapping[IPv6Address, Binding]:
         """The binding cache, by home address; not to be changed."""
-        return self._registrar.cache
+        return self._registrar.bindings.cache
 
     def actions(self) -> list[Action]:
         """What is to be done since the last call, in order."""
@@ -110,7 +113,7 @@ class HomeAgent:
         """
         for replay in replays:
             self._nodes.restore(replay)
-        self._registrar.restore(bindings, now)
+        self._registrar.bindings.restore(bindings, now)
 
     def reconfigure(self, config: HomeAgentConfig) -> None:
         """Go on with another configuration: of addresses and home prefixes it must be the same.
@@ -215,7 +218,7 @@ class HomeAgent:
 
     def _home_address_option(self, packet: Packet, now: Instant) -> None:
         """A packet with a home address option needs a binding with its source (RFC 6275 section 9.3.1)."""
-        binding = self._registrar.cache.get(packet.sender)
+        binding = self._registrar.bindings.cache.get(packet.sender)
         if binding is None or packet.udp is not None or not binding.is_at(packet.source):
             self._binding_error(packet, BEStatus.UNKNOWN_BINDING, "unknown-binding", now)
             return

@@ -30,15 +30,20 @@ def accepted(binding: Binding, previous: Binding | None, who: Who) -> Iterator[E
         elif entry is not former:
             refreshed.append(entry)
     if previous is not None:
-        yield from removed(binding, previous, "replaced", who)
+        yield from _removed(binding, previous, "replaced", who)
     if refreshed:
         bids = ",".join(str(entry.bid) for entry in refreshed)
         yield Event("refreshed", {**who, "lifetime": refreshed[0].lifetime, "bids": bids})
-    yield from flows_changed(binding, previous, who)
+    yield from _flows_changed(binding, previous, who)
 
 
-def removed(binding: Binding, previous: Binding, reason: str, who: Who) -> Iterator[Event]:
-    """Of the care-of addresses that `binding` has no more."""
+def shrunk(binding: Binding, previous: Binding, reason: str, who: Who) -> Iterator[Event]:
+    """Of a binding that lost care-of addresses, and flows with them."""
+    yield from _removed(binding, previous, reason, who)
+    yield from _flows_changed(binding, previous, who)
+
+
+def _removed(binding: Binding, previous: Binding, reason: str, who: Who) -> Iterator[Event]:
     for entry in previous.care_ofs:
         if binding.care_of_binding(entry.bid) is None:
             yield Event(
@@ -46,8 +51,7 @@ def removed(binding: Binding, previous: Binding, reason: str, who: Who) -> Itera
             )
 
 
-def flows_changed(binding: Binding, previous: Binding | None, who: Who) -> Iterator[Event]:
-    """Of flows and of which of them are active."""
+def _flows_changed(binding: Binding, previous: Binding | None, who: Who) -> Iterator[Event]:
     before = [(flow, previous.is_active(flow)) for flow in previous.flows] if previous is not None else []
     after = [(flow, binding.is_active(flow)) for flow in binding.flows]
     if before != after:

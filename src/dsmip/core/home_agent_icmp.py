@@ -12,8 +12,8 @@ from ipaddress import IPv4Address, IPv6Address
 from random import Random
 
 from dsmip.core.actions import Action, Drop, Event, ForwardPacket, SendIPv4, SendPacket
+from dsmip.core.home_agent_bindings import Bindings
 from dsmip.core.home_agent_config import HomeAgentConfig
-from dsmip.core.home_agent_registrar import Registrar
 from dsmip.core.home_agent_replies import refresh_request, to_mobile_node
 from dsmip.core.home_agent_tunnel_errors import relay_icmpv4, relay_icmpv6
 from dsmip.core.home_agents_list import HomeAgentsList, anycast_address
@@ -48,12 +48,12 @@ class HomeAgentIcmp:
     def __init__(
         self,
         config: HomeAgentConfig,
-        registrar: Registrar,
+        bindings: Bindings,
         emit: Callable[[Action], None],
         randomness: Random,
     ) -> None:
         self._config = config
-        self._registrar = registrar
+        self._bindings = bindings
         self._emit = emit
         self._anycast = frozenset(anycast_address(prefix) for prefix in config.home_prefixes)
         self._home_agents = HomeAgentsList(config.address, config.preference, randomness)
@@ -173,11 +173,11 @@ class HomeAgentIcmp:
         for prefix in changed:
             self._emit(Event("home-prefix", {"prefix": str(prefix)}))
         for prefix in self._config.home_prefixes:
-            for binding in self._registrar.set_prefix_lifetime(prefix, self._prefixes.lifetime(prefix), now):
+            for binding in self._bindings.set_prefix_lifetime(prefix, self._prefixes.lifetime(prefix), now):
                 # The mobile node counts on a longer lifetime (RFC 6275 section 9.5.5 allows to ask it back).
                 self._emit(refresh_request(self._config.address, binding))
         if changed and self._config.mobile_prefix_advertisements:
-            for home_address in self._registrar.cache:
+            for home_address in self._bindings.cache:
                 preferred = self._preferred(home_address, now.monotonic)
                 self._deliveries.news(home_address, preferred, now.monotonic)
 
@@ -204,7 +204,7 @@ class HomeAgentIcmp:
         self, message: MobilePrefixSolicitation, source: IPv6Address, now: Instant
     ) -> None:
         """From an IPv4 network the home address itself is the source, and the answer takes the same way."""
-        binding = self._registrar.cache.get(source)
+        binding = self._bindings.cache.get(source)
         if binding is None or not any(isinstance(entry.care_of, IPv4Address) for entry in binding.care_ofs):
             self._emit(Drop("home-address-option-missing", f"from {source}"))
         elif self._may_tell(source, now):
@@ -223,7 +223,7 @@ class HomeAgentIcmp:
 
     def _advertise(self, home_address: IPv6Address, monotonic: float) -> None:
         """Unsolicited, to the care-of address (RFC 6275 sections 6.8 and 10.6.3)."""
-        binding = self._registrar.cache.get(home_address)
+        binding = self._bindings.cache.get(home_address)
         if binding is None:
             return
         self._unsolicited = (self._unsolicited + 1) & 0xFFFF
@@ -250,5 +250,5 @@ class HomeAgentIcmp:
 
     def _belongs(self, inner: IPAddress, outer: IPAddress) -> bool:
         """Whether packets to `inner` are tunnelled to `outer`: others did not send what this is about."""
-        binding = self._registrar.binding_of(inner)
+        binding = self._bindings.binding_of(inner)
         return binding is not None and binding.is_at(outer)

@@ -82,6 +82,29 @@ STATUSES: dict[str, Cause] = {
         "its care-of address cannot be used",
         "It is in the mobile node's own network, or no address packets can be sent to: look at the uplink.",
     ),
+    "MCOA_MALFORMED": Cause(
+        "one of its binding identifiers is not written as RFC 5648 says", "Update the mobile node's software."
+    ),
+    "MCOA_NON_MCOA_BINDING_EXISTS": Cause(
+        "it has a binding without identifiers already",
+        "Nothing: the mobile node replaces that with its next Binding Update.",
+    ),
+    "MCOA_PROHIBITED": Cause(
+        "the home agent does not allow several care-of addresses",
+        "Set `multiple_care_of_addresses = true` on the home agent, or go on with one.",
+    ),
+    "MCOA_UNKNOWN_COA": Cause(
+        "it names a binding identifier that is not bound",
+        "Nothing: the mobile node registers that care-of address again.",
+    ),
+    "MCOA_BULK_REGISTRATION_PROHIBITED": Cause(
+        "it registers care-of addresses together that have to come one by one",
+        "Nothing: it sends them one by one; or set `bulk_registration = true` on the home agent.",
+    ),
+    "MCOA_SIMULTANEOUS_HOME_AND_FOREIGN_PROHIBITED": Cause(
+        "it is at home, and elsewhere at the same time, which the home agent does not allow",
+        "It takes a home agent with `home_link` and `simultaneous_home = true`.",
+    ),
 }
 
 REASONS: dict[str, Cause] = {
@@ -111,6 +134,24 @@ REASONS: dict[str, Cause] = {
     "outer-source-not-routable": Cause("it comes from an address nobody can answer to"),
     "care-of-address-not-routable": Cause("its care-of address is one nobody can send to"),
     "home-address-option-missing": Cause("it has no home address option"),
+    "too-many-binding-identifiers": Cause("it has more binding identifiers than anybody needs"),
+    "too-many-ipv4-home-addresses": Cause("it asks for more IPv4 addresses than anybody needs"),
+    "flow-administratively-prohibited": Cause(
+        "a flow is not allowed, or is not the mobile node's own",
+        "Look at the addresses of its `[[flow]]` rules, and at `flow_bindings` on the home agent.",
+    ),
+    "flow-reason-unspecified": Cause(
+        "a flow has the priority or the number of another one, or there are too many",
+        "Give every flow a priority of its own.",
+    ),
+    "flow-option-malformed": Cause(
+        "a flow is not written as RFC 6089 says", "Update the mobile node's software."
+    ),
+    "flow-bid-not-found": Cause("a flow names a care-of address that is not bound"),
+    "flow-fid-not-found": Cause("a flow is to be kept that the home agent does not have"),
+    "flow-traffic-selector-format-not-supported": Cause(
+        "a flow is described in a way that RFC 6088 does not have", "Update the mobile node's software."
+    ),
     # What a mobile node refuses of its home agent.
     "authenticator": Cause(
         "the home agent's authenticator is wrong",

@@ -52,7 +52,7 @@ MCOA: st.SearchStrategy[MobilityOption] = st.one_of(
     st.builds(FlowSummary, st.lists(FIDS, min_size=1, max_size=8).map(tuple)),
     st.builds(MalformedOption, st.sampled_from([35, 45]), st.binary(max_size=24)),
     st.just(IPv4HomeAddress(HOME4)),
-    st.just(MobileNetworkPrefix(MNP1)),
+    st.just(MobileNetworkPrefix.of(MNP1)),
 )
 FLAGS = st.sampled_from([AH, AH | BUFlag.O, AH | BUFlag.R, AH | BUFlag.F | BUFlag.O, BUFlag.A])
 

@@ -400,7 +400,7 @@ def test_rfc5648_6_2_a_plain_binding_has_no_bids_to_deregister() -> None:
 
 def test_rfc3963_prefixes_stay_while_one_care_of_address_is_left() -> None:
     node = Multihomed()
-    options = (MobileNetworkPrefix(MNP1), IPv4HomeAddress(ENTRY.ipv4_home_address or LTE4))
+    options = (MobileNetworkPrefix.of(MNP1), IPv4HomeAddress(ENTRY.ipv4_home_address or LTE4))
     node.send(bid(1, WIFI), bid(2, LTE), *options, flags=AHR | BUFlag.O)
     before = node.agent.binding
     outcome = node.send(bid(1), source=LTE, lifetime=0)

@@ -1,0 +1,204 @@
+"""The bindings of a home agent, and what keeps, reduces and ends them besides Binding Updates.
+
+Lifetimes (RFC 6275 section 10.3.1), restarts, and other configurations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
+
+from dsmip.core import home_agent_events
+from dsmip.core.actions import (
+    Action,
+    Event,
+    ForgetBinding,
+    InstallBinding,
+    RemoveBinding,
+    StoreBinding,
+)
+from dsmip.core.address_owners import AddressOwners
+from dsmip.core.binding_cache import BindingCache
+from dsmip.core.care_of_lifetimes import cut_short, resumed, unexpired
+from dsmip.core.home_agent_changes import NodeChanges
+from dsmip.core.home_agent_config import HomeAgentConfig
+from dsmip.core.home_agent_ipv4 import IPv4Assignments
+from dsmip.core.home_agent_nodes import ServedNode, ServedNodes
+from dsmip.core.lifetime import ENDLESS, Grant, PrefixLifetime, grant
+from dsmip.core.prefix_table import PrefixTable
+from dsmip.core.registration import Request
+from dsmip.core.types import Binding, CareOfBinding, Instant, IPAddress
+
+
+class Bindings:
+    """Binding cache, prefix table and address pools. Actions go to `emit`, in order."""
+
+    def __init__(self, config: HomeAgentConfig, nodes: ServedNodes, emit: Callable[[Action], None]) -> None:
+        self.cache = BindingCache()
+        self.prefixes = PrefixTable(config.mobile_nodes)
+        self.ipv4 = IPv4Assignments(config)
+        self._config = config
+        self._nodes = nodes
+        self._emit = emit
+        self._prefix_lifetimes: dict[IPv6Network, PrefixLifetime] = {}
+        self._owners = AddressOwners(config.mobile_nodes)
+        self._unbound: Callable[[IPv6Address], None] = lambda _home_address: None
+
+    def watch(self, unbound: Callable[[IPv6Address], None]) -> None:
+        """Have this called when a binding has ended."""
+        self._unbound = unbound
+
+    # Changes -----------------------------------------------------------------------------------------------
+
+    def put(self, binding: Binding, previous: Binding | None, node: ServedNode, grace: float) -> None:
+        """Enter the binding instead of `previous`, whose addresses are good for `grace` seconds more."""
+        self.cache.store(binding, binding.next_end)
+        self._emit(StoreBinding(binding, node.replay))
+        self._emit(InstallBinding(binding, previous, grace))
+
+    def end(self, binding: Binding, reason: str, *, at_home: bool = False) -> None:
+        """Take the binding out, and give back what it had from pools."""
+        self.cache.remove(binding.home_address)
+        self.ipv4.release(binding.ipv4)
+        self.withdraw(binding, reason, at_home=at_home)
+
+    def withdraw(self, binding: Binding, reason: str, *, at_home: bool = False) -> None:
+        """Take out of store and data plane what is in the cache no more."""
+        self._emit(ForgetBinding(binding.home_address))
+        self._emit(RemoveBinding(binding, reason, at_home))
+        self._unbound(binding.home_address)
+
+    # Questions ---------------------------------------------------------------------------------------------
+
+    def binding_of(self, address: IPAddress) -> Binding | None:
+        """The binding an inner address belongs to: home address, prefix, or what was assigned from a pool."""
+        home_address = self._owners.owner(address)
+        if home_address is not None:
+            binding = self.cache.get(home_address)
+            return binding if binding is not None and _has(binding, address) else None
+        if isinstance(address, IPv4Address) and self.ipv4.is_pooled(address):
+            return next((binding for binding in self.cache.values() if _has(binding, address)), None)
+        return None
+
+    def lifetime(self, request: Request, now: Instant) -> Grant:
+        """What to grant to a Binding Update (RFC 6275 section 10.3.1)."""
+        prefix = ENDLESS
+        for network, lifetime in self._prefix_lifetimes.items():
+            if request.home_address in network:
+                prefix = lifetime
+        return grant(request.update.lifetime, self._config.max_lifetime, now.monotonic, prefix)
+
+    # Time --------------------------------------------------------------------------------------------------
+
+    def set_prefix_lifetime(
+        self, prefix: IPv6Network, lifetime: PrefixLifetime, now: Instant
+    ) -> list[Binding]:
+        """How long a home prefix goes on. No binding outlasts it (RFC 6275 section 10.3.1).
+
+        Returns the bindings that were cut and are not over yet.
+        """
+        before = self._prefix_lifetimes.get(prefix, ENDLESS).valid_until
+        self._prefix_lifetimes[prefix] = lifetime
+        valid_until = lifetime.valid_until
+        if valid_until is None or (before is not None and valid_until >= before):
+            return []
+        expires = now.unix + max(0.0, valid_until - now.monotonic)
+        cut = [
+            cut_short(binding, expires, valid_until)
+            for binding in self.cache.values()
+            if binding.expires > expires and binding.home_address in prefix
+        ]
+        for binding in cut:
+            node = self._nodes.get(binding.home_address)
+            if node is not None:
+                self.put(binding, self.cache[binding.home_address], node, 0.0)
+        self.expire(now.monotonic)
+        return [binding for binding in cut if binding.home_address in self.cache]
+
+    def expire(self, monotonic: float) -> None:
+        """End the care-of addresses, and the bindings, whose time is over."""
+        for binding in list(self.cache.expire(monotonic)):
+            left = unexpired(binding.care_ofs, monotonic)
+            if left:
+                self._shrink(binding, left)
+                continue
+            self.ipv4.release(binding.ipv4)
+            self.withdraw(binding, "expired")
+            node = self._nodes.get(binding.home_address)
+            if node is not None:
+                self._emit(Event("expired", {**node.who, "care_of": str(binding.care_of)}))
+
+    def _shrink(self, binding: Binding, left: tuple[CareOfBinding, ...]) -> None:
+        """Some care-of addresses have ended, others go on. Flows stay, some of them inactive maybe."""
+        node = self._nodes.get(binding.home_address)
+        if node is not None:
+            shrunk = replace(binding, care_ofs=left)
+            self.put(shrunk, binding, node, 0.0)
+            for event in home_agent_events.shrunk(shrunk, binding, "expired", node.who):
+                self._emit(event)
+
+    # Restarts and other configurations ---------------------------------------------------------------------
+
+    def restore(self, bindings: Iterable[Binding], now: Instant) -> None:
+        """Put stored bindings back, less what has ended or is no longer configured."""
+        for binding in bindings:
+            node = self._nodes.get(binding.home_address)
+            care_ofs = resumed(binding.care_ofs, now)
+            if node is None:
+                self.withdraw(binding, "not-configured")
+            elif not care_ofs:
+                self.withdraw(binding, "expired")
+            else:
+                alive = replace(binding, care_ofs=care_ofs)
+                kept = self._still_granted(alive, node)
+                if kept is not alive or len(care_ofs) < len(binding.care_ofs):
+                    self._emit(StoreBinding(kept, node.replay))
+                self.cache.store(kept, kept.next_end)
+                self._emit(InstallBinding(kept, None, 0.0))
+
+    def reconfigure(self, config: HomeAgentConfig, changes: NodeChanges) -> None:
+        """Go on with another configuration, the nodes served being told already.
+
+        A binding ends with its mobile node, and loses what is no longer configured.
+        """
+        self._config = config
+        removed = [self.cache.remove(entry.home_address) for entry in changes.removed]
+        touched = [self.cache.get(entry.home_address) for _, entry in changes.replaced]
+        if self.ipv4.concerns_pools(changes):
+            touched = list(self.cache.values())
+        for binding in (*removed, *touched):
+            if binding is not None:
+                self.ipv4.release(binding.ipv4)
+        self.prefixes.change(changes)
+        self.ipv4.change(changes)
+        self._owners = AddressOwners(config.mobile_nodes)
+        for binding in removed:
+            if binding is not None:
+                self.withdraw(binding, "not-configured")
+        for binding in touched:
+            node = self._nodes.get(binding.home_address) if binding is not None else None
+            if binding is not None and node is not None:
+                self._reduce(binding, node)
+
+    def _reduce(self, binding: Binding, node: ServedNode) -> None:
+        kept = self._still_granted(binding, node)
+        if kept is not binding:
+            self.put(kept, binding, node, self._config.grace)
+
+    def _still_granted(self, binding: Binding, node: ServedNode) -> Binding:
+        """The binding under the present configuration and under an index of its own.
+
+        The same object if there is nothing to change, which is what a hundred thousand of them count on.
+        """
+        self._nodes.claim_index(node, binding.index)
+        node.sequence = binding.sequence
+        prefixes = self.prefixes.still_own(binding.home_address, binding.prefixes)
+        ipv4 = self.ipv4.restore(node.entry, binding.ipv4)
+        if (node.index, prefixes, ipv4) == (binding.index, binding.prefixes, binding.ipv4):
+            return binding
+        return replace(binding, index=node.index, prefixes=prefixes, ipv4=ipv4)
+
+
+def _has(binding: Binding, address: IPAddress) -> bool:
+    return any(address in network for network in binding.networks)
