@@ -81,6 +81,23 @@ def test_pure_layers_do_no_input_or_output(layer: str) -> None:
         assert not touched, f"{path} imports {sorted(touched)}"
 
 
+@pytest.mark.parametrize(
+    ("package", "rooms"),
+    [
+        ("textual", {"cli/watch_screen.py"}),
+        ("prometheus_client", {"daemon/metrics.py"}),
+    ],
+)
+def test_packages_of_extras_stay_in_their_room(package: str, rooms: set[str]) -> None:
+    """Daemons and commands run without them."""
+    importers = {
+        str(path.relative_to(ROOT))
+        for path in ROOT.rglob("*.py")
+        if any(module.split(".")[0] == package for module in _imports(path))
+    }
+    assert importers == rooms
+
+
 def test_every_package_has_its_rule() -> None:
     packages = {path.name for path in ROOT.iterdir() if (path / "__init__.py").exists()}
     assert packages == set(ALLOWED)

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
+import pty
 import shutil
+import struct
 import subprocess
 import sys
+import termios
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyte
 import pytest
 
 from dsmip.daemon.control import ask
+from dsmip.lab import plan
 from dsmip.lab.lab import Lab
 from tests.system.conftest import wait_until
 
@@ -59,7 +66,9 @@ def lab() -> Iterator[Lab]:
 
 
 def move(lab: Lab, network: str) -> str:
-    """Move, and wait until the home agent knows; the new care-of address."""
+    """Move there, from elsewhere, and wait until the home agent knows; the new care-of address."""
+    if lab.at == network:
+        move(lab, "dual" if network != "dual" else "wifi6")
     (before,) = ask("obs-ha", "bindings")
     lab.move(network)
     wait_until(
@@ -174,3 +183,62 @@ def test_a_browser_on_the_home_agent_sees_a_handover(lab: Lab, tmp_path: Path) -
     browser = lab.exec("ha", [chromium, *CHROMIUM_FLAGS, *flags, url], capture_output=True, timeout=90)
     assert f"moved to {care_of}" in browser.stdout, browser.stderr
     assert '<span class="number" id="count">1</span>' in browser.stdout
+
+
+class Terminal:
+    """A program in a terminal of 130 by 30, as a person would see it."""
+
+    def __init__(self, *command: str) -> None:
+        self._screen = pyte.Screen(130, 30)
+        self._stream = pyte.ByteStream(self._screen)
+        self._master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 130, 0, 0))
+        environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "130", "LINES": "30"}
+        self.process = subprocess.Popen(
+            command, stdin=slave, stdout=slave, stderr=slave, env=environment, start_new_session=True
+        )
+        os.close(slave)
+        os.set_blocking(self._master, False)
+
+    def shows(self, text: str) -> bool:
+        with contextlib.suppress(BlockingIOError, OSError):
+            while data := os.read(self._master, 65536):
+                self._stream.feed(data)
+        return any(text in line for line in self._screen.display)
+
+    def text(self) -> str:
+        return "\n".join(self._screen.display)
+
+    def press(self, keys: str) -> None:
+        os.write(self._master, keys.encode())
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        os.close(self._master)
+
+
+def test_the_screen_shows_a_handover_as_it_happens(lab: Lab) -> None:
+    terminal = Terminal(*DSMIP, "watch", "obs-ha")
+    try:
+        wait_until(lambda: terminal.shows("1 of 1 mobile nodes are registered"), 30, "the screen is there")
+        assert terminal.shows("mr1")
+        care_of = move(lab, "dual")
+        wait_until(lambda: terminal.shows(f"care_of={care_of}"), 20, "the handover is shown")
+        terminal.press("/")
+        wait_until(lambda: terminal.shows("name, address or tunnel"), 20, "the filter is open")
+        terminal.press("nobody\r")
+        wait_until(lambda: not terminal.shows(str(plan.HOME_ADDRESS)), 20, "the filter leaves no row")
+        terminal.press("q")
+        assert terminal.process.wait(20) == 0
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n{terminal.text()}") from error
+    finally:
+        terminal.close()
+
+
+def test_watch_on_the_mobile_router_and_without_a_terminal(lab: Lab) -> None:
+    text = dsmip("watch", "obs-mr", "--once")
+    assert "obs-mr (mobile-router): registered; tunnel ipv6" in text
+    assert "handover" in text

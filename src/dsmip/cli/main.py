@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dsmip import __version__
-from dsmip.cli import bench, capture, events, explain, init, lab, node, provision, reload, show, web
+from dsmip.cli import bench, capture, events, explain, init, lab, node, provision, reload, show, watch, web
 from dsmip.cli.asking import add_instance
 from dsmip.daemon.control import ControlError
 
@@ -55,6 +55,7 @@ def parser() -> argparse.ArgumentParser:
 
     events.add_commands(commands)
     explain.add_commands(commands)
+    watch.add_commands(commands)
     web.add_commands(commands)
     capture.add_commands(commands)
     init.add_commands(commands)
