@@ -42,7 +42,7 @@ from dataclasses import replace
 from ipaddress import IPv6Address
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from test_sqlite import BINDING, REPLAY
+from tests.store.test_sqlite import BINDING, REPLAY
 from dsmip.store.sqlite import SqliteStore
 store = SqliteStore(Path({path!r}))
 number = 0
@@ -59,7 +59,7 @@ while True:
 
 def test_everything_acknowledged_survives_kill_minus_9(tmp_path: Path) -> None:
     path = tmp_path / "bindings.sqlite"
-    source = textwrap.dedent(WRITER).format(tests=str(Path(__file__).parent), path=str(path))
+    source = textwrap.dedent(WRITER).format(tests=str(Path(__file__).parents[2]), path=str(path))
     writer = subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE, text=True)
     assert writer.stdout is not None
     acknowledged = 0
@@ -80,7 +80,7 @@ def test_everything_acknowledged_survives_kill_minus_9(tmp_path: Path) -> None:
 
 def test_what_was_not_flushed_is_lost_as_a_whole(tmp_path: Path) -> None:
     path = tmp_path / "bindings.sqlite"
-    source = textwrap.dedent(WRITER).format(tests=str(Path(__file__).parent), path=str(path))
+    source = textwrap.dedent(WRITER).format(tests=str(Path(__file__).parents[2]), path=str(path))
     source = source.replace("    store.flush()\n", "")
     writer = subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE, text=True)
     assert writer.stdout is not None

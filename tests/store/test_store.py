@@ -21,9 +21,12 @@ from dsmip.core.types import (
 )
 from dsmip.store.api import Store
 from dsmip.store.memory import MemoryStore
+from dsmip.store.redis_server import RedisStore
 from dsmip.store.sqlite import SqliteStore
 from dsmip.wire.extensions import Extensions
 from dsmip.wire.trafficselectors import IPv4TrafficSelector, IPv6TrafficSelector
+
+from .conftest import RedisServer
 
 HOME = IPv6Address("2001:db8:100::1234")
 OTHER_HOME = IPv6Address("2001:db8:100::5678")
@@ -92,7 +95,7 @@ OTHER_REPLAY = ReplayState(OTHER_HOME, 0, 0, 8)
 Opener = Callable[[], Store]
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "redis"])
 def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opener]:
     opened: list[Store] = []
 
@@ -102,10 +105,17 @@ def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opene
     def sqlite() -> Store:
         return SqliteStore(tmp_path / "bindings.sqlite")
 
+    def redis() -> Store:
+        return RedisStore(server.url, "ha")
+
+    if request.param == "redis":
+        server: RedisServer = request.getfixturevalue("redis")
+    make = {"memory": memory, "sqlite": sqlite, "redis": redis}[request.param]
+
     def opener() -> Store:
         if opened:
             opened[-1].close()
-        opened.append(memory() if request.param == "memory" else sqlite())
+        opened.append(make())
         return opened[-1]
 
     yield opener

@@ -10,11 +10,11 @@ decides.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv6Address
 from random import Random
 
-from dsmip.core.actions import Action, Drop, SendDatagram, SendIPv4, SendPacket, StoreReplay
+from dsmip.core.actions import Action, Drop, SendDatagram, SendIPv4, SendPacket, StoreBinding, StoreReplay
 from dsmip.core.authentication import clock_difference
 from dsmip.core.home_agent_authentication import authenticate
 from dsmip.core.home_agent_changes import compare
@@ -136,6 +136,15 @@ class HomeAgent:
     def dad_finished(self, home_address: IPv6Address, duplicate: bool, now: Instant) -> None:
         """The result of a `StartDad` (RFC 6275 section 10.3.1)."""
         self._registrar.dad_finished(home_address, duplicate, now)
+
+    def stored(self) -> Iterator[StoreBinding | StoreReplay]:
+        """Everything that has to be in the store now."""
+        for node in self._nodes:
+            binding = self._registrar.cache.get(node.entry.home_address)
+            if binding is not None:
+                yield StoreBinding(binding, node.replay)
+            elif node.index:
+                yield StoreReplay(node.replay)
 
     # Packets -----------------------------------------------------------------------------------------------
 

@@ -129,6 +129,8 @@ class HomeAgentFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, fr
     mtu: Mtu = 1460
     allow_unauthenticated: bool = False
     state_directory: Path | None = None
+    #: Where bindings are kept: a Redis server's URL, or nothing for a file in the state directory.
+    store: Annotated[str, msgspec.Meta(pattern=r"^(rediss?://[^/]|unix:///)")] | None = None
     mobile_node: tuple[MobileNodeTable, ...] = ()
     metrics: MetricsTable | None = None
     web: WebTable | None = None

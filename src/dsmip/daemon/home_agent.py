@@ -14,7 +14,6 @@ from dsmip.core.actions import (
     Action,
     Drop,
     Event,
-    ForgetBinding,
     ForwardPacket,
     InstallBinding,
     RemoveBinding,
@@ -22,8 +21,6 @@ from dsmip.core.actions import (
     SendIPv4,
     SendPacket,
     StartDad,
-    StoreBinding,
-    StoreReplay,
 )
 from dsmip.core.home_agent import HomeAgent
 from dsmip.core.types import DSMIP_PORT, Binding, IPAddress, IPNetwork, TunnelFormat, UdpEndpoint
@@ -40,6 +37,7 @@ from dsmip.daemon.home_agent_plan import (
     routed_networks,
 )
 from dsmip.daemon.home_agent_questions import HomeAgentQuestions
+from dsmip.daemon.persistence import Persistence, open_store
 from dsmip.daemon.reload import HomeAgentReload
 from dsmip.daemon.runtime import DEVICE, Runtime, instant
 from dsmip.daemon.watching import watched
@@ -47,8 +45,6 @@ from dsmip.dataplane.api import Role
 from dsmip.host import sysctl
 from dsmip.host.home_link import Announcer, DuplicateAddressDetection, link_local_address
 from dsmip.host.routing import Route
-from dsmip.store.api import StoreError
-from dsmip.store.sqlite import SqliteStore
 
 #: Seconds by which an outer source may be taken out early: a timer for less could fire at the very same time.
 _GRACE_RESOLUTION = 0.001
@@ -74,7 +70,7 @@ class HomeAgentDaemon:
             state_directory=state_directory_of(config),
             udp_port=DSMIP_PORT,
             capacity=config.max_bindings,
-            prepare=self._persist,
+            prepare=lambda actions: self._persistence.prepare(actions),
         )
         self._engine = HomeAgent(engine_config(config))
         self._home_link_index = 0
@@ -88,9 +84,10 @@ class HomeAgentDaemon:
         links = dict.fromkeys([*config.uplinks, *([config.home_link] if config.home_link else [])])
         await runtime.open(list(links))
         _warn_of_unauthenticated(self._nodes, self._nodes)
-        self._store = SqliteStore(runtime.state_directory / "bindings.sqlite")
+        store = open_store(config.store, config.name, runtime.state_directory)
+        self._persistence = Persistence(store, runtime.events, self._engine.stored)
         self._set_up_forwarding()
-        bindings, replays = self._store.load()
+        bindings, replays = store.load()
         self._engine.restore(bindings, replays, instant())
         self._reconcile()
         if config.home_link:
@@ -116,7 +113,7 @@ class HomeAgentDaemon:
                 self._dad.close()
                 self._announcer.close()
             await runtime.close(keep_forwarding=keep_forwarding)
-            self._store.close()
+            self._persistence.close()
 
     # Set-up ------------------------------------------------------------------------------------------------
 
@@ -237,31 +234,6 @@ class HomeAgentDaemon:
                 runtime.events.event(action.kind, action.fields)
             case _:
                 raise TypeError(f"a home agent does not do {type(action).__name__}")
-
-    def _persist(self, actions: list[Action]) -> list[Action]:
-        """Write a whole turn's changes in one commit before any acknowledgement of it leaves.
-
-        When that fails nothing is acknowledged: mobile nodes repeat what they get no answer to.
-        """
-        rest: list[Action] = []
-        for action in actions:
-            match action:
-                case StoreBinding():
-                    self._store.put(action.binding, action.replay)
-                case StoreReplay():
-                    self._store.put_replay(action.replay)
-                case ForgetBinding():
-                    self._store.forget(action.home_address)
-                case _:
-                    rest.append(action)
-        if len(rest) == len(actions):
-            return rest
-        try:
-            self._store.flush()
-        except StoreError as error:
-            self._runtime.events.event("store-failed", {"error": str(error)})
-            return [action for action in rest if not isinstance(action, SendPacket | SendDatagram)]
-        return rest
 
     def _interface_for(self, packet: bytes) -> str:
         """Packets to a mobile node on the home link must not be caught by its own binding."""

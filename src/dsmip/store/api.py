@@ -18,6 +18,10 @@ class StoreError(RuntimeError):
     """The store cannot be used: the message names the cause and the mend."""
 
 
+class StoreLost(StoreError):
+    """What was just flushed is safe, but earlier flushes are not there any more: write everything again."""
+
+
 class Store(Protocol):
     """Bindings and replay states, one of each per home address.
 

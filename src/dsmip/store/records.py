@@ -24,7 +24,7 @@ from dsmip.wire.extensions import Extensions
 from dsmip.wire.trafficselectors import UnknownTrafficSelector, decode_traffic_selector
 
 #: Version of the whole file: tables, columns and records.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 _IPV4_LENGTH = 4
 

@@ -23,27 +23,24 @@ from typing import Literal, Self
 
 from dsmip.core.types import Binding, ReplayState
 from dsmip.store.api import StoreError
-from dsmip.store.records import SCHEMA_VERSION, decode_binding, encode_binding
+from dsmip.store.pending import Pending, decode_replay
+from dsmip.store.records import SCHEMA_VERSION, decode_binding
 
 #: "dsmi": tells our files from other SQLite databases (PRAGMA application_id).
 APPLICATION_ID = 0x64736D69
 
 _SCHEMA = f"""
-BEGIN; CREATE TABLE binding (home_address BLOB PRIMARY KEY, expires REAL NOT NULL, record BLOB NOT NULL)
-WITHOUT ROWID; CREATE TABLE replay (
-    home_address BLOB PRIMARY KEY, sequence INTEGER NOT NULL, timestamp BLOB NOT NULL, number INTEGER NOT NULL
-) WITHOUT ROWID;
+BEGIN;
+CREATE TABLE binding (home_address BLOB PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE replay (home_address BLOB PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {SCHEMA_VERSION};
 COMMIT;
 """
 
 _FORGET = "DELETE FROM binding WHERE home_address = ?"
-_PUT = "INSERT OR REPLACE INTO binding VALUES (?, ?, ?)"
-_PUT_REPLAY = "INSERT OR REPLACE INTO replay VALUES (?, ?, ?, ?)"
-
-#: An NTP timestamp has 64 bits without a sign, SQLite's integers have one: it is kept as octets.
-_TIMESTAMP_LENGTH = 8
+_PUT = "INSERT OR REPLACE INTO binding VALUES (?, ?)"
+_PUT_REPLAY = "INSERT OR REPLACE INTO replay VALUES (?, ?)"
 
 
 class SqliteStore:
@@ -52,10 +49,7 @@ class SqliteStore:
     def __init__(self, path: Path, *, synchronous: Literal["NORMAL", "FULL"] = "NORMAL") -> None:
         self._path = path
         self._closed = False
-        # Written since the last flush, by home address.
-        self._bindings: dict[bytes, tuple[bytes, float, bytes]] = {}
-        self._replays: dict[bytes, tuple[bytes, int, bytes, int]] = {}
-        self._forgotten: set[bytes] = set()
+        self._pending = Pending()
         with self._translated():
             # Transactions are ours to begin: each flush is one.
             self._database = sqlite3.connect(path, isolation_level=None, timeout=0)
@@ -68,60 +62,42 @@ class SqliteStore:
 
     def put(self, binding: Binding, replay: ReplayState) -> None:
         """Write a new or changed binding together with its replay state."""
-        key = binding.home_address.packed
-        self._forgotten.discard(key)
-        self._bindings[key] = (key, binding.expires, encode_binding(binding))
-        self.put_replay(replay)
+        self._pending.put(binding, replay)
 
     def put_replay(self, replay: ReplayState) -> None:
         """Write replay state alone."""
-        key = replay.home_address.packed
-        self._replays[key] = (
-            key,
-            replay.sequence,
-            replay.timestamp.to_bytes(_TIMESTAMP_LENGTH),
-            replay.index,
-        )
+        self._pending.put_replay(replay)
 
     def forget(self, home_address: IPv6Address) -> None:
         """Delete a binding; its replay state stays."""
-        key = home_address.packed
-        self._bindings.pop(key, None)
-        self._forgotten.add(key)
+        self._pending.forget(home_address)
 
     def load(self) -> tuple[list[Binding], list[ReplayState]]:
         """Flush, then everything in the store. Raises StoreError for records that cannot be read."""
         self.flush()
         with self._translated():
             records = self._database.execute("SELECT record FROM binding").fetchall()
-            rows = self._database.execute(
-                "SELECT home_address, sequence, timestamp, number FROM replay"
-            ).fetchall()
+            rows = self._database.execute("SELECT home_address, record FROM replay").fetchall()
         try:
-            bindings = [decode_binding(record) for (record,) in records]
-            replays = [
-                ReplayState(IPv6Address(home_address), sequence, int.from_bytes(timestamp), number)
-                for home_address, sequence, timestamp, number in rows
-            ]
+            return [decode_binding(record) for (record,) in records], [decode_replay(*row) for row in rows]
         except ValueError as error:
             raise self._error(f"holds a record that cannot be read ({error})") from error
-        return bindings, replays
 
     def flush(self) -> None:
         """Commit: what was written so far survives the end of this process.
 
         After a StoreError nothing of it is in the file; the next call tries all of it again.
         """
-        if not (self._bindings or self._replays or self._forgotten):
+        pending = self._pending
+        if not pending:
             return
         with self._translated(), self._database:
             self._database.execute("BEGIN IMMEDIATE")
-            self._database.executemany(_FORGET, [(key,) for key in self._forgotten])
-            self._database.executemany(_PUT, self._bindings.values())
-            self._database.executemany(_PUT_REPLAY, self._replays.values())
-        self._bindings.clear()
-        self._replays.clear()
-        self._forgotten.clear()
+            if pending.forgotten:
+                self._database.executemany(_FORGET, [(key,) for key in pending.forgotten])
+            self._database.executemany(_PUT, pending.bindings.items())
+            self._database.executemany(_PUT_REPLAY, pending.replays.items())
+        pending.clear()
 
     def close(self) -> None:
         """Flush and let go of the file. Calling it again does nothing."""
