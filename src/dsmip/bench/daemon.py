@@ -62,8 +62,10 @@ key = "{key}"
 """
 
 
-def configuration(name: str, state: Path, vehicles: Sequence[fleet.Vehicle], capacity: int) -> str:
-    """The home agent's file with every vehicle of the fleet in it."""
+def configuration(
+    name: str, state: Path, vehicles: Sequence[fleet.Vehicle], capacity: int, settings: str = ""
+) -> str:
+    """The home agent's file with every vehicle of the fleet in it; `settings` are further lines."""
     text = io.StringIO()
     text.write(
         _HEAD.format(
@@ -78,6 +80,7 @@ def configuration(name: str, state: Path, vehicles: Sequence[fleet.Vehicle], cap
             state=state,
         )
     )
+    text.write(settings)
     for vehicle in vehicles:
         text.write(
             _NODE.format(
@@ -97,14 +100,22 @@ class HomeAgentProcess:
     """`dsmip run` in the home agent's namespace of a measuring network. Use as a context manager."""
 
     def __init__(
-        self, net: Network, directory: Path, vehicles: Sequence[fleet.Vehicle], *, capacity: int = 0
+        self,
+        net: Network,
+        directory: Path,
+        vehicles: Sequence[fleet.Vehicle],
+        *,
+        capacity: int = 0,
+        settings: str = "",
     ) -> None:
         self._net = net
         self._directory = directory
         self.name = f"bench{os.getpid()}"
         self._config = directory / "ha.toml"
         self._config.write_text(
-            configuration(self.name, directory / "state", vehicles, capacity or max(len(vehicles), 1)),
+            configuration(
+                self.name, directory / "state", vehicles, capacity or max(len(vehicles), 1), settings
+            ),
             encoding="ascii",
         )
         self._child: subprocess.Popen[bytes] | None = None

@@ -1,0 +1,173 @@
+"""What a home agent needs goes away and returns: it forwards, promises nothing it cannot keep, recovers."""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from dsmip.bench import fleet, frames, network
+from dsmip.bench.daemon import FleetEnd, HomeAgentProcess, fleet_end
+from dsmip.bench.network import Network
+from dsmip.daemon.control import ask
+from tests.store.conftest import RedisServer, redis, shared_redis
+from tests.system.conftest import run, wait_until
+
+__all__ = ["redis", "shared_redis"]  # fixtures
+
+pytestmark = pytest.mark.root
+
+VEHICLES = fleet.vehicles(24)
+#: Seconds to wait for acknowledgements that must not come, and for those that must.
+SILENCE = 1.5
+PATIENCE = 20.0
+#: Updates on their way at a time.
+WINDOW = 8
+DISK = 1 << 20
+
+
+class Served:
+    """A home agent with a registered fleet on the other end of a cable."""
+
+    def __init__(self, net: Network, home_agent: HomeAgentProcess, end: FleetEnd) -> None:
+        self.net, self.home_agent, self.end = net, home_agent, end
+        self.round = 0
+
+    def moved(self, patience: float = PATIENCE, vehicles: list[fleet.Vehicle] = VEHICLES) -> int:
+        """How many vehicles get an acknowledgement when all of them move."""
+        self.round += 1
+        packets = fleet.updates(vehicles, self.round, time.time())
+        arrivals, _, _ = self.end.exchange(packets, max(WINDOW, len(packets)), patience)
+        return len(arrivals)
+
+    def all_move_in_the_end(self) -> bool:
+        return self.moved(SILENCE) == len(VEHICLES)
+
+    def forwards(self, packets: int = 50) -> bool:
+        """Whether data to a vehicle goes through, to the network it is in by now, without a loss."""
+        reached = next(vehicle for vehicle in VEHICLES if not vehicle.behind_nat)
+        data = frames.packet(network.CORRESPONDENT, reached.home_address)
+        octets = [frames.frame(network.mac("ha", "c0"), network.mac("cn", "c0"), data)]
+        with (
+            closing(self.end.watch([data])) as watch,
+            closing(frames.Sender(self.net.namespace("cn"), "c0", octets)) as stream,
+        ):
+            for _ in range(packets):
+                stream.send(1)
+            deadline = time.monotonic() + PATIENCE
+            while watch.tunnelled < packets and time.monotonic() < deadline:
+                watch.drain()
+                time.sleep(0.01)
+            return watch.tunnelled == packets
+
+    def told(self) -> list[str]:
+        """The kinds of the events about the store, in order."""
+        kinds = [str(event["event"]) for event in ask(self.home_agent.name, "events")]
+        return [kind for kind in kinds if kind.startswith("store-")]
+
+
+@contextmanager
+def served(directory: Path, settings: str = "", capacity: int = 0) -> Iterator[Served]:
+    if os.geteuid() != 0:
+        pytest.skip("needs root: network namespaces and eBPF")
+    with (
+        Network() as net,
+        HomeAgentProcess(net, directory, VEHICLES, capacity=capacity, settings=settings) as home_agent,
+        fleet_end(net) as end,
+    ):
+        home_agent.start()
+        home_agent.await_answer()
+        yield Served(net, home_agent, end)
+        assert "Traceback" not in (directory / "ha.log").read_text()
+
+
+@contextmanager
+def small_disk(directory: Path) -> Iterator[Path]:
+    run("mount", "-t", "tmpfs", "-o", f"size={DISK}", "none", str(directory))
+    try:
+        yield directory
+    finally:
+        run("umount", "-l", str(directory))
+
+
+def filled(directory: Path) -> Path:
+    """Take all the room there is."""
+    ballast = directory / "ballast"
+    with ballast.open("wb", buffering=0) as file:
+        for size in (1 << 16, 1 << 12, 1):
+            try:
+                while True:
+                    file.write(bytes(size))
+            except OSError:
+                continue
+    return ballast
+
+
+def outage(there: Served, begin: Callable[[], None], end: Callable[[], None]) -> None:
+    """While the store is away nobody is acknowledged and everybody is served; then all is well again."""
+    assert there.moved() == len(VEHICLES)
+    begin()
+    assert there.moved(SILENCE) == 0, "acknowledges what it may forget"
+    assert there.forwards()
+    assert there.told()[-1:] == ["store-failed"]
+    end()
+    wait_until(lambda: there.told()[-1] == "store-recovered", PATIENCE, "the store recovers by itself")
+    wait_until(there.all_move_in_the_end, PATIENCE, "everybody is acknowledged again")
+    assert there.forwards()
+
+
+def test_a_redis_server_that_goes_away_and_comes_back(tmp_path: Path, redis: RedisServer) -> None:
+    with served(tmp_path, f'store = "{redis.url}"\n') as there:
+        outage(there, redis.kill, redis.start)
+        assert there.told() == ["store-failed", "store-recovered"]
+        # Now a server that has lost everything: it is told, and what is in the home agent is written again.
+        redis.kill()
+        redis.forget()
+        redis.start()
+        wait_until(there.all_move_in_the_end, PATIENCE, "everybody is acknowledged again")
+        assert "store-lost" in there.told()
+        there.home_agent.end(9)
+        there.home_agent.start()
+        there.home_agent.await_answer()
+        assert there.home_agent.bindings() == len(VEHICLES)
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    with small_disk(tmp_path / "state") as disk, served(tmp_path) as there:
+        ballast: list[Path] = []
+        outage(there, lambda: ballast.append(filled(disk)), lambda: ballast.pop().unlink())
+        there.home_agent.end(9)
+        there.home_agent.start()
+        there.home_agent.await_answer()
+        assert there.home_agent.bindings() == len(VEHICLES)
+
+
+def test_no_file_descriptor_left(tmp_path: Path) -> None:
+    """What is open goes on working; questions are answered again when there are descriptors again."""
+    with served(tmp_path) as there:
+        assert there.moved() == len(VEHICLES)
+        child = there.home_agent.child.pid
+        before = resource.prlimit(child, resource.RLIMIT_NOFILE)
+        open_now = len(os.listdir(f"/proc/{child}/fd"))
+        resource.prlimit(child, resource.RLIMIT_NOFILE, (open_now, before[1]))
+        assert there.moved() == len(VEHICLES)
+        assert there.forwards()
+        resource.prlimit(child, resource.RLIMIT_NOFILE, before)
+        wait_until(lambda: there.home_agent.bindings() == len(VEHICLES), PATIENCE, "answers questions")
+
+
+def test_more_mobile_nodes_than_there_is_room_for(tmp_path: Path) -> None:
+    """Those that are bound go on, the others are told that there is no room (status 130)."""
+    with served(tmp_path, capacity=16) as there:
+        assert there.moved() == len(VEHICLES), "some are refused, nobody is ignored"
+        assert there.home_agent.bindings() == 16
+        assert there.forwards()
+        refused = [event for event in ask(there.home_agent.name, "events") if event["event"] == "refused"]
+        assert [event["status"] for event in refused] == [130] * 8
+        assert there.moved(vehicles=VEHICLES[:16]) == 16
