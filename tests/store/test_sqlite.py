@@ -11,6 +11,7 @@ from ipaddress import IPv6Address
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from dsmip.core.types import Binding, CareOfBinding, ReplayState, TunnelFormat
 from dsmip.store.api import StoreError
@@ -38,7 +39,7 @@ REPLAY = ReplayState(HOME, 1, 0xE5A1_B2C3_0000_0001, 1)
 #: Writes bindings for ever and says after each flush how many are safe.
 WRITER = """
 import sys
-from dataclasses import replace
+from msgspec.structs import replace
 from ipaddress import IPv6Address
 from pathlib import Path
 sys.path.insert(0, {tests!r})
@@ -127,10 +128,7 @@ def test_damage_inside_the_file_is_noticed_at_the_start(tmp_path: Path) -> None:
     with SqliteStore(path) as store:
         for number in range(200):
             home = IPv6Address(int(HOME) + number)
-            store.put(
-                Binding(home, *[getattr(BINDING, name) for name in BINDING.__slots__[1:]]),
-                ReplayState(home, number),
-            )
+            store.put(replace(BINDING, home_address=home), ReplayState(home, number))
     octets = bytearray(path.read_bytes())
     octets[4096 * 2 : 4096 * 4] = b"\xa5" * 4096 * 2
     path.write_bytes(octets)

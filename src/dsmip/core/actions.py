@@ -7,8 +7,9 @@ comes first.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
+
+import msgspec
 
 from dsmip.core.types import (
     Binding,
@@ -21,16 +22,14 @@ from dsmip.core.types import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class SendPacket:
+class SendPacket(msgspec.Struct, frozen=True):
     """Send a whole IPv6 packet as it is. `interface` "" = by the routing table."""
 
     packet: bytes
     interface: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class SendDatagram:
+class SendDatagram(msgspec.Struct, frozen=True):
     """Send `payload` (an IPv6 packet) in UDP/IPv4. `interface` "" = by the routing table."""
 
     payload: bytes
@@ -39,8 +38,7 @@ class SendDatagram:
     interface: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class SendIPv4:
+class SendIPv4(msgspec.Struct, frozen=True):
     """Send a whole IPv4 packet as it is (path probes in protocol 41)."""
 
     packet: bytes
@@ -50,37 +48,32 @@ class SendIPv4:
 # Home agent ------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class ForwardPacket:
+class ForwardPacket(msgspec.Struct, frozen=True):
     """Send a whole IPv6 packet where data to its destination goes: into the tunnel if that is bound."""
 
     packet: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class StoreBinding:
+class StoreBinding(msgspec.Struct, frozen=True):
     """Write the binding and its replay state through to the store."""
 
     binding: Binding
     replay: ReplayState
 
 
-@dataclass(frozen=True, slots=True)
-class StoreReplay:
+class StoreReplay(msgspec.Struct, frozen=True):
     """Write replay state alone (a refused or de-registering Binding Update that was authentic)."""
 
     replay: ReplayState
 
 
-@dataclass(frozen=True, slots=True)
-class ForgetBinding:
+class ForgetBinding(msgspec.Struct, frozen=True):
     """Delete the binding from the store; replay state stays."""
 
     home_address: IPv6Address
 
 
-@dataclass(frozen=True, slots=True)
-class InstallBinding:
+class InstallBinding(msgspec.Struct, frozen=True):
     """Put a new, moved or refreshed binding into the data plane.
 
     `previous` is the entry it replaces (None = new): its care-of address is still accepted as a source of
@@ -93,8 +86,7 @@ class InstallBinding:
     grace: float
 
 
-@dataclass(frozen=True, slots=True)
-class RemoveBinding:
+class RemoveBinding(msgspec.Struct, frozen=True):
     """Take the binding out of the data plane and stop defending its addresses.
 
     `at_home` is true for a de-registration from the home link: packets then go out of the home link again.
@@ -105,8 +97,7 @@ class RemoveBinding:
     at_home: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class StartDad:
+class StartDad(msgspec.Struct, frozen=True):
     """Probe the home link for duplicates (RFC 4862 5.4); answer with `HomeAgent.dad_finished`."""
 
     home_address: IPv6Address
@@ -116,8 +107,7 @@ class StartDad:
 # Mobile node -----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class InstallPath:
+class InstallPath(msgspec.Struct, frozen=True):
     """Send and accept tunnelled data over this path from now on.
 
     The previous path's care-of address goes on receiving for `grace` seconds. `bid` is the path's binding
@@ -131,43 +121,37 @@ class InstallPath:
     bid: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class RemovePath:
+class RemovePath(msgspec.Struct, frozen=True):
     """Without another path, traffic from the home address goes nowhere until there is one."""
 
     reason: str
     bid: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class ComeHome:
+class ComeHome(msgspec.Struct, frozen=True):
     """Prepare the home link for de-registration: home address on the interface without DAD, usable as a
     source for the Binding Update (RFC 6275 11.5.5), traffic still as before."""
 
     home: HomeAttachment
 
 
-@dataclass(frozen=True, slots=True)
-class SettleHome:
+class SettleHome(msgspec.Struct, frozen=True):
     """De-registered: route natively, announce the home addresses (unsolicited NA, gratuitous ARP)."""
 
     home: HomeAttachment
 
 
-@dataclass(frozen=True, slots=True)
-class LeaveHome:
+class LeaveHome(msgspec.Struct, frozen=True):
     """Take the home address off the home link's interface and route it through the tunnel device."""
 
 
-@dataclass(frozen=True, slots=True)
-class HomeAddressesChanged:
+class HomeAddressesChanged(msgspec.Struct, frozen=True):
     """The set of inner networks the home agent granted has changed (dynamic IPv4 home address or prefix)."""
 
     networks: tuple[IPNetwork, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class HomeAgentChanged:
+class HomeAgentChanged(msgspec.Struct, frozen=True):
     """Another home agent serves from now on: accept tunnelled packets from it, and from the previous one for
     `grace` seconds only (`previous` None = there was none)."""
 
@@ -181,8 +165,7 @@ class HomeAgentChanged:
 # Both ------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Drop:
+class Drop(msgspec.Struct, frozen=True):
     """A packet was refused: count it under `reason` (a short slug) and log it at a limited rate.
 
     `node` is the home address of the configured mobile node it says it comes from, "" = of none. Whether it
@@ -194,12 +177,11 @@ class Drop:
     node: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(msgspec.Struct, frozen=True):
     """Something worth a log line and a place in the event stream: `kind` is a slug."""
 
     kind: str
-    fields: dict[str, str | int | float | bool] = field(default_factory=dict)
+    fields: dict[str, str | int | float | bool] = {}
 
 
 Action = (

@@ -7,9 +7,10 @@ identifier come out.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from dsmip.core.home_agent_config import HomeAgentConfig
 from dsmip.core.lifetime import Grant

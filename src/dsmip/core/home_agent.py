@@ -140,7 +140,7 @@ class HomeAgent:
     def stored(self) -> Iterator[StoreBinding | StoreReplay]:
         """Everything that has to be in the store now."""
         for node in self._nodes:
-            binding = self._registrar.cache.get(node.entry.home_address)
+            binding = self._registrar.bindings.cache.get(node.entry.home_address)
             if binding is not None:
                 yield StoreBinding(binding, node.replay)
             elif node.index:

@@ -6,8 +6,9 @@ Lifetimes (RFC 6275 section 10.3.1), restarts, and other configurations.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
+
+from msgspec.structs import replace
 
 from dsmip.core import home_agent_events
 from dsmip.core.actions import (

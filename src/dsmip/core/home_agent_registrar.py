@@ -7,8 +7,10 @@ checked for its sender; everything here may be believed, not everything may be h
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
+
+from msgspec.structs import replace
 
 from dsmip.core import home_agent_events
 from dsmip.core.actions import (

@@ -6,8 +6,9 @@ An answer takes the way its question came: over IPv6 to the wire source, or in U
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
+
+import msgspec
 
 from dsmip.core.actions import ForwardPacket, SendDatagram, SendPacket
 from dsmip.core.authentication import SecurityAssociation, corrected_timestamp
@@ -40,8 +41,7 @@ _ERRONEOUS_HEADER_FIELD = 0
 NO_FLAGS = BAFlag(0)
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """The content of a Binding Acknowledgement. `lifetime` and `refresh_advice` in units, 0 = no advice.
 
     `bids` has a status for each Binding Identifier option of the update (none = 0 for all). `nat` is what the

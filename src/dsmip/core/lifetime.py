@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 #: Seconds in one unit of the Lifetime field (RFC 6275 section 6.1.7).
 LIFETIME_UNIT = 4
@@ -11,16 +11,14 @@ LIFETIME_UNIT = 4
 MAXIMUM_UNITS = 0xFFFF
 
 
-@dataclass(frozen=True, slots=True)
-class PrefixLifetime:
+class PrefixLifetime(msgspec.Struct, frozen=True):
     """How long a home prefix goes on, as CLOCK_MONOTONIC seconds; None = no end (RFC 4861 section 4.6.2)."""
 
     valid_until: float | None = None
     preferred_until: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(msgspec.Struct, frozen=True):
     """`units` of four seconds; `prefix_discovery` asks for status 1 instead of 0."""
 
     units: int

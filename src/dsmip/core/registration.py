@@ -8,9 +8,10 @@ the order of RFC 6275 sections 9.5.1 and 10.3.1.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from typing import NamedTuple
+
+import msgspec
 
 from dsmip.core.lifetime import LIFETIME_UNIT
 from dsmip.core.sequence import is_newer
@@ -50,8 +51,7 @@ MAXIMUM_BIDS = 32
 MAXIMUM_IPV4_HOME_ADDRESSES = 64
 
 
-@dataclass(slots=True)
-class UpdateOptions:
+class UpdateOptions(msgspec.Struct):
     """The mobility options of a Binding Update that a home agent acts upon, sorted in one pass."""
 
     alternate_care_of: IPv6Address | None = None
@@ -262,8 +262,7 @@ def sort_options(update: BindingUpdate) -> UpdateOptions:
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(msgspec.Struct, frozen=True):
     """What `refusal` needs of the home agent's own configuration."""
 
     address: IPv6Address

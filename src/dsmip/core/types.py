@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import NamedTuple
 
+import msgspec
+
 from dsmip.wire.extensions import Extensions
 from dsmip.wire.trafficselectors import IPv4TrafficSelector, IPv6TrafficSelector
 
@@ -144,16 +146,14 @@ class Nat(enum.Enum):
     DETECTED = "detected"
 
 
-@dataclass(frozen=True, slots=True)
-class IPv4Grant:
+class IPv4Grant(msgspec.Struct, frozen=True):
     """One IPv4 home address (prefix length 32) or IPv4 mobile network prefix granted to a mobile node."""
 
     network: IPv4Network
     dynamic: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class CareOfBinding:
+class CareOfBinding(msgspec.Struct, frozen=True, eq=False):
     """One care-of address of a binding (RFC 6275 section 9.1, RFC 5648 section 4.1).
 
     `bid` is the binding identifier, 1 to 65535; 0 = registered without one, the only care-of address there
@@ -177,7 +177,16 @@ class CareOfBinding:
     nat: Nat = Nat.UNKNOWN
     home_agent_ipv4: IPv4Address | None = None
     at_home: bool = False
-    ends: float = field(default=0.0, compare=False)
+    ends: float = 0.0
+
+    def __eq__(self, other: object) -> bool:
+        """Whatever this process makes of the end."""
+        if not isinstance(other, CareOfBinding):
+            return NotImplemented
+        return msgspec.structs.astuple(self)[:-1] == msgspec.structs.astuple(other)[:-1]
+
+    def __hash__(self) -> int:
+        return hash((self.bid, self.care_of))
 
     @property
     def preference(self) -> tuple[int, int]:
@@ -189,8 +198,7 @@ class CareOfBinding:
 _LOWEST_PRIORITY = 128
 
 
-@dataclass(frozen=True, slots=True)
-class Binding:
+class Binding(msgspec.Struct, frozen=True):
     """An entry of the home agent's binding cache (RFC 6275 section 9.1, RFC 3963 6.1, RFC 5555 4.4).
 
     `index` is the number under which the data plane knows the binding: stable while it exists. `care_ofs` is
@@ -306,8 +314,7 @@ def _expires(entry: CareOfBinding) -> float:
     return entry.expires
 
 
-@dataclass(frozen=True, slots=True)
-class ReplayState:
+class ReplayState(msgspec.Struct, frozen=True):
     """What must survive to refuse replays (RFC 4285 section 6, RFC 6275 section 9.5.1).
 
     `timestamp` is the last accepted 64-bit NTP timestamp, 0 = none. `index` is the mobile node's binding

@@ -7,6 +7,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 import pytest
 from ha_scenario import AHR, COA2, ENTRY, HOME, HOME4, MNP1, START, Mobile, Scenario, scenario
+from msgspec import structs
 
 from dsmip.core.actions import InstallBinding, RemoveBinding, StoreBinding, StoreReplay
 from dsmip.core.types import Binding, Instant, IPv4Grant, MobileNodeEntry, ReplayState
@@ -165,7 +166,9 @@ def test_two_stored_bindings_never_share_an_index() -> None:
     agent, mobile = scenario()
     binding = agent.receive(mobile.update()).installed.binding
     store.put(binding, ReplayState(HOME, 15))
-    store.put(replace(binding, home_address=SECOND.home_address), ReplayState(SECOND.home_address, 15))
+    store.put(
+        structs.replace(binding, home_address=SECOND.home_address), ReplayState(SECOND.home_address, 15)
+    )
     again = restart(store, entries=(ENTRY, SECOND), down=5.0)
     assert sorted(entry.index for entry in again.agent.bindings.values()) == [1, 2]
     assert sum(isinstance(action, StoreBinding) for action in again.agent.actions()) == 1
