@@ -10,7 +10,7 @@ APT_TEST  := tshark tcpdump iperf3 ethtool chromium redis-server wireguard-go wi
 # For a kernel that has what the machine's own may lack: tests/guest boots the distribution's.
 APT_GUEST := qemu-system-x86 busybox-static kmod
 
-.PHONY: setup demo test test-fast soak conformance lint bench lock clean
+.PHONY: setup demo test test-fast soak conformance lint bench lock install clean
 
 setup: $(VENV)/.done $(BPF)
 
@@ -60,6 +60,23 @@ lock:
 	$(VENV)/bin/pip install --quiet pip-tools
 	$(VENV)/bin/pip-compile --quiet --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-find-links \
 	    --no-emit-trusted-host --extra dev --strip-extras -o requirements.lock pyproject.toml
+
+# Into $(PREFIX), with a service that runs as a user of its own: see packaging/systemd/dsmip@.service.
+PREFIX  ?= /opt/dsmip
+DESTDIR ?=
+install: setup
+	rm -rf build/wheel
+	$(VENV)/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir build/wheel .
+	test -x $(DESTDIR)$(PREFIX)/bin/python || /usr/bin/python3 -m venv $(DESTDIR)$(PREFIX)
+	$(DESTDIR)$(PREFIX)/bin/pip install --quiet --upgrade build/wheel/dsmip-*.whl
+	install -d $(DESTDIR)/usr/local/bin $(DESTDIR)/etc/dsmip $(DESTDIR)/etc/systemd/system
+	ln -sf $(PREFIX)/bin/dsmip $(DESTDIR)/usr/local/bin/dsmip
+	sed s,/usr/bin/dsmip,/usr/local/bin/dsmip, packaging/systemd/dsmip@.service \
+	    > $(DESTDIR)/etc/systemd/system/dsmip@.service
+	install -D -m 644 packaging/systemd/sysusers.conf $(DESTDIR)/etc/sysusers.d/dsmip.conf
+	install -D -m 644 packaging/systemd/networkd.conf $(DESTDIR)/etc/systemd/networkd.conf.d/50-dsmip.conf
+	test -n "$(DESTDIR)" || { systemd-sysusers dsmip.conf; chgrp dsmip /etc/dsmip; chmod 750 /etc/dsmip; \
+	    systemctl daemon-reload; }
 
 clean:
 	rm -rf $(VENV) build dist demo-out $(BPF)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from dsmip.daemon.control import ask, instances
+from dsmip.lab import daemons
 from dsmip.lab.lab import Lab
 from tests.system.conftest import Namespaces, run, wait_until
 
@@ -139,9 +140,21 @@ def test_keep_forwarding_hands_over_to_the_next_start() -> None:
         wait_until(lambda: name in instances() and bool(ask(name, "bindings")), 15, "the binding is back")
         child.terminate()
         child.wait(10)
-        for target in ("2001:db8:100::10", "198.51.100.10"):
-            done = lab.exec("cn", ["ping", "-c", "2", "-i", "0.2", "-W", "1", target], capture_output=True)
-            assert done.returncode == 0, "traffic goes on with no daemon running"
+
+        def goes_on() -> None:
+            for target in ("2001:db8:100::10", "198.51.100.10"):
+                done = lab.exec(
+                    "cn", ["ping", "-c", "2", "-i", "0.2", "-W", "1", target], capture_output=True
+                )
+                assert done.returncode == 0, "traffic goes on with no daemon running"
+
+        goes_on()
         lab.start_daemons(only="ha")
         assert ask(name, "status")["adopted"]
         assert len(ask(name, "bindings")) == 1
+        # The signal says the same to one that was started without the option.
+        lab.processes.signal(daemons.label("ha"), signal.SIGUSR1)
+        lab.processes.wait(daemons.label("ha"), 10)
+        goes_on()
+        lab.start_daemons(only="ha")
+        assert ask(name, "status")["adopted"]

@@ -11,7 +11,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dsmip import __version__
-from dsmip.cli import bench, capture, events, explain, init, lab, node, provision, reload, show, watch, web
+from dsmip.cli import (
+    bench,
+    capture,
+    events,
+    explain,
+    init,
+    lab,
+    node,
+    prepare,
+    provision,
+    reload,
+    show,
+    watch,
+    web,
+)
 from dsmip.cli.asking import add_instance
 from dsmip.daemon.control import ControlError
 
@@ -60,6 +74,7 @@ def parser() -> argparse.ArgumentParser:
     capture.add_commands(commands)
     init.add_commands(commands)
     reload.add_commands(commands)
+    prepare.add_commands(commands)
     provision.add_commands(commands)
     lab.add_commands(commands)
     bench.add_commands(commands)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import logging
-import os
 import sys
 
+from dsmip.cli import log
 from dsmip.daemon.config import HomeAgentFile, load
 from dsmip.daemon.config_problems import ConfigError
 
@@ -35,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
     except ConfigError as error:
         print(error, file=sys.stderr)
         return BAD_CONFIG
-    _log(options.verbose)
+    log.set_up(options.verbose)
     # The daemons import netlink and the data plane: heavy, and of no use to the other commands.
     from dsmip.daemon.home_agent import HomeAgentDaemon
     from dsmip.daemon.mobile_node import MobileNodeDaemon
@@ -59,16 +58,3 @@ def run(options: argparse.Namespace) -> int:
             print(f"dsmip: {line}", file=sys.stderr)
         return FAILED
     return 0
-
-
-def _log(verbosity: int) -> None:
-    """One line an event on standard error; journald adds the time by itself."""
-    under_journald = "JOURNAL_STREAM" in os.environ
-    logging.basicConfig(
-        level=logging.DEBUG if verbosity > 1 else logging.INFO,
-        format="%(levelname)s %(message)s" if under_journald else "%(asctime)s %(levelname)s %(message)s",
-        stream=sys.stderr,
-    )
-    # pyroute2 sets the level of its own logger when it is imported, but not those below it.
-    for chatty in ("pyroute2.dhcp", "pyroute2.netlink", "asyncio"):
-        logging.getLogger(chatty).setLevel(logging.DEBUG if verbosity > 1 else logging.WARNING)

@@ -39,6 +39,17 @@ def write(path: Path, data: bytes, *, keep_owner: bool = False) -> None:
         os.close(directory)
 
 
+def make_directory(path: Path) -> None:
+    """Make a private directory; if root makes it, it is its parent's owner's. Raises OSError."""
+    if path.is_dir():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.mkdir(mode=0o700, exist_ok=True)
+    if os.geteuid() == 0:
+        owner = path.parent.stat()
+        os.chown(path, owner.st_uid, owner.st_gid)
+
+
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold the lock file of a directory's contents; waits for whoever has it. Raises OSError."""

@@ -106,6 +106,7 @@ class HomeAgentDaemon:
             async with watched(config, runtime, questions):
                 await runtime.serve(self._engine, handlers)
         finally:
+            keep_forwarding = keep_forwarding or runtime.hands_over
             icmp.close()
             if not keep_forwarding:
                 self._withdraw_everything()

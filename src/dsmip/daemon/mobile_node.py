@@ -102,6 +102,7 @@ class MobileNodeDaemon:
             async with watched(config, runtime, questions):
                 await runtime.serve(self._engine, questions.handlers())
         finally:
+            keep_forwarding = keep_forwarding or runtime.hands_over
             loop.remove_reader(messages.fileno())
             messages.close()
             self._arrival.cancel()

@@ -139,7 +139,7 @@ class Provisioning:
     def _change(self, edit: Callable[[Nodes], Nodes]) -> Nodes:
         """Change the file and have the home agent take it over; both or neither."""
         state = state_directory_of(self.config)
-        state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        durable.make_directory(state)
         with durable.locked(state / _LOCK_NAME):
             before = self.nodes()
             after = edit(before)

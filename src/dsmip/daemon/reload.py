@@ -21,7 +21,7 @@ from dsmip.daemon.config_problems import ConfigError, Problem, locate
 from dsmip.daemon.control import Handler, Refusal, plain
 from dsmip.daemon.events import Fields
 from dsmip.daemon.provisioning import NODES_CHANGED
-from dsmip.daemon.runtime import notify
+from dsmip.daemon.service import notify
 
 _File = TypeVar("_File", bound=ConfigFile)
 

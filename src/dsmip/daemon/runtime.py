@@ -21,6 +21,7 @@ from dsmip.core.types import Instant
 from dsmip.daemon.capture import Tap
 from dsmip.daemon.control import RUN_ROOT, SOCKET_NAME, ControlServer, Handler, Stream, whole_number
 from dsmip.daemon.events import EventLog
+from dsmip.daemon.service import Watchdog, notify
 from dsmip.dataplane import features
 from dsmip.dataplane.api import DataPlaneError, Role, Traffic
 from dsmip.dataplane.bpf import BpfDataPlane
@@ -80,6 +81,8 @@ class Runtime:
         self.run_directory = RUN_ROOT / name
         self.state_directory = state_directory
         self.started = time.time()
+        #: Whether the next process is to find forwarding in place, whatever was said at the start.
+        self.hands_over = False
         #: Traffic of bindings that are no more.
         self.retired = Traffic()
         self._role = role
@@ -110,9 +113,13 @@ class Runtime:
         ]
         if problems:
             raise StartError("\n".join(problems))
-        self.run_directory.mkdir(parents=True, exist_ok=True)
-        self._take_lock()
-        self.state_directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            self.run_directory.mkdir(parents=True, exist_ok=True)
+            self._take_lock()
+            self.state_directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            mend = "run as root, or let the service manager give it to this user"
+            raise StartError(f"{error.filename}: {error.strerror}: {mend}") from error
         self.settings = Settings(self.run_directory / "sysctl.json")
         self.device = TunDevice.open(DEVICE)
         self.device_index = socket.if_nametoindex(DEVICE)
@@ -129,7 +136,8 @@ class Runtime:
         )
 
     async def serve(self, engine: Engine, handlers: dict[str, Handler]) -> None:
-        """Run the engine until `stop` is called or SIGTERM or SIGINT arrives.
+        """Run the engine until `stop` is called or SIGTERM or SIGINT arrives, or SIGUSR1, which leaves
+        forwarding in place for the next process.
 
         `handlers` answer on the control socket, besides those that every role has.
         """
@@ -138,6 +146,7 @@ class Runtime:
         loop.add_reader(self.device.fileno(), self._upcall)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGUSR1, self._hand_over)
         answers: dict[str, Handler] = {"events": lambda _arguments: list(self.events.recent), **handlers}
         streams: dict[str, Stream] = {
             "events": lambda arguments: self.events.follow(whole_number(arguments, "past", 0)),
@@ -147,7 +156,9 @@ class Runtime:
         await self._control.start()
         self.turn()
         notify("READY=1")
+        watchdog = Watchdog()
         await self._stop.wait()
+        watchdog.stop()
         notify("STOPPING=1")
         loop.remove_reader(self.device.fileno())
         if self._timer is not None:
@@ -155,6 +166,10 @@ class Runtime:
 
     def stop(self) -> None:
         """End `serve`."""
+        self._stop.set()
+
+    def _hand_over(self) -> None:
+        self.hands_over = True
         self._stop.set()
 
     async def close(self, *, keep_forwarding: bool) -> None:
@@ -230,18 +245,3 @@ class Runtime:
         if self._engine is not None:
             self._engine.tick(instant())
             self.turn()
-
-
-def notify(state: str) -> None:
-    """Tell the service manager (sd_notify protocol), if there is one."""
-    address = os.environ.get("NOTIFY_SOCKET")
-    if not address:
-        return
-    if address.startswith("@"):
-        address = "\0" + address[1:]
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-        try:
-            sender.connect(address)
-            sender.send(state.encode())
-        except OSError as error:
-            log.warning("cannot notify the service manager: %s", error)

@@ -18,7 +18,7 @@ from dsmip.dataplane.tun import TUN_PATH
 OLDEST_KERNEL = (5, 15)
 
 # linux/capability.h
-_CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_BPF": 39}
+_CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13, "CAP_BPF": 39}
 _CAP_SYS_ADMIN = 21  # includes CAP_BPF
 
 _CLONE_NEWNET = 0x40000000
@@ -58,7 +58,9 @@ def _capabilities() -> Problem | None:
     missing = [name for name, bit in _CAPABILITIES.items() if not held >> bit & 1]
     if held >> _CAP_SYS_ADMIN & 1 and "CAP_BPF" in missing:
         missing.remove("CAP_BPF")
-    return Problem("capabilities", f"{' and '.join(missing)} missing: run as root") if missing else None
+    if not missing:
+        return None
+    return Problem("capabilities", f"{' and '.join(missing)} missing: run as root, or give them to this user")
 
 
 def _tun() -> Problem | None:
