@@ -10,17 +10,21 @@ from pathlib import Path
 import pytest
 
 from dsmip.core import types
-from dsmip.dataplane import bpf, maps
+from dsmip.dataplane import api, bpf, maps
 from dsmip.dataplane.api import Role, Traffic
 
 HEADER = Path(bpf.__file__).with_name("maps.h").read_text()
-SIZES = {"__u8": 1, "__u16": 2, "__be16": 2, "__u32": 4, "__u64": 8}
+SIZES = {"__u8": 1, "__u16": 2, "__be16": 2, "__u32": 4, "__be32": 4, "__u64": 8, "__be64": 8}
+#: What only the programs and the wire know.
+NOT_MIRRORED = {"dsmip_rules", "dsmip_window", "dsmip_probe", "dsmip_sequenced"}
 
 LAYOUTS = {
     "dsmip_network6": maps.NETWORK6,
     "dsmip_network4": maps.NETWORK4,
     "dsmip_path_key": maps.PATH_KEY,
     "dsmip_path": maps.PATH,
+    "dsmip_choice": maps.CHOICE,
+    "dsmip_rule": maps.RULE,
     "dsmip_source_key": maps.SOURCE_KEY,
     "dsmip_source": maps.SOURCE,
     "dsmip_traffic": maps.TRAFFIC,
@@ -67,7 +71,7 @@ def constant(name: str) -> int:
 
 
 def test_every_structure_is_mirrored() -> None:
-    assert set(re.findall(r"^struct (\w+) {", HEADER, re.MULTILINE)) == set(LAYOUTS)
+    assert set(re.findall(r"^struct (\w+) {", HEADER, re.MULTILINE)) == set(LAYOUTS) | NOT_MIRRORED
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
@@ -88,6 +92,13 @@ def test_constants() -> None:
     assert constant("DSMIP_LAYOUT") == maps.LAYOUT
     assert constant("DSMIP_UPCALL_MARK") == maps.UPCALL_MARK
     assert constant("DSMIP_PATH_RAW") == maps.PATH_RAW
+    assert constant("DSMIP_MAX_BIDS") == api.MAX_BIDS
+    assert constant("DSMIP_MAX_FLOWS") == api.MAX_FLOWS
+    assert constant("DSMIP_MAX_COPIES") == api.MAX_COPIES
+    assert constant("DSMIP_LENGTHS6") == maps.LENGTHS[6] == 128 + 2
+    assert constant("DSMIP_LENGTHS4") == maps.LENGTHS[4] == 32 + 2
+    for need in ("PORTS", "SPI", "SOURCE", "DESTINATION", "NEVER"):
+        assert constant(f"DSMIP_RULE_{need}") == getattr(maps, f"RULE_{need}")
     assert constant("DSMIP_LOCAL_CAPACITY") == maps.LOCAL_CAPACITY
 
 
@@ -104,6 +115,8 @@ def test_a_path_in_octets() -> None:
     )
     assert maps.PATH.unpack(maps.encode_path(path, raw=True)) == (
         1_500_000_000,
+        0,
+        0,
         bytes([192, 0, 2, 1]) + bytes(12),
         bytes([203, 0, 113, 77]) + bytes(12),
         ip_address("2001:db8::1").packed,
@@ -118,9 +131,9 @@ def test_a_path_in_octets() -> None:
 
 
 def test_never_is_zero_and_the_past_is_not_never() -> None:
-    assert maps.SOURCE.unpack(maps.encode_source(None)) == (0, 0)
-    assert maps.SOURCE.unpack(maps.encode_source(0.0)) == (1, 0)
-    assert maps.SOURCE.unpack(maps.encode_source(-5.0)) == (1, 0)
+    assert maps.SOURCE.unpack(maps.encode_source(None, 0)) == (0, 0)
+    assert maps.SOURCE.unpack(maps.encode_source(0.0, 7)) == (1, 7)
+    assert maps.SOURCE.unpack(maps.encode_source(-5.0, 0)) == (1, 0)
 
 
 @pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1"])
@@ -129,12 +142,13 @@ def test_local_addresses_come_back(address: str) -> None:
 
 
 def test_networks_and_keys() -> None:
-    assert maps.encode_network(ip_network("198.51.100.0/24")) == struct.pack("=I", 24) + bytes(
-        [198, 51, 100, 0]
-    )
-    six = ip_network("2001:db8::/32")
-    assert maps.encode_network(six) == struct.pack("=I", 32) + six.network_address.packed
-    assert maps.decode_path_key(maps.encode_path_key(2**32 - 1)) == 2**32 - 1
+    four, six = ip_network("198.51.100.0/24"), ip_network("2001:db8::/32")
+    assert maps.encode_network(four) == bytes([198, 51, 100, 0]) + struct.pack("=I", 24)
+    assert maps.encode_network(six) == six.network_address.packed + struct.pack("=II", 32, 0)
+    for network in (four, six):
+        length = maps.version_and_length(maps.encode_network(network))
+        assert length == (network.version, network.prefixlen)
+    assert maps.decode_path_key(maps.encode_path_key(2**32 - 1, 2**16 - 1)) == (2**32 - 1, 2**16 - 1)
     assert maps.source_index(maps.encode_source_key(77, ip_address("10.0.0.1"), 4191)) == 77
     assert maps.decode_traffic(struct.pack("=QQQQ", 1, 2, 3, 4)) == Traffic(1, 2, 3, 4)
     assert maps.decode_counter(struct.pack("=QQ", 3, 2**40)) == 2**40 + 3

@@ -13,14 +13,19 @@ from pathlib import Path as FilePath
 
 from dsmip.core.types import DSMIP_PORT, FlowRule, IPAddress, IPNetwork, Path
 from dsmip.dataplane import libbpf, maps
-from dsmip.dataplane.api import DataPlaneError, PathState, Role, Traffic
-from dsmip.dataplane.attachment import Attachments, is_raw
+from dsmip.dataplane.api import PathState, Role, Traffic
+from dsmip.dataplane.attachment import Attachments
 from dsmip.dataplane.bpf_object import Map, Object
 from dsmip.dataplane.bpffs import ensure_bpffs, pin_directory_of, remove_tree
+from dsmip.dataplane.networks import Networks
+from dsmip.dataplane.paths import Paths
 
 OBJECT = FilePath(__file__).with_name("dsmip.bpf.o")
 PROGRAMS = ("tunnel_egress", "uplink_ethernet", "uplink_raw")
-MAPS = ("networks6", "networks4", "paths", "sources", "traffic", "local", "settings", "drops", "buckets")
+MAPS = (
+    *("networks6", "networks4", "lengths6", "lengths4", "paths", "choices", "rules", "windows"),
+    *("sources", "traffic", "local", "settings", "drops", "buckets"),
+)
 
 _DECAP_FLAGS_SINCE = (6, 3)
 _FIRST = maps.encode_index(0)
@@ -32,13 +37,17 @@ def map_sizes(capacity: int) -> dict[str, int]:
     """Entries of the maps that grow with the number of bindings.
 
     A binding has some prefixes beside its home addresses, and outer sources of two kinds, now and before.
+    Some have several paths.
     """
     return {
         "networks6": 4 * capacity,
         "networks4": 4 * capacity,
-        "paths": capacity,
+        "paths": 2 * capacity,
+        "choices": capacity,
+        "rules": capacity,
+        "windows": capacity,
         "sources": 4 * capacity,
-        "traffic": capacity,
+        "traffic": 2 * capacity,
     }
 
 
@@ -60,9 +69,9 @@ class BpfDataPlane:
         self._maps = tables
         self._pin_directory = pin_directory
         self._attachments = Attachments(programs, pin_directory / "qdiscs")
-        # Keys as they stand in the maps, by binding index: octets, because there are many.
-        self._paths: set[int] = set()
-        self._networks: dict[int, frozenset[bytes]] = {}
+        self._paths = Paths(tables)
+        self._networks = Networks(tables)
+        # Keys as they stand in the map, by binding index: octets, because there are many.
         self._sources: dict[int, frozenset[bytes]] = {}
 
     @classmethod
@@ -112,15 +121,11 @@ class BpfDataPlane:
 
     def _recollect(self) -> None:
         """Learn from the maps what an earlier process put there."""
-        networks: dict[int, set[bytes]] = {}
+        self._paths.recollect()
+        self._networks.recollect()
         sources: dict[int, set[bytes]] = {}
-        for table in ("networks6", "networks4"):
-            for key, value in self._maps[table].items():
-                networks.setdefault(maps.decode_index(value), set()).add(key)
         for key, _ in self._maps["sources"].items():
             sources.setdefault(maps.source_index(key), set()).add(key)
-        self._paths = {maps.decode_path_key(key) for key, _ in self._maps["paths"].items()}
-        self._networks = {index: frozenset(keys) for index, keys in networks.items()}
         self._sources = {index: frozenset(keys) for index, keys in sources.items()}
 
     def close(self, keep: bool) -> None:
@@ -139,76 +144,41 @@ class BpfDataPlane:
 
     def set_path(self, index: int, path: Path, bid: int = 0) -> None:
         """See `api.DataPlane`."""
-        _only_plain(bid)
-        raw = path.interface != 0 and is_raw(path.interface)
-        if index not in self._paths:
-            self._count(index)
-        self._maps["paths"].update(maps.encode_path_key(index), maps.encode_path(path, raw=raw))
-        self._paths.add(index)
+        self._paths.set_path(index, path, bid)
 
     def remove_path(self, index: int, bid: int = 0) -> None:
         """See `api.DataPlane`."""
-        _only_plain(bid)
-        self._maps["paths"].delete(maps.encode_path_key(index))
-        self._paths.discard(index)
+        self._paths.remove_path(index, bid)
 
     def set_preference(self, index: int, bids: Sequence[int]) -> None:
         """See `api.DataPlane`."""
-        _only_plain(*bids)
+        self._paths.set_preference(index, bids)
 
     def set_flows(self, index: int, rules: Sequence[FlowRule]) -> None:
         """See `api.DataPlane`."""
-        for rule in rules:
-            _only_plain(*rule.bids)
+        self._paths.set_flows(index, rules)
 
     def set_duplication(self, index: int, enabled: bool) -> None:
         """See `api.DataPlane`."""
+        self._paths.set_duplication(index, enabled)
 
     def paths(self, index: int) -> Mapping[int, PathState]:
         """See `api.DataPlane`."""
-        return {0: PathState(self.traffic(index))} if index in self._paths else {}
+        return self._paths.states(index)
 
     def set_networks(self, index: int, networks: Iterable[IPNetwork]) -> None:
-        """See `api.DataPlane`. First what is new is added, then what has gone is removed: what stays is never
-        missing."""
-        wanted = frozenset(maps.encode_network(network) for network in networks)
-        present = self._networks.get(index, frozenset())
+        """See `api.DataPlane`."""
+        wanted = frozenset(networks)
         if wanted:
-            self._count(index)
-        value = maps.encode_index(index)
-        for key in wanted - present:
-            table = self._networks_map(key)
-            self._dispossess(table.lookup(key), key)
-            table.update(key, value)
-            # At once: it must be found again even if the next one is refused.
-            self._networks[index] = self._networks.get(index, frozenset()) | {key}
-        for key in present - wanted:
-            self._networks_map(key).delete(key)
-        if wanted:
-            self._networks[index] = wanted
-        else:
-            self._networks.pop(index, None)
-
-    def _dispossess(self, found: bytes | None, key: bytes) -> None:
-        """A network that another binding had is no longer its. (`found` may be that of a shorter prefix,
-        whose binding does not have this key.)"""
-        if found is None:
-            return
-        owner = maps.decode_index(found)
-        networks = self._networks.get(owner, frozenset())
-        if key in networks:
-            self._networks[owner] = networks - {key}
-
-    def _networks_map(self, key: bytes) -> Map:
-        return self._maps["networks6" if len(key) == maps.NETWORK6.size else "networks4"]
+            self._paths.count(index)
+        self._networks.replace(index, wanted)
 
     def allow_source(
         self, index: int, address: IPAddress, port: int, until: float | None, bid: int = 0
     ) -> None:
         """See `api.DataPlane`."""
-        _only_plain(bid)
         key = maps.encode_source_key(index, address, port)
-        self._maps["sources"].update(key, maps.encode_source(until))
+        self._maps["sources"].update(key, maps.encode_source(until, bid))
         present = self._sources.get(index, frozenset())
         if key not in present:
             self._sources[index] = present | {key}
@@ -238,28 +208,20 @@ class BpfDataPlane:
 
     def remove_binding(self, index: int) -> None:
         """See `api.DataPlane`."""
-        self.set_networks(index, ())
-        self.remove_path(index)
+        self._networks.replace(index, ())
+        self._paths.remove(index)
         for key in self._sources.pop(index, frozenset()):
             self._maps["sources"].delete(key)
-        self._maps["traffic"].delete(maps.encode_index(index))
 
     def bindings(self) -> frozenset[int]:
-        """Indexes with a path or networks, those of an adopted data plane included."""
-        return frozenset(self._paths) | frozenset(self._networks)
-
-    def _count(self, index: int) -> None:
-        """Give the binding counters, unless it has some."""
-        key = maps.encode_index(index)
-        if self._maps["traffic"].lookup(key) is None:
-            self._maps["traffic"].update(key, maps.NO_TRAFFIC)
+        """Indexes with a path, a choice among paths, or networks, those of an adopted data plane included."""
+        return self._paths.indexes() | self._networks.indexes()
 
     # Node --------------------------------------------------------------------------------------------------
 
     def add_local(self, address: IPAddress, bid: int = 0) -> None:
         """See `api.DataPlane`."""
-        _only_plain(bid)
-        self._maps["local"].update(maps.encode_local(address), maps.PRESENT)
+        self._maps["local"].update(maps.encode_local(address), maps.encode_local_bid(bid))
 
     def remove_local(self, address: IPAddress) -> None:
         """See `api.DataPlane`."""
@@ -296,8 +258,7 @@ class BpfDataPlane:
 
     def traffic(self, index: int) -> Traffic:
         """See `api.DataPlane`."""
-        counters = self._maps["traffic"].lookup(maps.encode_index(index))
-        return Traffic() if counters is None else maps.decode_traffic(counters)
+        return self._paths.traffic(index)
 
     def drops(self) -> Mapping[str, int]:
         """See `api.DataPlane`."""
@@ -310,11 +271,6 @@ class BpfDataPlane:
     def program(self, name: str) -> int:
         """Descriptor of one of PROGRAMS, to run it on a packet (`libbpf.run_program`)."""
         return self._programs[name]
-
-
-def _only_plain(*bids: int) -> None:
-    if any(bids):
-        raise DataPlaneError("several care-of addresses: not in this data plane")
 
 
 def kernel_version() -> tuple[int, int]:

@@ -3,7 +3,7 @@
 #ifndef DSMIP_DECAPSULATE_H
 #define DSMIP_DECAPSULATE_H
 
-#include "packet.bpf.h"
+#include "probes.bpf.h"
 
 #define ECN_MASK 3
 #define NOT_ECT 0
@@ -23,11 +23,18 @@ const volatile __u32 decapsulate_by_flags SEC(".rodata.loader") = 0;
 struct outer_header {
     __u8 source[16];
     __u32 family;
-    __u32 length; /* of all outer headers */
-    __be16 port;  /* of UDP, 0 = protocols 41 and 4 */
+    __u32 length;   /* of all outer headers */
+    __u32 sequence; /* where `sequenced` */
+    __be16 port;    /* of UDP, 0 = protocols 41 and 4 */
+    __u16 bid;      /* of the path that has this destination, 0 = not known */
     __u8 traffic_class;
-    __u8 version; /* 4 or 6 */
+    __u8 version;   /* 4 or 6 */
+    __u8 sequenced; /* travels in copies */
+    __u8 reserved;
 };
+
+/* What a window is made of: too large for the stack. */
+DSMIP_ARRAY(blank, BPF_MAP_TYPE_ARRAY, struct dsmip_window, 1);
 
 /* The ECN field of the packet that goes on (RFC 6040 section 4.2), -1 = drop. */
 static __always_inline int merge_ecn(__u8 inner, __u8 outer)
@@ -84,38 +91,102 @@ static __always_inline long remove_outer(struct __sk_buff *skb, const struct out
     return bpf_skb_adjust_room(skb, -room, BPF_ADJ_ROOM_MAC, flags);
 }
 
+/* Whether this is the second copy of a packet. A number takes the place of the one that has the same last
+ * bits, DSMIP_WINDOW packets before: later copies are taken for new packets. */
+static __always_inline int is_duplicate(__u32 index, __u32 sequence)
+{
+    struct dsmip_window *window = bpf_map_lookup_elem(&windows, &index);
+    __u32 zero = 0;
+
+    if (!window) {
+        struct dsmip_window *empty = bpf_map_lookup_elem(&blank, &zero);
+
+        if (!empty)
+            return 0;
+        bpf_map_update_elem(&windows, &index, empty, BPF_NOEXIST);
+        window = bpf_map_lookup_elem(&windows, &index);
+        if (!window)
+            return 0;
+    }
+    return __sync_lock_test_and_set(&window->sequence[sequence & (DSMIP_WINDOW - 1)], sequence) == sequence;
+}
+
+/* The entry that allows this outer source. Copies travel in UDP where other packets may not. */
+static __always_inline struct dsmip_source *source_of(const struct dsmip_settings *config, __u32 index,
+                                                      const struct outer_header *outer)
+{
+    struct dsmip_source_key key = {.index = index, .port = outer->port, .family = outer->family};
+    struct dsmip_source *source;
+
+    __builtin_memcpy(key.address, outer->source, 16);
+    source = bpf_map_lookup_elem(&sources, &key);
+    if (source || !outer->sequenced || outer->port != config->udp_port)
+        return source;
+    key.port = 0;
+    return bpf_map_lookup_elem(&sources, &key);
+}
+
+/* Copies are understood only where both ends agreed on them. */
+static __always_inline int is_agreed(__u32 index)
+{
+    struct dsmip_choice *choice = bpf_map_lookup_elem(&choices, &index);
+
+    return choice && choice->duplication;
+}
+
 /* A tunnelled packet whose inner header starts at `offset`: check it, unwrap it, hand it to the kernel as
  * received on the tunnel device. */
 static __always_inline int decapsulate(struct __sk_buff *skb, const struct dsmip_settings *config,
                                        __u32 offset, const struct outer_header *outer,
                                        const struct inner *inner)
 {
-    struct dsmip_source_key key = {.port = outer->port, .family = outer->family};
+    __u32 link = offset - outer->length, index;
     struct dsmip_traffic *counters;
     struct dsmip_source *source;
-    __u32 *index;
+    struct dsmip_path *path;
+    struct probe probe;
+    long binding;
+    __u16 bid;
     int ecn;
 
     /* Segmentation-offload packets carry the length of one segment, or none, in their headers. */
     if (!skb->gso_segs && offset + inner->length > skb->len)
         return drop(DSMIP_DROP_MALFORMED);
-    index = binding_of(inner->version,
-                       config->role == DSMIP_HOME_AGENT ? inner->source : inner->destination);
-    if (!index)
+    binding = binding_of(inner->version,
+                         config->role == DSMIP_HOME_AGENT ? inner->source : inner->destination);
+    if (binding == NO_BINDING)
         return drop(DSMIP_DROP_INNER_ADDRESS);
-    key.index = *index;
-    __builtin_memcpy(key.address, outer->source, 16);
-    source = bpf_map_lookup_elem(&sources, &key);
+    index = binding;
+    source = source_of(config, index, outer);
     if (!source)
         return drop(DSMIP_DROP_OUTER_SOURCE);
     if (has_passed(source->until_ns))
         return drop(DSMIP_DROP_EXPIRED);
+    bid = outer->bid ? outer->bid : source->bid;
+    if (inner->protocol == IPPROTO_ICMPV6 && inner->version == 6 && !outer->sequenced) {
+        if (config->role == DSMIP_MOBILE_NODE) {
+            if (!read_probe(skb, offset, ECHO_REPLY, &probe))
+                hear_answer(skb, link, index, outer->version, &probe);
+        } else if (!read_probe(skb, offset, ECHO_REQUEST, &probe) &&
+                   local_entry(DSMIP_AF_INET6, inner->destination)) {
+            path = path_of(index, bid);
+            if (path)
+                note(path, &probe);
+            return reflect(skb, link, offset, outer->version, outer->port != 0, &probe);
+        }
+    }
+    if (outer->sequenced) {
+        if (!is_agreed(index))
+            return drop(DSMIP_DROP_MALFORMED);
+        if (is_duplicate(index, outer->sequence))
+            return drop(DSMIP_DROP_DUPLICATES);
+    }
     ecn = merge_ecn(inner->traffic_class, outer->traffic_class);
     if (ecn < 0)
         return drop(DSMIP_DROP_ECN);
     if (ecn != (inner->traffic_class & ECN_MASK) && set_ecn(skb, offset, inner, ecn))
         return drop(DSMIP_DROP_FAILED);
-    counters = traffic_of(key.index);
+    counters = traffic_of(index, bid);
     if (counters) {
         __sync_fetch_and_add(&counters->received_packets, packets_in(skb));
         __sync_fetch_and_add(&counters->received_bytes, skb->len - offset);

@@ -25,13 +25,14 @@ static __always_inline int upcall(struct __sk_buff *skb, const struct dsmip_sett
 static __always_inline int without_binding(struct __sk_buff *skb, const struct dsmip_settings *config,
                                            const struct inner *inner)
 {
-    int multicast = inner->version == 6 ? inner->destination[0] == 0xff : inner->destination[0] >= 224;
+    const __u8 *destination = (const __u8 *)inner->destination;
+    int multicast = inner->version == 6 ? destination[0] == 0xff : destination[0] >= 224;
 
     if (config->role == DSMIP_MOBILE_NODE || multicast)
         return drop(DSMIP_DROP_NO_BINDING);
     if (config->home_link)
         return to_neighbour(skb, config->home_link, inner->version == 6 ? DSMIP_AF_INET6 : DSMIP_AF_INET,
-                            inner->destination);
+                            destination);
     if (!take_token(DSMIP_BUCKET_MISS, config->miss_rate))
         return drop(DSMIP_DROP_MISS_RATE);
     return TC_ACT_OK; /* the daemon answers that there is nobody */
@@ -42,7 +43,7 @@ int tunnel_egress(struct __sk_buff *skb)
 {
     struct dsmip_settings *config = get_settings();
     struct inner inner = {};
-    __u32 *index;
+    long index;
 
     if (skb->mark == DSMIP_UPCALL_MARK)
         return TC_ACT_OK;
@@ -52,9 +53,9 @@ int tunnel_egress(struct __sk_buff *skb)
         return drop(DSMIP_DROP_MALFORMED);
     index = binding_of(inner.version,
                        config->role == DSMIP_HOME_AGENT ? inner.destination : inner.source);
-    if (!index)
+    if (index == NO_BINDING)
         return without_binding(skb, config, &inner);
-    return encapsulate(skb, *index, &inner);
+    return encapsulate(skb, config, index, &inner);
 }
 
 /* Whether the destination options at `offset` are the mobility protocol's business: a home address option,
@@ -98,17 +99,34 @@ static __always_inline int is_signalling(struct __sk_buff *skb, __u8 next_header
     return 0;
 }
 
+/* Whether a sequence number stands in front of the tunnelled packet at `offset`. */
+static __always_inline int read_sequence(struct __sk_buff *skb, __u32 offset, struct outer_header *outer)
+{
+    struct dsmip_sequenced header;
+
+    if (bpf_skb_load_bytes(skb, offset, &header, sizeof(header)) || header.type != DSMIP_SEQUENCED)
+        return 0;
+    outer->sequenced = 1;
+    outer->sequence = bpf_ntohl(header.sequence);
+    outer->length += sizeof(header);
+    return 1;
+}
+
 /* The payload of a tunnel: at `offset`, behind `outer`; `protocol` says what it must be (UDP: either). */
 static __always_inline int tunnelled(struct __sk_buff *skb, const struct dsmip_settings *config,
-                                     __u32 offset, const struct outer_header *outer, __u8 protocol)
+                                     __u32 offset, struct outer_header *outer, __u8 protocol)
 {
     struct inner inner = {};
 
-    if (read_inner(skb, offset, &inner))
-        return drop(DSMIP_DROP_MALFORMED);
-    if (protocol == IPPROTO_UDP) {
-        if (inner.version == 6 && is_signalling(skb, inner.protocol, offset + 40) &&
-            is_local(DSMIP_AF_INET6, inner.destination))
+    if (read_inner(skb, offset, &inner)) {
+        if (protocol != IPPROTO_UDP || inner.version || !read_sequence(skb, offset, outer))
+            return drop(DSMIP_DROP_MALFORMED);
+        offset += sizeof(struct dsmip_sequenced);
+        if (read_inner(skb, offset, &inner))
+            return drop(DSMIP_DROP_MALFORMED);
+    } else if (protocol == IPPROTO_UDP) {
+        if (inner.version == 6 && is_signalling(skb, inner.protocol, offset + IPV6_HEADER) &&
+            local_entry(DSMIP_AF_INET6, inner.destination))
             return upcall(skb, config);
     } else if (protocol != (inner.version == 6 ? IPPROTO_IPV6 : IPPROTO_IPIP)) {
         return drop(DSMIP_DROP_MALFORMED);
@@ -135,6 +153,7 @@ static __always_inline int uplink6(struct __sk_buff *skb, const struct dsmip_set
 {
     struct outer_header outer = {.family = DSMIP_AF_INET6, .version = 6, .length = 40};
     __u8 header[40];
+    __u16 *bid;
 
     if (bpf_skb_load_bytes(skb, link, header, sizeof(header)))
         return TC_ACT_OK;
@@ -150,8 +169,10 @@ static __always_inline int uplink6(struct __sk_buff *skb, const struct dsmip_set
     default:
         return TC_ACT_OK;
     }
-    if (!is_local(DSMIP_AF_INET6, header + 24))
+    bid = local_entry(DSMIP_AF_INET6, header + 24);
+    if (!bid)
         return TC_ACT_OK;
+    outer.bid = *bid;
     __builtin_memcpy(outer.source, header + 8, 16);
     outer.traffic_class = traffic_class6(header);
     if (header[6] == IPPROTO_UDP)
@@ -167,6 +188,7 @@ static __always_inline int uplink4(struct __sk_buff *skb, const struct dsmip_set
 {
     struct outer_header outer = {.family = DSMIP_AF_INET, .version = 4};
     struct iphdr header;
+    __u16 *bid;
 
     if (bpf_skb_load_bytes(skb, link, &header, sizeof(header)))
         return TC_ACT_OK;
@@ -174,8 +196,10 @@ static __always_inline int uplink4(struct __sk_buff *skb, const struct dsmip_set
         return TC_ACT_OK;
     if (header.ihl < 5 || header.frag_off & bpf_htons(IPV4_FRAGMENT))
         return TC_ACT_OK;
-    if (!is_local(DSMIP_AF_INET, (__u8 *)&header.daddr))
+    bid = local_entry(DSMIP_AF_INET, &header.daddr);
+    if (!bid)
         return TC_ACT_OK;
+    outer.bid = *bid;
     __builtin_memcpy(outer.source, &header.saddr, 4);
     outer.traffic_class = header.tos;
     outer.length = header.ihl * 4;

@@ -7,12 +7,20 @@
 #include <linux/types.h>
 
 /* Changes with every change below: pins of another layout are not adopted. */
-#define DSMIP_LAYOUT 1
+#define DSMIP_LAYOUT 2
 
 #define DSMIP_DEFAULT_CAPACITY 131072
 #define DSMIP_LOCAL_CAPACITY 256
 /* Programs of one run mark packets for the tunnel device's descriptor with this. */
 #define DSMIP_UPCALL_MARK 0x44534d50
+/* Within one run: copies of a packet on their way back to the tunnel device, to take another path. */
+#define DSMIP_COPY_MARK 0x44534d43
+
+#define DSMIP_MAX_BIDS 8
+#define DSMIP_MAX_FLOWS 64
+#define DSMIP_MAX_COPIES 3
+/* Sequence numbers remembered of each binding, to tell the second copy of a packet. */
+#define DSMIP_WINDOW 512
 
 enum dsmip_role {
     DSMIP_HOME_AGENT = 0,
@@ -33,26 +41,33 @@ enum dsmip_format {
 
 #define DSMIP_PATH_RAW 1 /* the uplink has no Ethernet header */
 
-/* Inner address ranges: longest prefix match to a binding index. */
+/* Inner address ranges, each to a binding index; the lengths in use are listed, longest first, as length + 1
+ * with 0 at the end. Bits beyond the length are zero. */
 struct dsmip_network6 {
+    __be64 address[2];
     __u32 prefix_length;
-    __u8 address[16];
+    __u32 reserved;
 };
 
 struct dsmip_network4 {
+    __be32 address;
     __u32 prefix_length;
-    __u8 address[4];
 };
+
+#define DSMIP_LENGTHS6 130
+#define DSMIP_LENGTHS4 34
 
 struct dsmip_path_key {
     __u32 index;
-    __u16 bid; /* RFC 5648; 0 = the only care-of address */
+    __u16 bid; /* RFC 5648; 0 = the plain binding of RFC 6275 */
     __u16 reserved;
 };
 
 /* IPv4 addresses stand in the first 4 octets, the rest zero. */
 struct dsmip_path {
     __u64 expires_ns; /* CLOCK_MONOTONIC; 0 = never */
+    __u64 heard_ns;   /* the last probe; 0 = none yet */
+    __u64 silent_after_ns; /* for how long that one vouches; 0 = never silent */
     __u8 local[16];
     __u8 remote[16];
     __u8 next_hop[16];
@@ -63,6 +78,59 @@ struct dsmip_path {
     __u8 format;
     __u8 flags;
     __u32 reserved;
+};
+
+/* Where packets of a binding without plain path go. */
+struct dsmip_choice {
+    __u64 generation; /* changes with the flow rules; 0 = there are none */
+    __u16 bids[8];    /* the preference, best first; 0 = end */
+    __u32 sequence;   /* of the last packet that was sent in copies */
+    __u32 duplication; /* copies carry sequence numbers, and the second one is dropped */
+};
+
+/* What a rule looks at; a packet without such a field does not match. */
+#define DSMIP_RULE_PORTS 1
+#define DSMIP_RULE_SPI 2
+/* Address ranges are compared only where there are some. */
+#define DSMIP_RULE_SOURCE 4
+#define DSMIP_RULE_DESTINATION 8
+/* A range that ends before it starts. */
+#define DSMIP_RULE_NEVER 16
+
+/* Everything in the host's byte order, IPv4 addresses in the last 32 bits. Other ranges are the first value
+ * and the distance to the last one: all values, where the selector has no such field. */
+struct dsmip_rule {
+    __u64 source_first[2];
+    __u64 source_last[2];
+    __u64 destination_first[2];
+    __u64 destination_last[2];
+    __u32 spi;
+    __u32 spi_span;
+    __u32 flow_label;
+    __u32 flow_label_span;
+    __u16 source_port;
+    __u16 source_port_span;
+    __u16 destination_port;
+    __u16 destination_port_span;
+    __u16 bids[8]; /* 0 = end */
+    __u8 dscp;
+    __u8 dscp_span;
+    __u8 protocol;
+    __u8 protocol_span;
+    __u8 version; /* 4 or 6 */
+    __u8 needs;
+    __u16 reserved;
+};
+
+struct dsmip_rules {
+    __u32 count;
+    __u32 reserved;
+    struct dsmip_rule rule[64];
+};
+
+/* Sequence numbers seen, each in its place by its last bits. */
+struct dsmip_window {
+    __u32 sequence[512];
 };
 
 struct dsmip_source_key {
@@ -85,7 +153,7 @@ struct dsmip_traffic {
     __u64 received_bytes;
 };
 
-/* Key of the set of own outer addresses; the value is not looked at. */
+/* Key of the set of own outer addresses; the value is the BID of the path that has it, 0 = none. */
 struct dsmip_local {
     __u32 family;
     __u8 address[16];
@@ -115,7 +183,33 @@ enum dsmip_drop {
     DSMIP_DROP_UPCALL_RATE,      /* signalling beyond the rate limit */
     DSMIP_DROP_MISS_RATE,        /* packets without a binding beyond the rate limit */
     DSMIP_DROP_FAILED,           /* the kernel refused a change to the packet */
+    DSMIP_DROP_DUPLICATES,       /* the second copy of a packet that came over two paths */
     DSMIP_DROP_REASONS,
+};
+
+/* Payload of the echo requests with which a mobile node probes its paths. The home agent's program answers
+ * them at once; both ends note that the path is alive. */
+#define DSMIP_PROBE_MAGIC "dsmP"
+#define DSMIP_PROBE_VERSION 1
+
+struct dsmip_probe {
+    __u8 magic[4];
+    __u8 version;
+    __u8 flags;
+    __be16 bid;
+    __be32 hold_ms; /* without another probe for so long, the path counts as silent; 0 = never */
+    __be32 sequence;
+    __be64 sent_ns; /* the mobile node's CLOCK_MONOTONIC */
+};
+
+/* In front of a packet that travels in copies, behind UDP: neither IPv4 nor IPv6 by its first four bits. */
+#define DSMIP_SEQUENCED 1
+
+struct dsmip_sequenced {
+    __u8 type;
+    __u8 flags;
+    __u16 reserved;
+    __be32 sequence;
 };
 
 enum dsmip_bucket_kind {

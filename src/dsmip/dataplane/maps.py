@@ -8,22 +8,30 @@ from __future__ import annotations
 
 import socket
 import struct
+import sys
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
 from dsmip.core.types import IPAddress, IPNetwork, Path, TunnelFormat
 from dsmip.dataplane.api import Role, Traffic
 
-LAYOUT = 1
+LAYOUT = 2
 LOCAL_CAPACITY = 256
 UPCALL_MARK = 0x44534D50
+COPY_MARK = 0x44534D43
+WINDOW = 512
+LENGTHS = {6: 130, 4: 34}
+RULE_PORTS, RULE_SPI, RULE_SOURCE, RULE_DESTINATION, RULE_NEVER = 1, 2, 4, 8, 16
 PATH_RAW = 1
 
 U32 = struct.Struct("=I")
-NETWORK6 = struct.Struct("=I16s")
-NETWORK4 = struct.Struct("=I4s")
+NETWORK6 = struct.Struct("=16sII")
+NETWORK4 = struct.Struct("=4sI")
 PATH_KEY = struct.Struct("=IHH")
-PATH = struct.Struct("=Q16s16s16sI2s2sHBBI")
+PATH = struct.Struct("=QQQ16s16s16sI2s2sHBBI")
+CHOICE = struct.Struct("=Q8HII")
+RULE = struct.Struct("=2Q2Q2Q2QIIIIHHHH8HBBBBBBH")
+RULES = struct.Struct("=II")
 SOURCE_KEY = struct.Struct("=I2sH16s")
 SOURCE = struct.Struct("=QH6x")
 TRAFFIC = struct.Struct("=QQQQ")
@@ -43,6 +51,7 @@ drop_reasons = (
     "upcall-rate",
     "miss-rate",
     "failed",
+    "duplicates",
 )
 #: Values of enum dsmip_role and enum dsmip_format.
 roles = {Role.HOME_AGENT: 0, Role.MOBILE_NODE: 1}
@@ -55,7 +64,6 @@ formats = {
 }
 
 NO_TRAFFIC = TRAFFIC.pack(0, 0, 0, 0)
-PRESENT = b"\1"
 
 _ROLES = {number: role for role, number in roles.items()}
 
@@ -90,25 +98,36 @@ def decode_index(data: bytes) -> int:
 
 
 def encode_network(network: IPNetwork) -> bytes:
-    """Key of networks6 (20 octets) or networks4 (8 octets)."""
-    layout = NETWORK6 if network.version == 6 else NETWORK4
-    return layout.pack(network.prefixlen, network.network_address.packed)
+    """Key of networks6 (24 octets) or networks4 (8 octets)."""
+    if network.version == 6:
+        return NETWORK6.pack(network.network_address.packed, network.prefixlen, 0)
+    return NETWORK4.pack(network.network_address.packed, network.prefixlen)
 
 
-def encode_path_key(index: int) -> bytes:
-    """Key of the only path of a binding."""
-    return PATH_KEY.pack(index, 0, 0)
+def version_and_length(key: bytes) -> tuple[int, int]:
+    """IP version and prefix length in a key of networks6 or networks4."""
+    if len(key) == NETWORK6.size:
+        return 6, int(NETWORK6.unpack(key)[1])
+    return 4, int(NETWORK4.unpack(key)[1])
 
 
-def decode_path_key(data: bytes) -> int:
-    """The binding's index."""
-    return int(PATH_KEY.unpack(data)[0])
+def encode_path_key(index: int, bid: int) -> bytes:
+    """Key of a path and of its counters."""
+    return PATH_KEY.pack(index, bid, 0)
+
+
+def decode_path_key(data: bytes) -> tuple[int, int]:
+    """The binding's index, and the BID."""
+    index, bid, _ = PATH_KEY.unpack(data)
+    return int(index), int(bid)
 
 
 def encode_path(path: Path, *, raw: bool) -> bytes:
-    """`raw`: the path's interface has no Ethernet header."""
+    """`raw`: the path's interface has no Ethernet header. Nothing has been heard of it."""
     return PATH.pack(
         _nanoseconds(path.expires),
+        0,
+        0,
         _octets(path.local),
         _octets(path.remote),
         _octets(path.next_hop),
@@ -122,6 +141,27 @@ def encode_path(path: Path, *, raw: bool) -> bytes:
     )
 
 
+_EXPIRES = slice(0, 8)
+_LIVENESS = slice(8, 24)
+_WAY = slice(24, PATH.size)
+
+
+def with_liveness_of(path: bytes, previous: bytes) -> bytes:
+    """The path, with what was heard of it before, if it is the same way as the previous one."""
+    return path[_EXPIRES] + previous[_LIVENESS] + path[_WAY] if path[_WAY] == previous[_WAY] else path
+
+
+def decode_liveness(path: bytes) -> tuple[float | None, float | None]:
+    """When a probe was heard last, and from when on the path is silent. CLOCK_MONOTONIC seconds, or never."""
+    _, heard, silent, *_ = PATH.unpack(path)
+    return heard / 1e9 if heard else None, silent / 1e9 if silent else None
+
+
+def encode_local_bid(bid: int) -> bytes:
+    """Value of the set of own outer addresses."""
+    return bid.to_bytes(2, sys.byteorder)
+
+
 def encode_source_key(index: int, address: IPAddress, port: int) -> bytes:
     """`port` 0 = protocols 41 and 4."""
     return SOURCE_KEY.pack(index, port.to_bytes(2, "big"), _family(address), address.packed)
@@ -132,14 +172,21 @@ def source_index(key: bytes) -> int:
     return int(SOURCE_KEY.unpack(key)[0])
 
 
-def encode_source(until: float | None) -> bytes:
+def encode_source(until: float | None, bid: int) -> bytes:
     """`until` in CLOCK_MONOTONIC seconds, None = no end."""
-    return SOURCE.pack(_nanoseconds(until), 0)
+    return SOURCE.pack(_nanoseconds(until), bid)
 
 
 def decode_traffic(data: bytes) -> Traffic:
-    """Counters of a binding."""
+    """Counters of a path."""
     return Traffic(*TRAFFIC.unpack(data))
+
+
+def encode_traffic(traffic: Traffic) -> bytes:
+    """Inverse of `decode_traffic`."""
+    return TRAFFIC.pack(
+        traffic.sent_packets, traffic.sent_bytes, traffic.received_packets, traffic.received_bytes
+    )
 
 
 def encode_local(address: IPAddress) -> bytes:

@@ -20,14 +20,21 @@
 #define NEXT_ROUTING 43
 #define NEXT_DESTINATION 60
 
+#define SHORTEST_IPV4 20
+#define IPV6_HEADER 40
+
 /* An inner packet, as far as a tunnel needs to know it. Both ends in 16 octets, IPv4 in the first four. */
 struct inner {
-    __u8 source[16];
-    __u8 destination[16];
-    __u32 length;       /* of the whole inner packet, as its header says */
-    __u8 version;       /* 4 or 6 */
-    __u8 traffic_class; /* DSCP and ECN */
-    __u8 protocol;      /* next header right behind the IP header */
+    __be64 source[2];
+    __be64 destination[2];
+    __u32 length;        /* of the whole inner packet, as its header says */
+    __u32 flow_label;    /* IPv6 */
+    __u16 header_length; /* of the IP header */
+    __u16 fragment;      /* IPv4: more fragments, and the offset */
+    __u8 version;        /* 4 or 6 */
+    __u8 traffic_class;  /* DSCP and ECN */
+    __u8 protocol;       /* next header right behind the IP header */
+    __u8 reserved;
 };
 
 static __always_inline __u8 traffic_class6(const __u8 *header)
@@ -38,61 +45,108 @@ static __always_inline __u8 traffic_class6(const __u8 *header)
 /* Read the inner IP header that starts at `offset`. Returns 0, or -1 when there is no sound one. */
 static __always_inline int read_inner(struct __sk_buff *skb, __u32 offset, struct inner *inner)
 {
-    __u8 header[40] = {};
+    __u8 header[IPV6_HEADER] __attribute__((aligned(8))) = {};
 
-    if (bpf_skb_load_bytes(skb, offset, header, 20))
+    if (bpf_skb_load_bytes(skb, offset, header, IPV6_HEADER) &&
+        bpf_skb_load_bytes(skb, offset, header, SHORTEST_IPV4))
         return -1;
     inner->version = header[0] >> 4;
     if (inner->version == 6) {
-        if (bpf_skb_load_bytes(skb, offset, header, 40))
+        if (offset + IPV6_HEADER > skb->len)
             return -1;
         __builtin_memcpy(inner->source, header + 8, 16);
         __builtin_memcpy(inner->destination, header + 24, 16);
         inner->traffic_class = traffic_class6(header);
+        inner->flow_label = bpf_ntohl(*(__be32 *)header) & 0xfffff;
         inner->protocol = header[6];
-        inner->length = 40 + (header[4] << 8 | header[5]);
+        inner->header_length = IPV6_HEADER;
+        inner->length = IPV6_HEADER + bpf_ntohs(*(__be16 *)(header + 4));
         return 0;
     }
     if (inner->version == 4) {
-        __u32 header_length = (header[0] & 0x0f) * 4;
-
-        inner->length = header[2] << 8 | header[3];
-        if (header_length < 20 || inner->length < header_length)
+        inner->header_length = (header[0] & 0x0f) * 4;
+        inner->length = bpf_ntohs(*(__be16 *)(header + 2));
+        if (inner->header_length < SHORTEST_IPV4 || inner->length < inner->header_length)
             return -1;
         __builtin_memset(inner->source, 0, 16);
         __builtin_memset(inner->destination, 0, 16);
         __builtin_memcpy(inner->source, header + 12, 4);
         __builtin_memcpy(inner->destination, header + 16, 4);
         inner->traffic_class = header[1];
+        inner->fragment = bpf_ntohs(*(__be16 *)(header + 6)) & 0x3fff;
         inner->protocol = header[9];
         return 0;
     }
     return -1;
 }
 
-/* The binding an inner address belongs to. */
-static __always_inline __u32 *binding_of(__u8 version, const __u8 *address)
+static __always_inline __be64 leading_bits(__be64 address, __u32 bits)
 {
-    if (version == 6) {
-        struct dsmip_network6 key = {.prefix_length = 128};
-
-        __builtin_memcpy(key.address, address, 16);
-        return bpf_map_lookup_elem(&networks6, &key);
-    } else {
-        struct dsmip_network4 key = {.prefix_length = 32};
-
-        __builtin_memcpy(key.address, address, 4);
-        return bpf_map_lookup_elem(&networks4, &key);
-    }
+    return bits ? address & bpf_cpu_to_be64(~0ULL << (64 - bits)) : 0;
 }
 
-/* Whether an outer destination (or the destination of signalling in UDP) is one of our own addresses. */
-static __always_inline int is_local(__u32 family, const __u8 *address)
+#define NO_BINDING -1
+
+/* The index of the binding an IPv6 address belongs to, or NO_BINDING: one look for each prefix length in use. A
+ * longest-prefix trie takes a step for each of its levels, and a cache miss with it: with ten thousand bindings
+ * that was most of the time of a packet. Not inlined, and global: verified once. */
+__noinline long find_binding6(__be64 high, __be64 low)
+{
+    struct dsmip_network6 key = {};
+
+    for (__u32 number = 0; number < DSMIP_LENGTHS6; number++) {
+        __u32 place = number, *length = bpf_map_lookup_elem(&lengths6, &place), *index;
+
+        if (!length || !*length)
+            break;
+        key.prefix_length = *length - 1;
+        if (key.prefix_length >= 64) {
+            key.address[0] = high;
+            key.address[1] = leading_bits(low, key.prefix_length - 64);
+        } else {
+            key.address[0] = leading_bits(high, key.prefix_length);
+            key.address[1] = 0;
+        }
+        index = bpf_map_lookup_elem(&networks6, &key);
+        if (index)
+            return *index;
+    }
+    return NO_BINDING;
+}
+
+/* The same of an IPv4 address. */
+__noinline long find_binding4(__be32 address)
+{
+    struct dsmip_network4 key = {};
+
+    for (__u32 number = 0; number < DSMIP_LENGTHS4; number++) {
+        __u32 place = number, *length = bpf_map_lookup_elem(&lengths4, &place), *index;
+
+        if (!length || !*length)
+            break;
+        key.prefix_length = *length - 1;
+        key.address = key.prefix_length ? address & bpf_htonl(~0U << (32 - key.prefix_length)) : 0;
+        index = bpf_map_lookup_elem(&networks4, &key);
+        if (index)
+            return *index;
+    }
+    return NO_BINDING;
+}
+
+/* The index of the binding an inner address belongs to, or NO_BINDING. */
+static __always_inline long binding_of(__u8 version, const __be64 *address)
+{
+    return version == 6 ? find_binding6(address[0], address[1]) : find_binding4(*(__be32 *)address);
+}
+
+/* The entry of an outer destination (or the destination of signalling in UDP) that is one of our own addresses:
+ * its BID. */
+static __always_inline __u16 *local_entry(__u32 family, const void *address)
 {
     struct dsmip_local key = {.family = family};
 
     __builtin_memcpy(key.address, address, family == DSMIP_AF_INET6 ? 16 : 4);
-    return bpf_map_lookup_elem(&local, &key) != NULL;
+    return bpf_map_lookup_elem(&local, &key);
 }
 
 #endif

@@ -20,15 +20,6 @@
         __type(value, value_);                                                                               \
     } name_ SEC(".maps")
 
-#define DSMIP_TRIE(name_, key_)                                                                              \
-    struct {                                                                                                 \
-        __uint(type, BPF_MAP_TYPE_LPM_TRIE);                                                                 \
-        __uint(map_flags, BPF_F_NO_PREALLOC);                                                                \
-        __uint(max_entries, DSMIP_DEFAULT_CAPACITY);                                                         \
-        __type(key, key_);                                                                                   \
-        __type(value, __u32);                                                                                \
-    } name_ SEC(".maps")
-
 #define DSMIP_ARRAY(name_, type_, value_, entries_)                                                          \
     struct {                                                                                                 \
         __uint(type, type_);                                                                                 \
@@ -37,12 +28,17 @@
         __type(value, value_);                                                                               \
     } name_ SEC(".maps")
 
-DSMIP_TRIE(networks6, struct dsmip_network6);
-DSMIP_TRIE(networks4, struct dsmip_network4);
+DSMIP_HASH(networks6, struct dsmip_network6, __u32, DSMIP_DEFAULT_CAPACITY);
+DSMIP_HASH(networks4, struct dsmip_network4, __u32, DSMIP_DEFAULT_CAPACITY);
+DSMIP_ARRAY(lengths6, BPF_MAP_TYPE_ARRAY, __u32, DSMIP_LENGTHS6);
+DSMIP_ARRAY(lengths4, BPF_MAP_TYPE_ARRAY, __u32, DSMIP_LENGTHS4);
 DSMIP_HASH(paths, struct dsmip_path_key, struct dsmip_path, DSMIP_DEFAULT_CAPACITY);
+DSMIP_HASH(choices, __u32, struct dsmip_choice, DSMIP_DEFAULT_CAPACITY);
+DSMIP_HASH(rules, __u32, struct dsmip_rules, DSMIP_DEFAULT_CAPACITY);
+DSMIP_HASH(windows, __u32, struct dsmip_window, DSMIP_DEFAULT_CAPACITY);
 DSMIP_HASH(sources, struct dsmip_source_key, struct dsmip_source, DSMIP_DEFAULT_CAPACITY);
-DSMIP_HASH(traffic, __u32, struct dsmip_traffic, DSMIP_DEFAULT_CAPACITY);
-DSMIP_HASH(local, struct dsmip_local, __u8, DSMIP_LOCAL_CAPACITY);
+DSMIP_HASH(traffic, struct dsmip_path_key, struct dsmip_traffic, DSMIP_DEFAULT_CAPACITY);
+DSMIP_HASH(local, struct dsmip_local, __u16, DSMIP_LOCAL_CAPACITY);
 DSMIP_ARRAY(settings, BPF_MAP_TYPE_ARRAY, struct dsmip_settings, 1);
 DSMIP_ARRAY(drops, BPF_MAP_TYPE_PERCPU_ARRAY, __u64, DSMIP_DROP_REASONS);
 DSMIP_ARRAY(buckets, BPF_MAP_TYPE_PERCPU_ARRAY, struct dsmip_bucket, DSMIP_BUCKETS);
@@ -88,14 +84,28 @@ static __always_inline int take_token(__u32 kind, __u32 rate)
     return 1;
 }
 
-static __always_inline int has_passed(__u64 deadline_ns)
+/* The clock of the timer interrupt: some milliseconds late, and several times as fast to read as the exact one.
+ * Good enough for lifetimes, which are counted in seconds, and for silence. */
+static __always_inline __u64 roughly_now(void)
 {
-    return deadline_ns && bpf_ktime_get_ns() > deadline_ns;
+    return bpf_ktime_get_coarse_ns();
 }
 
-static __always_inline struct dsmip_traffic *traffic_of(__u32 index)
+static __always_inline int has_passed(__u64 deadline_ns)
 {
-    return bpf_map_lookup_elem(&traffic, &index);
+    return deadline_ns && roughly_now() > deadline_ns;
+}
+
+/* Counters of a path; those of the binding as a whole when the path has just gone. */
+static __always_inline struct dsmip_traffic *traffic_of(__u32 index, __u16 bid)
+{
+    struct dsmip_path_key key = {.index = index, .bid = bid};
+    struct dsmip_traffic *counters = bpf_map_lookup_elem(&traffic, &key);
+
+    if (counters || !bid)
+        return counters;
+    key.bid = 0;
+    return bpf_map_lookup_elem(&traffic, &key);
 }
 
 /* A segmentation-offload packet stands for several on the wire. */

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later OR Apache-2.0 */
+/* Which of a binding's paths a packet takes. */
+#ifndef DSMIP_PATHS_H
+#define DSMIP_PATHS_H
+
+#include "flows.bpf.h"
+
+static __always_inline struct dsmip_path *path_of(__u32 index, __u16 bid)
+{
+    struct dsmip_path_key key = {.index = index, .bid = bid};
+
+    return bpf_map_lookup_elem(&paths, &key);
+}
+
+static __always_inline int is_usable(const struct dsmip_path *path)
+{
+    return !has_passed(path->expires_ns) && !has_passed(path->silent_after_ns);
+}
+
+/* Leave those of `bids` that have a usable path, `most` of them at most; their number. */
+__noinline int keep_usable(__u32 index, struct bids *bids, __u32 most)
+{
+    __u32 kept = 0;
+
+    if (!bids)
+        return 0;
+    for (__u32 number = 0; number < DSMIP_MAX_BIDS; number++) {
+        __u16 bid = bids->bid[number];
+        struct dsmip_path *path;
+
+        bids->bid[number] = 0;
+        if (!bid || kept >= most)
+            continue;
+        path = path_of(index, bid);
+        if (!path || !is_usable(path))
+            continue;
+        bids->bid[kept & (DSMIP_MAX_BIDS - 1)] = bid;
+        kept++;
+    }
+    return kept;
+}
+
+/* The first matching rule that has a usable path (RFC 6089 section 5.3.6: others are inactive). Leaves its
+ * usable BIDs, and returns their number. For when paths are down: what is cached is the first rule of all. */
+__noinline int find_active_rule(struct flow *flow, struct bids *bids)
+{
+    if (!flow || !bids)
+        return 0;
+    for (int i = 0; i < DSMIP_MAX_FLOWS; i++) {
+        __u32 number = find_rule(flow), usable;
+
+        if (number >= DSMIP_MAX_FLOWS)
+            break;
+        bids_of_rule(flow->index, number, bids);
+        usable = keep_usable(flow->index, bids, DSMIP_MAX_COPIES);
+        if (usable)
+            return usable;
+        flow->from = number + 1;
+    }
+    return 0;
+}
+
+/* When no path of the preference is usable: one that is silent is better than none. Returns a BID, 0 and the
+ * reason of a drop otherwise. */
+__noinline int find_silent(__u32 index, __u32 *reason)
+{
+    struct dsmip_choice *choice = bpf_map_lookup_elem(&choices, &index);
+
+    if (!choice || !reason)
+        return 0;
+    for (int i = 0; i < DSMIP_MAX_BIDS; i++) {
+        __u16 bid = choice->bids[i];
+        struct dsmip_path *path = bid ? path_of(index, bid) : NULL;
+
+        if (!path)
+            continue;
+        if (!has_passed(path->expires_ns))
+            return bid;
+        *reason = DSMIP_DROP_EXPIRED;
+    }
+    return 0;
+}
+
+/* The BIDs over which a packet of a binding without plain path goes, several if it is copied. Returns their
+ * number; 0 and the reason if it is dropped. */
+static __always_inline int choose(struct __sk_buff *skb, __u32 index, const struct dsmip_choice *choice,
+                                  const struct inner *inner, struct bids *bids, __u32 *reason)
+{
+    int usable;
+
+    if (choice->generation) {
+        struct flow flow = {.index = index, .generation = choice->generation};
+
+        classify(skb, inner, &flow, bids);
+        if (bids->bid[0]) {
+            usable = keep_usable(index, bids, DSMIP_MAX_COPIES);
+            if (!usable)
+                usable = find_active_rule(&flow, bids);
+            if (usable)
+                return usable;
+        }
+    }
+    __builtin_memcpy(bids, choice->bids, sizeof(*bids));
+    usable = keep_usable(index, bids, 1);
+    if (usable)
+        return usable;
+    bids->bid[0] = find_silent(index, reason);
+    return bids->bid[0] != 0;
+}
+
+#endif

@@ -1,0 +1,162 @@
+"""Paths, preference and flow rules in the maps, and what is counted and heard of each path."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from dsmip.core.types import FlowRule, Path
+from dsmip.dataplane import maps
+from dsmip.dataplane.api import PathState, Traffic, checked_bids, checked_rules
+from dsmip.dataplane.attachment import is_raw
+from dsmip.dataplane.bpf_object import Map
+from dsmip.dataplane.rules import Choice, encode_rules
+
+#: Sequence numbers passed over when a choice is written anew, as packets may be sent with some meanwhile.
+_PASSED_OVER = 1 << 16
+_SEQUENCES = 1 << 32
+
+
+class Paths:
+    """The maps `paths`, `traffic`, `choices`, `rules` and `windows`.
+
+    The counters of BID 0 hold what is counted for the plain path, and for paths that have been removed.
+    """
+
+    def __init__(self, tables: Mapping[str, Map]) -> None:
+        self._paths, self._traffic = tables["paths"], tables["traffic"]
+        self._choices, self._rules, self._windows = tables["choices"], tables["rules"], tables["windows"]
+        # Most bindings have a plain path and nothing else.
+        self._plain: set[int] = set()
+        self._bids: dict[int, tuple[int, ...]] = {}
+        self._chosen: set[int] = set()
+
+    def recollect(self) -> None:
+        """Learn from the maps what an earlier process put there."""
+        for key, _ in self._paths.items():
+            self._remember(*maps.decode_path_key(key))
+        self._chosen = {maps.decode_index(key) for key, _ in self._choices.items()}
+
+    def indexes(self) -> frozenset[int]:
+        """Bindings with a path, or a choice among paths."""
+        return frozenset(self._plain | self._bids.keys() | self._chosen)
+
+    def set_path(self, index: int, path: Path, bid: int) -> None:
+        """See `api.DataPlane`."""
+        raw = path.interface != 0 and is_raw(path.interface)
+        key, value = maps.encode_path_key(index, bid), maps.encode_path(path, raw=raw)
+        previous = self._paths.lookup(key) if self._has(index, bid) else None
+        if previous is None:
+            self.count(index, bid)
+        else:
+            value = maps.with_liveness_of(value, previous)
+        self._paths.update(key, value)
+        self._remember(index, bid)
+
+    def remove_path(self, index: int, bid: int) -> None:
+        """See `api.DataPlane`."""
+        self._paths.delete(maps.encode_path_key(index, bid))
+        self._plain -= {index} if not bid else set()
+        if not bid or bid not in self._bids.get(index, ()):
+            return
+        remaining = tuple(other for other in self._bids.pop(index) if other != bid)
+        if remaining:
+            self._bids[index] = remaining
+        total = self._counters(index, 0) + self._counters(index, bid)
+        self._traffic.update(maps.encode_path_key(index, 0), maps.encode_traffic(total))
+        self._traffic.delete(maps.encode_path_key(index, bid))
+
+    def set_preference(self, index: int, bids: Sequence[int]) -> None:
+        """See `api.DataPlane`."""
+        choice = self._choice(index)
+        if choice.bids != (wanted := checked_bids(bids)):
+            self._choose(index, replace(choice, bids=wanted))
+
+    def set_flows(self, index: int, rules: Sequence[FlowRule]) -> None:
+        """See `api.DataPlane`. The programs remember which rule a flow matched, under the generation: it
+        changes after the rules have, so that nothing is remembered of the old ones."""
+        checked_rules(rules)
+        choice = self._choice(index)
+        if rules:
+            self._rules.update(maps.encode_index(index), encode_rules(rules))
+            self._choose(index, replace(choice, generation=time.monotonic_ns()))
+        elif choice.generation:
+            self._choose(index, replace(choice, generation=0))
+            self._rules.delete(maps.encode_index(index))
+
+    def set_duplication(self, index: int, enabled: bool) -> None:
+        """See `api.DataPlane`."""
+        choice = self._choice(index)
+        if choice.duplication == enabled:
+            return
+        self._choose(index, replace(choice, duplication=enabled))
+        if not enabled:
+            self._windows.delete(maps.encode_index(index))
+
+    def states(self, index: int) -> dict[int, PathState]:
+        """See `api.DataPlane.paths`."""
+        now, found = time.monotonic(), {}
+        for bid in self._bids_of(index):
+            path = self._paths.lookup(maps.encode_path_key(index, bid))
+            if path is not None:
+                heard, silent_after = maps.decode_liveness(path)
+                silent = silent_after is not None and now > silent_after
+                found[bid] = PathState(self._counters(index, bid), heard, silent)
+        return found
+
+    def traffic(self, index: int) -> Traffic:
+        """Counters of the binding."""
+        bids = (0, *self._bids.get(index, ()))
+        return sum((self._counters(index, bid) for bid in bids), Traffic())
+
+    def count(self, index: int, bid: int = 0) -> None:
+        """Give the binding counters, unless it has some; and the path."""
+        for each in {0, bid}:
+            key = maps.encode_path_key(index, each)
+            if self._traffic.lookup(key) is None:
+                self._traffic.update(key, maps.NO_TRAFFIC)
+
+    def remove(self, index: int) -> None:
+        """Everything about this binding."""
+        if index in self._chosen:
+            self.set_duplication(index, False)
+            self.set_flows(index, ())
+            self.set_preference(index, ())
+        for bid in self._bids_of(index):
+            self.remove_path(index, bid)
+        self._traffic.delete(maps.encode_path_key(index, 0))
+
+    # Details -----------------------------------------------------------------------------------------------
+
+    def _has(self, index: int, bid: int) -> bool:
+        return bid in self._bids.get(index, ()) if bid else index in self._plain
+
+    def _remember(self, index: int, bid: int) -> None:
+        if not bid:
+            self._plain.add(index)
+        elif bid not in (bids := self._bids.get(index, ())):
+            self._bids[index] = (*bids, bid)
+
+    def _bids_of(self, index: int) -> tuple[int, ...]:
+        bids = self._bids.get(index, ())
+        return (0, *bids) if index in self._plain else bids
+
+    def _counters(self, index: int, bid: int) -> Traffic:
+        counters = self._traffic.lookup(maps.encode_path_key(index, bid))
+        return Traffic() if counters is None else maps.decode_traffic(counters)
+
+    def _choice(self, index: int) -> Choice:
+        found = self._choices.lookup(maps.encode_index(index)) if index in self._chosen else None
+        return Choice(sequence=secrets.randbelow(_SEQUENCES)) if found is None else Choice.decode(found)
+
+    def _choose(self, index: int, choice: Choice) -> None:
+        key = maps.encode_index(index)
+        if choice.is_empty:
+            self._choices.delete(key)
+            self._chosen.discard(index)
+            return
+        sequence = (choice.sequence + _PASSED_OVER) % _SEQUENCES
+        self._choices.update(key, replace(choice, sequence=sequence).encode())
+        self._chosen.add(index)
