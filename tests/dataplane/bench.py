@@ -8,6 +8,7 @@ import select
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from ipaddress import ip_address, ip_network
 from pathlib import Path as FilePath
 
@@ -17,7 +18,7 @@ from dsmip.dataplane.api import Role
 from dsmip.dataplane.bpf import BpfDataPlane
 from dsmip.dataplane.tun import TunDevice
 from tests.dataplane.namespaces import Namespace, veth
-from tests.dataplane.packets import HOME4, HOME6, PORT, ends, in_udp
+from tests.dataplane.packets import HOME4, HOME6, PORT, care_of_bid, ends, in_udp
 
 TC_OK, TC_SHOT, TC_REDIRECT = 0, 2, 7
 BINDING = 5
@@ -27,6 +28,7 @@ _PACKET_OUTGOING = 4
 _VNET_HEADER = bytes(10)
 _CONTEXT_SIZE = 192
 _MARK_OFFSET = 8
+_IFINDEX_OFFSET = 40
 
 NODE6, NODE4 = ip_address("2001:db8:f::2"), ip_address("198.18.0.2")
 ROUTER6, ROUTER4 = ip_address("2001:db8:f::1"), ip_address("198.18.0.1")
@@ -68,13 +70,15 @@ class Bench:
                 self.node.ip(f"link set {name} multicast off up")
             self.device_index = socket.if_nametoindex("dsmip0")
             self.uplink, self.raw_uplink = socket.if_nametoindex("u0"), socket.if_nametoindex("raw0")
-            self.plane = BpfDataPlane.open(
+            self._open = partial(
+                BpfDataPlane.open,
                 role,
                 self.device_index,
                 pins / name,
                 decapsulate_by_flags=decapsulate_by_flags,
                 signalling_rate=signalling_rate,
             )
+            self.plane = self._open()
             self.plane.attach("u0")
             self.plane.attach("raw0")
             self._inner = self._tap("dsmip0")
@@ -91,6 +95,12 @@ class Bench:
     def _close_plane(self) -> None:
         with self.node.inside():
             self.plane.close(keep=False)
+
+    def restart(self) -> None:
+        """Another process takes over."""
+        with self.node.inside():
+            self.plane.close(keep=True)
+            self.plane = self._open()
 
     @staticmethod
     def _tap(interface: str) -> socket.socket:
@@ -119,6 +129,39 @@ class Bench:
         self.plane.allow_source(BINDING, remote, port, until)
         return path
 
+    def bind_bids(self, *bids: int, tunnel: TunnelFormat = TunnelFormat.IPV6) -> dict[int, Path]:
+        """A binding with both home addresses and several paths, preferred in this order. Each has an address
+        of its own: the mobile node's, whose last octets are the BID."""
+        self.plane.remove_binding(BINDING)
+        port = PORT if in_udp(tunnel) else 0
+        paths = {}
+        for bid in bids:
+            local, remote = self.ends(tunnel)
+            care_of = care_of_bid(bid, tunnel)
+            if self.role is Role.HOME_AGENT:
+                remote = care_of
+            else:
+                local = care_of
+            paths[bid] = Path(tunnel, local, remote, port, port, self.uplink)
+            self.plane.set_path(BINDING, paths[bid], bid)
+            self.plane.add_local(local, 0 if self.role is Role.HOME_AGENT else bid)
+            self.plane.allow_source(BINDING, remote, port, None, bid if self.role is Role.HOME_AGENT else 0)
+        self.plane.set_preference(BINDING, bids)
+        self.plane.set_networks(BINDING, [ip_network(HOME6), ip_network(HOME4)])
+        return paths
+
+    def bids_on_wire(self, wanted: int = 1) -> list[int]:
+        """Over which paths of `bind_bids` packets have left the uplink."""
+        found = []
+        for frame in self.on_wire(wanted):
+            start = 14 + (20 if frame[12:14] == b"\x08\x00" else 40)
+            source, destination = frame[start - 8 : start - 4], frame[start - 4 : start]
+            if frame[12:14] == b"\x86\xdd":
+                source = frame[start - 20 : start - 16]
+            care_of = destination if self.role is Role.HOME_AGENT else source
+            found.append(int.from_bytes(care_of[-2:], "big"))
+        return found
+
     def ends(self, tunnel: TunnelFormat) -> tuple[IPAddress, IPAddress]:
         """Own outer address and the other end's."""
         care_of, home_agent = ends(tunnel)
@@ -136,8 +179,17 @@ class Bench:
         self, packet: bytes, program: str = "uplink_ethernet", mark: int = 0
     ) -> tuple[int, bytes, int]:
         """Run an uplink's program on a frame; verdict, frame and mark afterwards. Nothing is sent."""
+        return self._run(packet, program, mark, 0)
+
+    def receive_at_uplink(self, packet: bytes) -> tuple[int, bytes, int]:
+        """The same with a frame that has arrived on the Ethernet uplink, for its link-layer address."""
+        with self.node.inside():
+            return self._run(packet, "uplink_ethernet", 0, self.uplink)
+
+    def _run(self, packet: bytes, program: str, mark: int, ifindex: int) -> tuple[int, bytes, int]:
         context = bytearray(_CONTEXT_SIZE)
         context[_MARK_OFFSET : _MARK_OFFSET + 4] = mark.to_bytes(4, "little")
+        context[_IFINDEX_OFFSET : _IFINDEX_OFFSET + 4] = ifindex.to_bytes(4, "little")
         verdict, out, after = libbpf.run_program(self.plane.program(program), packet, bytes(context))
         return verdict, out, int.from_bytes(after[_MARK_OFFSET : _MARK_OFFSET + 4], "little")
 
@@ -150,9 +202,12 @@ class Bench:
             if error.errno != errno.ENOBUFS:  # the program's TC_ACT_SHOT
                 raise
 
-    def on_wire(self, wanted: int = 1) -> list[bytes]:
-        """Frames that left the Ethernet uplink, without the kernel's own (ICMPv6, ARP)."""
-        return _collect(self._wire, wanted, lambda f: f[12:14] == b"\x08\x00" or f[20] not in (0, 58))
+    def on_wire(self, wanted: int = 1, patience: float = 0.5) -> list[bytes]:
+        """Frames that left the Ethernet uplink, without the kernel's own (ICMPv6, ARP), waiting for each
+        `patience` seconds."""
+        return _collect(
+            self._wire, wanted, lambda f: f[12:14] == b"\x08\x00" or f[20] not in (0, 58), patience
+        )
 
     def upcalls(self) -> list[bytes]:
         """What the daemon would read now."""
@@ -182,10 +237,12 @@ def _drain(device: TunDevice) -> list[bytes]:
     return found
 
 
-def _collect(tap: socket.socket, wanted: int, keep: Callable[[bytes], bool]) -> list[bytes]:
+def _collect(
+    tap: socket.socket, wanted: int, keep: Callable[[bytes], bool], patience: float = 0.5
+) -> list[bytes]:
     """What a tap saw come in, until `wanted` are there or nothing more comes for a moment."""
     found: list[bytes] = []
-    while len(found) < wanted and select.select([tap], [], [], 0.5)[0]:
+    while len(found) < wanted and select.select([tap], [], [], patience)[0]:
         data, address = tap.recvfrom(65536)
         if address[2] != _PACKET_OUTGOING and keep(data):
             found.append(data)

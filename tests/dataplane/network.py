@@ -13,12 +13,13 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from pathlib import Path as FilePath
 
-from dsmip.core.types import IPAddress, Path, TunnelFormat
+from dsmip.core.types import FlowRule, IPAddress, Path, TunnelFormat
 from dsmip.dataplane.api import Role
 from dsmip.dataplane.bpf import BpfDataPlane
 from dsmip.dataplane.tun import TunDevice
@@ -86,29 +87,30 @@ def home_agent_address(tunnel: TunnelFormat) -> IPAddress:
     return HOME_AGENT4 if tunnel in IPV4_FORMATS else HOME_AGENT6
 
 
-def bind(plane: BpfDataPlane, mobile: Mobile, tunnel: TunnelFormat) -> None:
-    """What a home agent does for a registration: only this format is accepted from now on."""
-    for other in (t for t in TunnelFormat if t not in (tunnel, TunnelFormat.LINK)):
+def bind(plane: BpfDataPlane, mobile: Mobile, tunnel: TunnelFormat, bid: int = 0) -> None:
+    """What a home agent does for a registration: without a BID, only this format is accepted from now on."""
+    for other in (t for t in TunnelFormat if not bid and t not in (tunnel, TunnelFormat.LINK)):
         plane.deny_source(mobile.number, *mobile.seen_from(other))
     remote, port = mobile.seen_from(tunnel)
-    plane.allow_source(mobile.number, remote, port, None)
+    plane.allow_source(mobile.number, remote, port, None, bid)
     local_port = PORT if port else 0
     uplink = socket.if_nametoindex("u0")
-    plane.set_path(
-        mobile.number, Path(tunnel, home_agent_address(tunnel), remote, local_port, port, interface=uplink)
-    )
+    path = Path(tunnel, home_agent_address(tunnel), remote, local_port, port, interface=uplink)
+    plane.set_path(mobile.number, path, bid)
     plane.set_networks(mobile.number, [ip_network(mobile.home6), ip_network(mobile.home4)])
 
 
-def move(plane: BpfDataPlane, mobile: Mobile, tunnel: TunnelFormat, local: IPAddress | None = None) -> None:
+def move(
+    plane: BpfDataPlane, mobile: Mobile, tunnel: TunnelFormat, local: IPAddress | None = None, bid: int = 0
+) -> None:
     """What a mobile node does; `local` other than the care-of address to send from a wrong one."""
     port = PORT if tunnel in UDP_FORMATS else 0
     local = local or (mobile.care_of4 if tunnel in IPV4_FORMATS else mobile.care_of6)
     remote = home_agent_address(tunnel)
     plane.allow_source(mobile.number, remote, port, None)
-    plane.add_local(local)
+    plane.add_local(local, bid)
     uplink, router = socket.if_nametoindex("u0"), mobile.router(tunnel)
-    plane.set_path(mobile.number, Path(tunnel, local, remote, port, port, uplink, router))
+    plane.set_path(mobile.number, Path(tunnel, local, remote, port, port, uplink, router), bid)
     plane.set_networks(mobile.number, [ip_network(mobile.home6), ip_network(mobile.home4)])
 
 
@@ -201,6 +203,34 @@ class Network:
                 else:
                     move(plane, mobile, tunnel)
                 plane.close(keep=True)
+
+    def use_both(
+        self, mobile: Mobile, first: TunnelFormat, second: TunnelFormat, rules: Sequence[FlowRule]
+    ) -> None:
+        """BIDs 1 and 2 in these formats, with the same flow rules at both ends, which agree on copies."""
+        for node in ("ha", mobile.name):
+            with self.nodes[node].inside():
+                plane = open_plane(node, self.pins)
+                for bid, tunnel in enumerate((first, second), 1):
+                    if node == "ha":
+                        bind(plane, mobile, tunnel, bid)
+                    else:
+                        move(plane, mobile, tunnel, bid=bid)
+                plane.set_preference(mobile.number, (1, 2))
+                plane.set_flows(mobile.number, rules)
+                plane.set_duplication(mobile.number, True)
+                plane.remove_path(mobile.number)
+                plane.close(keep=True)
+
+    def drops(self, mobile: Mobile, reason: str) -> list[int]:
+        """Packets dropped for this reason, by the home agent and by the mobile node."""
+        counts = []
+        for node in ("ha", mobile.name):
+            with self.nodes[node].inside():
+                plane = open_plane(node, self.pins)
+                counts.append(plane.drops()[reason])
+                plane.close(keep=True)
+        return counts
 
     def __enter__(self) -> Network:
         return self

@@ -39,6 +39,12 @@ def ends(tunnel: TunnelFormat) -> tuple[IPAddress, IPAddress]:
     return (CARE_OF4, HOME_AGENT4) if over_ipv4(tunnel) else (CARE_OF6, HOME_AGENT6)
 
 
+def care_of_bid(bid: int, tunnel: TunnelFormat) -> IPAddress:
+    """The mobile node's address on the path with this BID, which is in its last two octets."""
+    start = ip_address("10.1.0.0" if over_ipv4(tunnel) else "2001:db8:200::")
+    return start + bid
+
+
 def inner(version: int, *, to_home: bool = True, traffic_class: int = 0, size: int = 11) -> bytes:
     """A UDP datagram between the peer and the home address."""
     if version == 6:

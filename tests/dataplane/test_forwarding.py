@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from dsmip.core.types import TunnelFormat
+from dsmip.core.types import FlowRule, TunnelFormat
+from dsmip.wire.trafficselectors import IPv4TrafficSelector, IPv6TrafficSelector
 from tests.dataplane.namespaces import Namespace
 from tests.dataplane.network import (
     MOBILES,
@@ -182,3 +183,26 @@ def test_both_ends_count_the_same(network: Network) -> None:
         assert count_after.received_bytes - count_before.received_bytes == size
     for plane in (home_agent, node):
         plane.close(keep=True)
+
+
+def test_copies_over_two_paths_with_nobody_attached(network: Network) -> None:
+    """Datagrams over an IPv6 and an IPv4 path, delivered once; TCP with segmentation offload over one."""
+    rules = [
+        FlowRule(IPv6TrafficSelector(next_header=(17, 17)), (1, 2)),
+        FlowRule(IPv4TrafficSelector(protocol=(17, 17)), (1, 2)),
+        FlowRule(IPv6TrafficSelector(), (2, 1)),
+    ]
+    network.use_both(FIRST, TunnelFormat.IPV6, TunnelFormat.UDP4, rules)
+    node, router = network.nodes[FIRST.name], network.router
+    node.run(f"ping -q -c 1 -W 1 -I {FIRST.home6} {PEER6}")  # opens the way through the address translation
+    before = network.drops(FIRST, "duplicates")
+    with frames_at(router, FIRST.name) as frames:
+        for home, peer in ((FIRST.home6, PEER6), (FIRST.home4, PEER4)):
+            assert udp_exchange(node, home, network.peer, peer, PACKETS) == (PACKETS, PACKETS)
+    copies = {kind: sum(f[12:14] == kind for f in frames) for kind in (b"\x86\xdd", b"\x08\x00")}
+    assert min(copies.values()) >= 4 * PACKETS
+    dropped = [after - was for after, was in zip(network.drops(FIRST, "duplicates"), before, strict=True)]
+    assert dropped == [2 * PACKETS, 2 * PACKETS]
+    for home, peer in ((FIRST.home6, PEER6), (FIRST.home4, PEER4)):
+        assert tcp_transfer(node, home, network.peer, peer, MEGABYTE) == pattern(MEGABYTE)
+        assert tcp_transfer(network.peer, peer, node, home, MEGABYTE) == pattern(MEGABYTE)
