@@ -14,6 +14,7 @@ import msgspec
 from dsmip.core.types import (
     Binding,
     CareOfAddress,
+    FlowRule,
     HomeAttachment,
     IPNetwork,
     Path,
@@ -128,6 +129,24 @@ class RemovePath(msgspec.Struct, frozen=True):
     bid: int = 0
 
 
+class SetPreference(msgspec.Struct, frozen=True):
+    """The order in which paths are tried for packets of no flow, by binding identifier; () = there is one."""
+
+    bids: tuple[int, ...]
+
+
+class SetFlowRules(msgspec.Struct, frozen=True):
+    """The flows that have paths of their own, the first that matches counts."""
+
+    rules: tuple[FlowRule, ...]
+
+
+class SetDuplication(msgspec.Struct, frozen=True):
+    """Whether copies of a packet carry sequence numbers: the home agent agreed, or does not any more."""
+
+    enabled: bool
+
+
 class ComeHome(msgspec.Struct, frozen=True):
     """Prepare the home link for de-registration: home address on the interface without DAD, usable as a
     source for the Binding Update (RFC 6275 11.5.5), traffic still as before."""
@@ -197,6 +216,9 @@ Action = (
     | StartDad
     | InstallPath
     | RemovePath
+    | SetPreference
+    | SetFlowRules
+    | SetDuplication
     | ComeHome
     | SettleHome
     | LeaveHome

@@ -11,10 +11,13 @@ from dataclasses import dataclass, field
 
 from dsmip.core.lifetime import LIFETIME_UNIT, whole_units
 from dsmip.core.mobile_node_encapsulation import NatVerdict
+from dsmip.core.mobile_node_flows import NO_FLOWS, CarriedFlows
 from dsmip.core.retransmission import INITIAL_BINDACK_TIMEOUT
 from dsmip.core.types import CareOfAddress, IPAddress, Nat, TunnelFormat
 from dsmip.wire.constants import BUFlag
+from dsmip.wire.extensions import Extensions
 from dsmip.wire.messages import BindingAcknowledgement
+from dsmip.wire.multihoming import BindingIdentifier
 from dsmip.wire.options import BindingRefreshAdvice, IPv4HomeAddress, find
 
 #: A refresh leaves at least this fraction of the lifetime in hand ...
@@ -25,12 +28,29 @@ _REFRESH_MARGIN = 7.0
 
 
 @dataclass(frozen=True, slots=True)
+class Carried:
+    """What a Binding Update says about several care-of addresses (RFC 5648) and about flows (RFC 6089).
+
+    Without `bids` it is a plain one. `overwrite` is the O flag: these bindings instead of all others.
+    """
+
+    bids: tuple[BindingIdentifier, ...] = ()
+    flows: CarriedFlows = NO_FLOWS
+    overwrite: bool = False
+    extensions: Extensions = Extensions.NONE
+
+
+NOTHING_CARRIED = Carried()
+
+
+@dataclass(frozen=True, slots=True)
 class SentUpdate:
     """One Binding Update as it left, kept until its acknowledgement comes.
 
-    `care_of` is the address it asks to register (the home address for a de-registration at home): part of
-    what the acknowledgement's authenticator covers. `lifetime` is in units of 4 seconds, `sent_at` in
-    CLOCK_MONOTONIC seconds, `timestamp` 0 when it carried none. `octets` is the Mobility Header as it left.
+    `care_of` is the address it was sent from, which it asks to register unless it says otherwise (the home
+    address for a de-registration at home). `lifetime` is in units of 4 seconds, `sent_at` in CLOCK_MONOTONIC
+    seconds, `timestamp` 0 when it carried none. `octets` is the Mobility Header as it left. `covered` is the
+    care-of address that authenticators cover, when that is not `care_of`.
     """
 
     sequence: int
@@ -41,6 +61,8 @@ class SentUpdate:
     timestamp: int = 0
     ipv4: tuple[IPv4HomeAddress, ...] = ()
     octets: bytes = field(default=b"", repr=False)
+    carried: Carried = NOTHING_CARRIED
+    covered: IPAddress | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,25 +11,25 @@ home agent that serves, `_prefix` knows how long the home address is good for.
 
 from __future__ import annotations
 
-import enum
 import random
 from dataclasses import replace
 from ipaddress import IPv6Address
 
 from dsmip.core import mobile_node_events as events
 from dsmip.core.actions import Action, Drop, HomeAgentChanged
-from dsmip.core.binding_update_list import BindingUpdateListEntry
 from dsmip.core.mobile_node_acknowledgement import Outcome
 from dsmip.core.mobile_node_choice import Chooser, same_place
 from dsmip.core.mobile_node_common import Common
 from dsmip.core.mobile_node_config import UNKNOWN, MobileNodeConfig
 from dsmip.core.mobile_node_home import HomeLink, HomePhase
 from dsmip.core.mobile_node_home_agents import PASSED_OVER, HomeAgentAddress
+from dsmip.core.mobile_node_multihoming import Multihoming
 from dsmip.core.mobile_node_receive import Intake, Opened
 from dsmip.core.mobile_node_registration import Registration
 from dsmip.core.mobile_node_search import Search
+from dsmip.core.mobile_node_view import MobileNodeState, MobileNodeView
 from dsmip.core.network_memory import NetworkMemory
-from dsmip.core.types import Attachments, CareOfAddress, HomeAttachment, Instant, IPv4Grant, Nat, TunnelFormat
+from dsmip.core.types import Attachments, HomeAttachment, Instant
 from dsmip.wire.constants import BAStatus, BEStatus
 from dsmip.wire.errors import DecodeError
 from dsmip.wire.icmpv6 import (
@@ -41,21 +41,12 @@ from dsmip.wire.icmpv6 import (
 )
 from dsmip.wire.messages import BindingAcknowledgement, BindingError, BindingRefreshRequest
 from dsmip.wire.packet import Packet
+from dsmip.wire.pathprobe import PROBE_MAGIC
 
 __all__ = ["MobileNode", "MobileNodeConfig", "MobileNodeState"]
 
 
-class MobileNodeState(enum.Enum):
-    """Where a mobile node stands; the value is what `status` shows."""
-
-    AT_HOME = "at home"
-    REGISTERING = "registering"
-    REGISTERED = "registered"
-    RETURNING_HOME = "returning home"
-    DETACHED = "detached"
-
-
-class MobileNode:
+class MobileNode(MobileNodeView):
     """One mobile node or mobile router.
 
     After each call the caller drains `actions()` and re-arms one timer from `timeout()`. `memory` may be kept
@@ -80,6 +71,9 @@ class MobileNode:
         self._common = Common.of(config, memory, rng, self._emit, self._home_agent_failed)
         self._home_prefix = self._common.home_prefix
         self._registration = Registration(config, self._common)
+        self._several: Multihoming | None = None
+        if config.multihoming is not None:
+            self._several = Multihoming(config, config.multihoming, self._common, self._chooser)
         self._home = HomeLink(self._emit)
         self._search = Search(config, rng, self._emit)
 
@@ -88,7 +82,6 @@ class MobileNode:
     def attachments_changed(self, attachments: Attachments, now: Instant) -> None:
         """The movement layer sees other attachments, or the same with other lifetimes or routers."""
         self._attachments = attachments
-        self._registration.attached = attachments.care_of
         self._reconsider(now)
 
     def receive(self, data: bytes, now: Instant) -> None:
@@ -105,13 +98,19 @@ class MobileNode:
         elif isinstance(message, BindingError):
             self._binding_error(message, now)
         elif isinstance(message, BindingRefreshRequest):
-            self._registration.register_on_request("binding-refresh-request", now)
+            self._register_on_request("binding-refresh-request", now)
         else:
             self._emit(Drop("unexpected-message", f"{type(message).__name__} from {opened.packet.source}"))
 
-    def echo_reply(self, identifier: int, sequence: int, now: Instant) -> None:
+    def echo_reply(self, identifier: int, sequence: int, now: Instant, data: bytes = b"") -> None:
         """The home agent answered an ICMPv6 Echo Request from the home address."""
-        self._registration.echo_reply(identifier, sequence, now)
+        several = self._active
+        if several is None:
+            self._registration.echo_reply(identifier, sequence, now)
+        elif data.startswith(PROBE_MAGIC):
+            several.probe_answered(data, now)
+        else:
+            several.echo_reply(identifier, sequence, now)
 
     def icmpv6(self, data: bytes, source: IPv6Address, destination: IPv6Address, now: Instant) -> None:
         """An ICMPv6 message to one of our addresses that the kernel has no use for; its checksum is right."""
@@ -121,25 +120,29 @@ class MobileNode:
             self._emit(Drop(error.reason, str(error)))
             return
         match message:
-            case EchoReply(identifier, sequence):
-                self.echo_reply(identifier, sequence, now)
+            case EchoReply(identifier, sequence, content):
+                self.echo_reply(identifier, sequence, now, content)
             case HomeAgentAddressDiscoveryReply():
                 self._search.reply(message, now)
             case ParameterProblem(code=1) if source == self.config.home_agent:
-                self._registration.not_recognised(message, now)
+                (self._active or self._registration).not_recognised(message, now)
             case _:
                 pass
 
     def tick(self, now: Instant) -> None:
         """Do what is due. May be called at any time."""
-        self._leave_silent_network(now)
+        if self._active is None:
+            self._leave_silent_network(now)
         self._search.tick(now)
         last_sent_at = self._common.counters.last_sent_at
         successor = self._search.successor(self.config.home_agent, last_sent_at, now)
         if successor is not None:
             self._use_home_agent(successor, now)
-        self._take_turns(now)
+        if self._active is None:
+            self._take_turns(now)
         self._registration.tick(now)
+        if self._several is not None:
+            self._several.tick(now)
         self._ask_about_prefix(now)
         if self._home.settle_at is not None and self._home.settle_at <= now.monotonic:
             self._settle(acknowledged=False)
@@ -152,6 +155,7 @@ class MobileNode:
         """When `tick` wants to be called, in CLOCK_MONOTONIC seconds; None = not until something happens."""
         times = (
             self._registration.timeout,
+            self._several.timeout if self._several is not None else None,
             self._home.settle_at,
             self._choose_again_at,
             self._search.due,
@@ -164,66 +168,6 @@ class MobileNode:
         """What to do, in order; the queue is empty afterwards."""
         actions, self._actions = self._actions, []
         return actions
-
-    # What can be seen -------------------------------------------------------------------------------------
-
-    def state(self, now: Instant) -> MobileNodeState:
-        """Where the mobile node stands."""
-        if self._home.phase is HomePhase.SETTLED:
-            return MobileNodeState.AT_HOME
-        if self._home.phase is HomePhase.RETURNING:
-            return MobileNodeState.RETURNING_HOME
-        if self.care_of is None:
-            return MobileNodeState.DETACHED
-        registered = self._registration.is_registered(now)
-        return MobileNodeState.REGISTERED if registered else MobileNodeState.REGISTERING
-
-    @property
-    def care_of(self) -> CareOfAddress | None:
-        """The care-of address registered or being registered; None at home and when detached."""
-        return self._registration.care_of
-
-    @property
-    def entry(self) -> BindingUpdateListEntry | None:
-        """The last registration acknowledged, with its round-trip time, as far as it may still exist."""
-        return self._registration.entry
-
-    @property
-    def format(self) -> TunnelFormat | None:
-        """How traffic is tunnelled now; LINK on the home link, None when it goes nowhere."""
-        if self._home.phase is HomePhase.SETTLED:
-            return TunnelFormat.LINK
-        path = self._registration.tunnel.path
-        return path.format if path is not None else None
-
-    @property
-    def nat(self) -> Nat:
-        """What the last acknowledgement said about a NAT."""
-        return self.entry.nat if self.entry is not None else Nat.UNKNOWN
-
-    @property
-    def round_trip(self) -> float | None:
-        """Seconds from the last acknowledged Binding Update to its acknowledgement."""
-        return self.entry.round_trip if self.entry is not None else None
-
-    @property
-    def last_status(self) -> int | None:
-        """Status of the last Binding Acknowledgement believed."""
-        return self._registration.last_status
-
-    @property
-    def ipv4_grants(self) -> tuple[IPv4Grant, ...]:
-        """The IPv4 home address and prefixes the home agent granted."""
-        return self._common.wishes.grants
-
-    @property
-    def ipv4_refusals(self) -> tuple[int, ...]:
-        """Statuses of IPv4 home addresses and prefixes refused last (RFC 5555 section 3.2.1)."""
-        return self._common.wishes.refusals
-
-    def lifetime_left(self, now: Instant) -> float:
-        """Seconds the home agent goes on keeping the binding; 0 without one."""
-        return self.entry.remaining(now.monotonic) if self.entry is not None else 0.0
 
     def _interfaces(self) -> dict[IPv6Address, str]:
         """Our IPv6 care-of addresses and the interfaces they are on."""
@@ -243,9 +187,16 @@ class MobileNode:
             return
         if self._home.phase is not HomePhase.AWAY:
             self._leave_home()
-        candidates, current = self._attachments.care_of, self._registration.care_of
+        candidates, current = self._attachments.care_of, self.care_of
         choice = self._chooser.choose(candidates, current, now.monotonic)
         self._search.moved(choice, now)
+        if self._active is not None:
+            if choice is not None and self.config.home_agent == UNKNOWN:
+                self._search.look(UNKNOWN, now)
+            else:
+                self._active.attached(candidates, now)
+            return
+        self._registration.attached = candidates
         if choice is None:
             self._registration.detach()
         elif self.config.home_agent == UNKNOWN:
@@ -286,19 +237,33 @@ class MobileNode:
         if self._home.is_elsewhere(home):
             self._leave_home()
         if self._home.phase is HomePhase.AWAY:
-            bound_until = self.entry.expires if self.entry and self._registration.is_bound(now) else None
-            self._home.come(home, bound_until, now.monotonic)
+            self._home.come(home, self._bound_until(now), now.monotonic)
             self._emit(events.home(home, "returning"))
             self._search.stop()
             if self.config.home_agent == UNKNOWN:
                 self._settle(acknowledged=False)
             else:
+                if self._several is not None:
+                    self._several.suspend()
                 self._registration.return_home(home, now)
         else:
             self._home.update(home)
-        tunnel = self._registration.tunnel
-        if self._home.phase is HomePhase.RETURNING and not tunnel.works(self._attachments.care_of):
-            tunnel.remove("returning home")
+        if self._home.phase is HomePhase.RETURNING:
+            self._remove_broken_paths(now)
+
+    def _bound_until(self, now: Instant) -> float | None:
+        """When the last binding ends that the home agent may keep; None = none is known."""
+        if self._active is not None:
+            return self._active.bound_until(now)
+        return self.entry.expires if self.entry and self._registration.is_bound(now) else None
+
+    def _remove_broken_paths(self, now: Instant) -> None:
+        """While the home agent still sends to care-of addresses, those that are there go on receiving."""
+        care_of = self._attachments.care_of
+        if self._active is not None:
+            self._active.drop_broken_paths(care_of, "returning home")
+        elif not self._registration.tunnel.works(care_of):
+            self._registration.tunnel.remove("returning home")
 
     def _settle(self, *, acknowledged: bool) -> None:
         """No binding stands in the way any more: be an ordinary host or router on the home link.
@@ -307,11 +272,15 @@ class MobileNode:
         """
         attachment = self._home.settle()
         self._registration.settle()
+        if self._several is not None:
+            self._several.settle()
         if attachment is not None:
             self._emit(events.home(attachment, "settled" if acknowledged else "settled unacknowledged"))
 
     def _leave_home(self) -> None:
         self._registration.leave_home()
+        if self._several is not None:
+            self._several.doubt()
         attachment = self._home.leave()
         if attachment is not None:
             self._emit(events.home(attachment, "left"))
@@ -340,13 +309,20 @@ class MobileNode:
         )
         self._emit(events.home_agent(agent, previous.home_agent if known else None))
         self._registration.use_home_agent(self.config)
+        if self._several is not None:
+            if not self._several.supported:
+                self._registration.tunnel.remove("another home agent")
+            self._several.use_home_agent(self.config)
         self._reconsider(now)
 
     # Other messages ---------------------------------------------------------------------------------------
 
     def _acknowledgement(self, packet: Packet, message: BindingAcknowledgement, now: Instant) -> None:
         """Status 1 also asks for mobile prefix discovery (RFC 6275 section 11.7.3)."""
-        outcome = self._registration.acknowledgement(packet, message, now)
+        several = self._active if self._home.phase is HomePhase.AWAY else None
+        outcome = (several or self._registration).acknowledgement(packet, message, now)
+        if several is not None and not several.supported:
+            self._use_one_binding(several, now)
         if outcome is Outcome.DE_REGISTERED:
             self._settle(acknowledged=True)
         elif outcome is Outcome.REGISTERED:
@@ -355,9 +331,19 @@ class MobileNode:
                 self._home_prefix.ask(now.monotonic)
                 self._ask_about_prefix(now)
 
+    def _use_one_binding(self, several: Multihoming, now: Instant) -> None:
+        """The home agent does not know binding identifiers: the best care-of address only, make before
+        break."""
+        several.suspend()
+        self._reconsider(now)
+        several.drop_paths("one binding only")
+
+    def _register_on_request(self, why: str, now: Instant) -> None:
+        (self._active or self._registration).register_on_request(why, now)
+
     def _prefix_advertisement(self, message: MobilePrefixAdvertisement, now: Instant) -> None:
         self._emit(self._home_prefix.advertised(message, now.monotonic))
-        self._registration.home_prefix_changed(now)
+        (self._active or self._registration).home_prefix_changed(now)
         self._ask_about_prefix(now)
 
     def _may_ask_about_prefix(self) -> bool:
@@ -367,7 +353,7 @@ class MobileNode:
         """Solicit what is due; a home address that has come to its end is not used any more."""
         prefix = self._home_prefix
         if self._home.phase is HomePhase.AWAY and prefix.has_ended(now.monotonic):
-            self._registration.stop("the home prefix is not valid any more")
+            (self._active or self._registration).stop("the home prefix is not valid any more")
         due = prefix.due
         if due is not None and due <= now.monotonic and self._may_ask_about_prefix():
             solicitation = prefix.transmit(self.care_of, now.monotonic)
@@ -377,7 +363,7 @@ class MobileNode:
     def _binding_error(self, message: BindingError, now: Instant) -> None:
         """RFC 6275 section 11.3.6: status 1 from the home agent calls for a Binding Update."""
         if message.status == BEStatus.UNKNOWN_BINDING:
-            self._registration.register_on_request("binding-error", now)
+            self._register_on_request("binding-error", now)
         else:
             self._emit(Drop("binding-error", f"status {message.status}"))
 

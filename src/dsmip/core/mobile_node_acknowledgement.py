@@ -136,7 +136,9 @@ def _not_authentic(
         return Drop("unauthenticated", f"status {message.status}")
     if option.spi != association.spi or option is not message.options[-1]:
         return Drop("authenticator", f"SPI {option.spi}, status {message.status}")
-    if not association.verify(option.authenticator, update.care_of, config.home_address, covered):
+    if not association.verify(
+        option.authenticator, update.covered or update.care_of, config.home_address, covered
+    ):
         return Drop("authenticator", f"status {message.status}: do the keys differ?")
     return None
 

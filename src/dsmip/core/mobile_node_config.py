@@ -8,6 +8,7 @@ from typing import Literal
 
 from dsmip.core.authentication import SecurityAssociation
 from dsmip.core.mobile_node_home_agents import HomeAgentAddress
+from dsmip.core.mobile_node_policy import Policy
 from dsmip.core.types import DSMIP_PORT
 
 #: Seconds between Binding Updates that keep a NAT mapping alive, when the home agent names none
@@ -31,7 +32,8 @@ class MobileNodeConfig:
     "mn-ha" (RFC 4285) or "none" (closed test networks only). `ipv4_prefix_request` is the length of an IPv4
     prefix to ask for, 0 = none. `udp` "always" forces UDP in every IPv4 network (RFC 5555 section 3.1.3, F
     flag). `link_local`: the home link's link-local address shares the home address's interface identifier
-    (the L flag).
+    (the L flag). `multihoming`: register a care-of address on each uplink (RFC 5648) and use them as this
+    policy says; None = the best one only.
     """
 
     home_address: IPv6Address
@@ -56,6 +58,7 @@ class MobileNodeConfig:
     grace: float = 3.0
     nat_keepalive: int = NAT_KEEPALIVE
     udp_port: int = DSMIP_PORT
+    multihoming: Policy | None = None
 
     @property
     def home_agents(self) -> tuple[HomeAgentAddress, ...]:

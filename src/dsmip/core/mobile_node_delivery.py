@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from dsmip.core.actions import SendDatagram, SendPacket
-from dsmip.core.binding_update_list import SentUpdate, lifetime_units
+from dsmip.core.binding_update_list import NOTHING_CARRIED, Carried, SentUpdate, lifetime_units
 from dsmip.core.mobile_node_config import MobileNodeConfig
 from dsmip.core.mobile_node_counters import Counters
 from dsmip.core.mobile_node_updates import Purpose, Request, build_update
@@ -99,7 +99,11 @@ class Delivery:
             self._backoff.wait(now.monotonic)
 
     def transmit(
-        self, lifetime: float, ipv4: tuple[IPv4HomeAddress, ...], now: Instant
+        self,
+        lifetime: float,
+        ipv4: tuple[IPv4HomeAddress, ...],
+        now: Instant,
+        carried: Carried = NOTHING_CARRIED,
     ) -> tuple[SentUpdate, SendPacket | SendDatagram]:
         """The next transmission of the request, with a new sequence number and timestamp.
 
@@ -119,6 +123,7 @@ class Delivery:
             lifetime=lifetime_units(lifetime),
             ipv4=ipv4,
             sent_at=now.monotonic,
+            carried=carried,
         )
         self._backoff.sent(now.monotonic)
         self._outstanding.append(update)

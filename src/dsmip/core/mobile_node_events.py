@@ -50,8 +50,18 @@ def binding_update_sent(request: Request, update: SentUpdate, transmission: int)
             "lifetime": update.lifetime * LIFETIME_UNIT,
             "forced_udp": bool(update.flags & BUFlag.F),
             "transmission": transmission,
+            **_identifiers(update),
         },
     )
+
+
+def _identifiers(update: SentUpdate) -> Fields:
+    """With several care-of addresses: which ones it is about."""
+    carried = update.carried
+    if not carried.bids:
+        return {}
+    flows = " ".join(str(option.fid) for option in carried.flows.options)
+    return {"bids": " ".join(str(one.bid) for one in carried.bids), "flows": flows}
 
 
 def binding_acknowledged(entry: BindingUpdateListEntry, status: int, now: float) -> Event:
@@ -102,3 +112,13 @@ def home_agent(agent: HomeAgentAddress, previous: IPv6Address | None) -> Event:
 def home(attachment: HomeAttachment, step: str) -> Event:
     """The home link: "returning", "settled", "settled unacknowledged" or "left"."""
     return Event("home", {"interface": attachment.interface, "network": "home", "step": step})
+
+
+def path_health(interface: str, bid: int, health: str) -> Event:
+    """A path fell silent, answers again on probation, or is good again."""
+    return Event("path-health", {"interface": interface, "bid": bid, "health": health})
+
+
+def arrangement(order: list[str], flows: int) -> Event:
+    """Traffic takes these uplinks now, the first for all that match none of so many flow rules."""
+    return Event("arrangement", {"order": " ".join(order), "flow_rules": flows})

@@ -7,17 +7,24 @@ from __future__ import annotations
 
 from dsmip.core import mobile_node_events as events
 from dsmip.core.actions import Drop, Event
-from dsmip.core.binding_update_list import BindingUpdateListEntry, SentUpdate, acknowledged_entry
+from dsmip.core.binding_update_list import (
+    NOTHING_CARRIED,
+    BindingUpdateListEntry,
+    SentUpdate,
+    acknowledged_entry,
+)
 from dsmip.core.mobile_node_acknowledgement import REFUSED, Outcome, is_quoted, match
 from dsmip.core.mobile_node_choice import same_place
 from dsmip.core.mobile_node_common import Common
 from dsmip.core.mobile_node_config import MobileNodeConfig
-from dsmip.core.mobile_node_delivery import ATTEMPTS_BEFORE_FALLBACK, ATTEMPTS_BEFORE_SUCCESSOR, Delivery
+from dsmip.core.mobile_node_delivery import ATTEMPTS_BEFORE_FALLBACK, Delivery
 from dsmip.core.mobile_node_encapsulation import EncapsulationChoice, ProbeResult, verdict_on
 from dsmip.core.mobile_node_hold import Hold
 from dsmip.core.mobile_node_home_agents import PASSED_OVER
 from dsmip.core.mobile_node_probing import Prober
 from dsmip.core.mobile_node_refusals import HOLD, Reaction, reaction_to
+from dsmip.core.mobile_node_registration_state import RegistrationState
+from dsmip.core.mobile_node_several import OneOfSeveral, status_of
 from dsmip.core.mobile_node_tunnel import Tunnel
 from dsmip.core.mobile_node_updates import Purpose, Request
 from dsmip.core.retransmission import INITIAL_BINDACK_TIMEOUT
@@ -29,17 +36,18 @@ from dsmip.wire.options import IPv4AddressAcknowledgement, find_all
 from dsmip.wire.packet import Packet
 
 
-class Registration:
+class Registration(RegistrationState):
     """One binding at the home agent.
 
     `care_of` is the care-of address registered or being registered, None on the home link or nowhere.
     `attached` are the care-of addresses there are. `entry` is the last registration acknowledged, if it may
-    still exist.
+    still exist. `several` is there when this is one of several bindings.
     """
 
-    def __init__(self, config: MobileNodeConfig, common: Common) -> None:
+    def __init__(self, config: MobileNodeConfig, common: Common, several: OneOfSeveral | None = None) -> None:
         self._config = config
         self._common = common
+        self._several = several
         self._memory = common.memory
         self._emit = common.emit
         self._home_prefix = common.home_prefix
@@ -53,7 +61,7 @@ class Registration:
         self.care_of: CareOfAddress | None = None
         self.entry: BindingUpdateListEntry | None = None
         self.last_status: int | None = None
-        self.tunnel = Tunnel(config, common.networks, common.emit)
+        self.tunnel = Tunnel(config, common.networks, common.emit, several.bid if several is not None else 0)
 
     # Where ------------------------------------------------------------------------------------------------
 
@@ -81,6 +89,11 @@ class Registration:
         self._leave()
         self._delivery.finish()
         self.tunnel.remove("detached")
+
+    def suspend(self) -> None:
+        """No Binding Updates from here for now; the path goes on as long as it works."""
+        self._leave()
+        self._delivery.finish()
 
     def return_home(self, home: HomeAttachment, now: Instant) -> None:
         """De-register from the home link (RFC 6275 section 11.5.5)."""
@@ -121,21 +134,6 @@ class Registration:
 
     # When -------------------------------------------------------------------------------------------------
 
-    @property
-    def timeout(self) -> float | None:
-        """CLOCK_MONOTONIC seconds of the next thing to do."""
-        times = (self._delivery.due, self._hold.ends_at, self._refresh_at, self._prober.due)
-        return min((time for time in times if time is not None), default=None)
-
-    def is_silent(self, now: Instant) -> bool:
-        """True when the retransmission timer ran out and the home agent may be out of reach from here."""
-        return self._delivery.is_unanswered(ATTEMPTS_BEFORE_FALLBACK, now)
-
-    def has_given_up(self, now: Instant) -> bool:
-        """True when the home agent has been silent for so long that another one may be tried."""
-        enough = ATTEMPTS_BEFORE_SUCCESSOR if self.is_bound(now) else ATTEMPTS_BEFORE_FALLBACK
-        return self._delivery.is_unanswered(enough, now)
-
     def tick(self, now: Instant) -> None:
         """Do what is due."""
         if _due(self._delivery.due, now.monotonic):
@@ -147,23 +145,13 @@ class Registration:
             self.register(now)
         self._probed(self._prober.run(self.care_of, now), now)
 
-    def is_bound(self, now: Instant) -> bool:
-        """True while the home agent keeps a binding that it acknowledged."""
-        return self.entry is not None and now.monotonic < self.entry.expires
+    def forget(self) -> None:
+        """The home agent has no such binding (any more)."""
+        self.entry = None
 
-    def is_registered(self, now: Instant) -> bool:
-        """True when the care-of address chosen is the one the home agent acknowledged."""
-        if self.entry is None or self.care_of is None:
-            return False
-        acknowledged = same_place(self.entry.care_of, self.care_of) and self.tunnel.works(self.attached)
-        return acknowledged and self.is_bound(now)
-
-    @property
-    def _refresh_at(self) -> float | None:
-        """When to renew the registration: never while something else is under way."""
-        if self.entry is None or self.care_of is None or self._delivery.request is not None:
-            return None
-        return None if self._hold else self.entry.refresh_at
+    def end_waiting(self, now: Instant) -> None:
+        """Another Binding Update has its answer: one that waits for its turn is due."""
+        self._delivery.end_waiting(now)
 
     # Binding Updates --------------------------------------------------------------------------------------
 
@@ -218,7 +206,8 @@ class Registration:
         ends = (self.care_of.valid_until if self.care_of is not None else None, self._home_prefix.valid_until)
         left = [end - now.monotonic for end in ends if end is not None]
         lifetime = min([float(self._config.lifetime), *left])
-        update, action = self._delivery.transmit(lifetime, self._common.wishes.options(), now)
+        carried = self._several.carry(request, now) if self._several is not None else NOTHING_CARRIED
+        update, action = self._delivery.transmit(lifetime, self._common.wishes.options(), now, carried)
         self._emit(action)
         self._emit(events.binding_update_sent(request, update, self._delivery.unanswered))
 
@@ -246,20 +235,35 @@ class Registration:
     def acknowledgement(self, packet: Packet, message: BindingAcknowledgement, now: Instant) -> Outcome:
         """Take in an acknowledgement."""
         update = match(self._config, packet, message, self._delivery.outstanding, now.monotonic)
-        request = self._delivery.request
-        if isinstance(update, Drop) or request is None:
-            self._emit(update if isinstance(update, Drop) else Drop("not-outstanding"))
+        if isinstance(update, Drop):
+            self._emit(update)
             return Outcome.NOTHING
-        self.last_status = message.status
-        gone = message.status == BAStatus.NOT_HOME_AGENT_FOR_THIS_MOBILE_NODE
-        if request.purpose is not Purpose.REGISTER and (message.status < REFUSED or gone):
+        return self.answered(update, message, now)
+
+    def answered(self, update: SentUpdate, message: BindingAcknowledgement, now: Instant) -> Outcome:
+        """An acknowledgement that may be believed has come for one of the outstanding updates."""
+        request = self._delivery.request
+        if request is None:
+            self._emit(Drop("not-outstanding"))
+            return Outcome.NOTHING
+        status = message.status
+        if self._several is not None:
+            own = status_of(self._several.bid, message)
+            if own is None:
+                self._delivery.finish()
+                self._several.not_supported(message.status)
+                return Outcome.NOTHING
+            status = own
+        self.last_status = status
+        gone = status == BAStatus.NOT_HOME_AGENT_FOR_THIS_MOBILE_NODE
+        if request.purpose is not Purpose.REGISTER and (status < REFUSED or gone):
             self._delivery.finish(update)
             if request.purpose is Purpose.RETURN_HOME:
                 return Outcome.DE_REGISTERED
             self._after_clear(now)
-        elif message.status >= REFUSED or not message.lifetime:
+        elif status >= REFUSED or not message.lifetime:
             self._delivery.refused(update)
-            self._refused(request, update, message, now)
+            self._refused(request, update, message, status, now)
         elif request.care_of is not None and self._accepted(request.care_of, update, message, now):
             return Outcome.REGISTERED
         return Outcome.NOTHING
@@ -289,6 +293,8 @@ class Registration:
         self._emit(events.binding_acknowledged(self.entry, message.status, now.monotonic))
         if previous is None or not same_place(previous.care_of, care_of):
             self._emit(events.handover(self.entry, previous))
+        if self._several is not None:
+            self._several.accepted(update, message, now)
         self._encapsulation.acknowledged(care_of, update.flags, verdict, self.entry.round_trip, now.monotonic)
         self._probed(self._prober.run(self.care_of, now), now)
         if ask_again:
@@ -296,11 +302,11 @@ class Registration:
         return True
 
     def _refused(
-        self, request: Request, update: SentUpdate, message: BindingAcknowledgement, now: Instant
+        self, request: Request, update: SentUpdate, message: BindingAcknowledgement, status: int, now: Instant
     ) -> None:
         forced_udp = bool(update.flags & BUFlag.F)
-        reaction = reaction_to(message.status, timestamps=update.timestamp != 0, forced_udp=forced_udp)
-        self._emit(events.binding_refused(request, message.status, reaction.value))
+        reaction = reaction_to(status, timestamps=update.timestamp != 0, forced_udp=forced_udp)
+        self._emit(events.binding_refused(request, status, reaction.value))
         if reaction in (Reaction.CORRECT_SEQUENCE, Reaction.CORRECT_CLOCK):
             if self._delivery.correct(message, update, now):
                 self._transmit(now)
@@ -313,13 +319,17 @@ class Registration:
         elif reaction is Reaction.WITHOUT_FORCED_UDP:
             self._encapsulation.force_refused = True
             self.register(now)
+        elif reaction is Reaction.AGAIN and self._several is not None and not self._cleared:
+            self._cleared = True
+            self._several.overwrite()
+            self.register(now)
         elif reaction is Reaction.CLEAR and not self._cleared:
             self._cleared = True
             self._clear(request.care_of, now)
         elif reaction in (Reaction.HOLD, Reaction.STOP):
             self._hold.begin(now.monotonic + HOLD if reaction is Reaction.HOLD else None)
             self._delivery.finish()
-            self._lose_binding(f"refused with status {message.status}")
+            self._lose_binding(f"refused with status {status}")
             if reaction is Reaction.HOLD:
                 self._failed(HOLD, now)
         else:

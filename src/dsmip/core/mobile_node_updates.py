@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 
 from dsmip.core.actions import SendDatagram, SendPacket
-from dsmip.core.binding_update_list import SentUpdate
+from dsmip.core.binding_update_list import NOTHING_CARRIED, Carried, SentUpdate
 from dsmip.core.mobile_node_config import MobileNodeConfig
 from dsmip.core.types import DSMIP_PORT, CareOfAddress, HomeAttachment, IPAddress, UdpEndpoint
 from dsmip.wire.constants import BUFlag
+from dsmip.wire.extensions import extensions_option
 from dsmip.wire.messages import BindingUpdate, encode_message
 from dsmip.wire.options import (
     AlternateCareOfAddress,
@@ -36,6 +37,11 @@ class Purpose(enum.Enum):
     REGISTER = "register"  #: make the care-of address the primary one, or renew it
     RETURN_HOME = "return home"  #: de-register from the home link (RFC 6275 section 11.5.5)
     CLEAR = "clear"  #: de-register from the care-of address: the home agent cannot do what we need
+    ARRANGE = "arrange"  #: other priorities of registered care-of addresses, other flows
+    REMOVE = "remove"  #: de-register some of several care-of addresses
+
+
+_WITH_LIFETIME = (Purpose.REGISTER, Purpose.ARRANGE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,23 +71,26 @@ def build_update(
     lifetime: int,
     ipv4: tuple[IPv4HomeAddress, ...],
     sent_at: float,
+    carried: Carried = NOTHING_CARRIED,
 ) -> tuple[SentUpdate, SendPacket | SendDatagram]:
     """The Binding Update of `request` ready to leave, and the note of it to keep.
 
     `lifetime` is in units of 4 seconds and ignored for de-registrations (which say 0). `timestamp` is used
     with RFC 4285 authentication only.
     """
-    registering = request.purpose is Purpose.REGISTER
+    registering = request.purpose in _WITH_LIFETIME
     care_of: IPAddress = request.care_of.address if request.care_of is not None else config.home_address
     association = config.security_association
     update = SentUpdate(
         sequence=sequence,
-        flags=_flags(config, request),
+        flags=_flags(config, request, carried),
         lifetime=lifetime if registering else 0,
         sent_at=sent_at,
         care_of=care_of,
         timestamp=timestamp if association else 0,
         ipv4=ipv4 if registering else (),
+        carried=carried,
+        covered=_covered(config, care_of, carried),
     )
     message = BindingUpdate(
         sequence=sequence,
@@ -90,12 +99,23 @@ def build_update(
         options=_options(config, request, update),
     )
     source = config.home_address  # of the pseudo-header; also the identity (RFC 6275 section 6.1.1)
-    sign = association.signer(care_of, config.home_address) if association else None
+    sign = association.signer(update.covered or care_of, config.home_address) if association else None
     octets = encode_message(message, source, config.home_agent, sign)
     return replace(update, octets=octets), _send(config, request, octets)
 
 
-def _flags(config: MobileNodeConfig, request: Request) -> BUFlag:
+def _covered(config: MobileNodeConfig, care_of: IPAddress, carried: Carried) -> IPAddress | None:
+    """What the authenticator covers beside binding identifiers, None = the care-of address.
+
+    In UDP the home agent knows only those care-of addresses that the message names (see `authentication`).
+    """
+    if not carried.bids or not isinstance(care_of, IPv4Address):
+        return None
+    named = (bid.care_of for bid in carried.bids if isinstance(bid.care_of, IPv4Address))
+    return next(named, config.home_address)
+
+
+def _flags(config: MobileNodeConfig, request: Request, carried: Carried) -> BUFlag:
     flags = BUFlag.A | BUFlag.H
     if config.link_local:
         flags |= BUFlag.L
@@ -103,21 +123,31 @@ def _flags(config: MobileNodeConfig, request: Request) -> BUFlag:
         flags |= BUFlag.R
     if request.force_udp and _is_ipv4(request):
         flags |= BUFlag.F
+    if carried.overwrite:
+        flags |= BUFlag.O
     return flags
 
 
 def _options(config: MobileNodeConfig, request: Request, update: SentUpdate) -> tuple[MobilityOption, ...]:
     options: list[MobilityOption] = []
-    if isinstance(update.care_of, IPv4Address):
+    carried = update.carried
+    if carried.bids:
+        # These take the place of both of the options below, which must not be there (RFC 5648 sections 4.1
+        # and 8.1).
+        options += carried.bids
+    elif isinstance(update.care_of, IPv4Address):
         # Stands in for the Alternate Care-of Address option (RFC 5555 section 3.1.2).
         options.append(IPv4CareOfAddress(update.care_of))
     else:
         # MUST be in all home registrations (RFC 6275 section 11.7.1).
         options.append(AlternateCareOfAddress(update.care_of))
     explicit = request.router and config.nemo_mode == "explicit"
-    if explicit and request.purpose is Purpose.REGISTER:
+    if explicit and request.purpose in _WITH_LIFETIME:
         options += [MobileNetworkPrefix.of(prefix) for prefix in config.prefixes]
     options += update.ipv4
+    options += carried.flows.mobility_options
+    if carried.extensions:
+        options.append(extensions_option(carried.extensions))
     association = config.security_association
     if association is not None:
         options.append(MobileNodeIdentifier(association.identifier.encode()))

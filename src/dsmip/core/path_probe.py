@@ -1,17 +1,22 @@
-"""Does protocol 41 get through to the home agent? An ICMPv6 echo in IPv4 finds out.
+"""Probes of a path: ICMPv6 echo requests to the home agent, in what the tunnel itself would carry.
 
-The probe is what the tunnel itself would carry: IPv4(care-of address -> home agent) / IPv6(home address ->
-home agent) / Echo Request (RFC 5555 section 4.4.3).
+Two questions are asked like this. Does protocol 41 get through (RFC 5555 section 4.4.3)? `PathProbe` asks a
+few times when an IPv4 network is new. And is the path still alive? `path_supervision` goes on asking; its
+probes are of the highest class that is not the network's own (CS6, RFC 2474 section 4.2.2).
 """
 
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address
 
+from dsmip.core.actions import SendDatagram, SendIPv4, SendPacket
+from dsmip.core.mobile_node_config import MobileNodeConfig
+from dsmip.core.types import Path, TunnelFormat, UdpEndpoint
 from dsmip.wire.constants import NextHeader
 from dsmip.wire.icmpv6 import EchoRequest, encode_icmpv6
 from dsmip.wire.ip import IPv4Header
 from dsmip.wire.packet import encode_packet
+from dsmip.wire.pathprobe import ProbePayload
 
 #: Echo requests before protocol 41 counts as filtered.
 PROBE_TRIES = 3
@@ -20,6 +25,9 @@ PROBE_TRIES = 3
 MINIMUM_PROBE_INTERVAL = 0.1
 
 _PAYLOAD = b"dsmip path probe"
+
+#: Class selector 6 in the Traffic Class octet.
+_PROBE_CLASS = 0xC0
 
 
 class PathProbe:
@@ -81,3 +89,27 @@ def probe_packet(
     echo = encode_icmpv6(EchoRequest(identifier, sequence, _PAYLOAD), home_address, home_agent)
     inner = encode_packet(home_address, home_agent, echo, NextHeader.ICMPV6)
     return IPv4Header(care_of, home_agent_ipv4, NextHeader.IPV6, len(inner)).encode() + inner
+
+
+def supervision_probe(
+    config: MobileNodeConfig, path: Path, interface: str, payload: ProbePayload
+) -> SendPacket | SendIPv4 | SendDatagram:
+    """The probe `payload` ready to leave over `path`."""
+    data = payload.encode()
+    echo = encode_icmpv6(
+        EchoRequest(payload.bid, payload.sequence & 0xFFFF, data), config.home_address, config.home_agent
+    )
+    inner = encode_packet(
+        config.home_address, config.home_agent, echo, NextHeader.ICMPV6, traffic_class=_PROBE_CLASS
+    )
+    local, remote = path.local, path.remote
+    if isinstance(local, IPv6Address) and isinstance(remote, IPv6Address):
+        outer = encode_packet(local, remote, inner, NextHeader.IPV6, traffic_class=_PROBE_CLASS)
+        return SendPacket(outer, interface)
+    if not isinstance(local, IPv4Address) or not isinstance(remote, IPv4Address):
+        raise ValueError("both ends of a path are of one family")
+    if path.format is TunnelFormat.UDP4:
+        source, destination = UdpEndpoint(local, path.local_port), UdpEndpoint(remote, path.remote_port)
+        return SendDatagram(inner, local=source, remote=destination, interface=interface)
+    header = IPv4Header(local, remote, NextHeader.IPV6, len(inner), traffic_class=_PROBE_CLASS)
+    return SendIPv4(header.encode() + inner, interface)

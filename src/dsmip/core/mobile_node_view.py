@@ -1,0 +1,105 @@
+"""A mobile node or mobile router from outside: where it stands, over what, with which result."""
+
+from __future__ import annotations
+
+import enum
+
+from dsmip.core.binding_update_list import BindingUpdateListEntry
+from dsmip.core.mobile_node_common import Common
+from dsmip.core.mobile_node_home import HomeLink, HomePhase
+from dsmip.core.mobile_node_multihoming import Multihoming
+from dsmip.core.mobile_node_registration import Registration
+from dsmip.core.types import CareOfAddress, Instant, IPv4Grant, Nat, TunnelFormat
+
+
+class MobileNodeState(enum.Enum):
+    """Where a mobile node stands; the value is what `status` shows."""
+
+    AT_HOME = "at home"
+    REGISTERING = "registering"
+    REGISTERED = "registered"
+    RETURNING_HOME = "returning home"
+    DETACHED = "detached"
+
+
+class MobileNodeView:
+    """What can be asked at any time and changes nothing. Base of `mobile_node.MobileNode`."""
+
+    _common: Common
+    _home: HomeLink
+    _registration: Registration
+    _several: Multihoming | None
+
+    def state(self, now: Instant) -> MobileNodeState:
+        """Where the mobile node stands."""
+        if self._home.phase is HomePhase.SETTLED:
+            return MobileNodeState.AT_HOME
+        if self._home.phase is HomePhase.RETURNING:
+            return MobileNodeState.RETURNING_HOME
+        if self.care_of is None:
+            return MobileNodeState.DETACHED
+        registered = self._current.is_registered(now)
+        return MobileNodeState.REGISTERED if registered else MobileNodeState.REGISTERING
+
+    @property
+    def care_of(self) -> CareOfAddress | None:
+        """The care-of address registered or being registered; None at home and when detached."""
+        return self._current.care_of
+
+    @property
+    def entry(self) -> BindingUpdateListEntry | None:
+        """The last registration acknowledged, with its round-trip time, as far as it may still exist."""
+        return self._current.entry
+
+    @property
+    def format(self) -> TunnelFormat | None:
+        """How traffic is tunnelled now; LINK on the home link, None when it goes nowhere."""
+        if self._home.phase is HomePhase.SETTLED:
+            return TunnelFormat.LINK
+        path = self._current.tunnel.path
+        return path.format if path is not None else None
+
+    @property
+    def nat(self) -> Nat:
+        """What the last acknowledgement said about a NAT."""
+        return self.entry.nat if self.entry is not None else Nat.UNKNOWN
+
+    @property
+    def round_trip(self) -> float | None:
+        """Seconds from the last acknowledged Binding Update to its acknowledgement."""
+        return self.entry.round_trip if self.entry is not None else None
+
+    @property
+    def last_status(self) -> int | None:
+        """Status of the last Binding Acknowledgement believed."""
+        return self._current.last_status
+
+    @property
+    def ipv4_grants(self) -> tuple[IPv4Grant, ...]:
+        """The IPv4 home address and prefixes the home agent granted."""
+        return self._common.wishes.grants
+
+    @property
+    def ipv4_refusals(self) -> tuple[int, ...]:
+        """Statuses of IPv4 home addresses and prefixes refused last (RFC 5555 section 3.2.1)."""
+        return self._common.wishes.refusals
+
+    def lifetime_left(self, now: Instant) -> float:
+        """Seconds the home agent goes on keeping the binding; 0 without one."""
+        return self.entry.remaining(now.monotonic) if self.entry is not None else 0.0
+
+    @property
+    def multihoming(self) -> Multihoming | None:
+        """Several uplinks, None when only one is to be registered. Look whether it is `supported`."""
+        return self._several
+
+    @property
+    def _active(self) -> Multihoming | None:
+        """Several uplinks, as long as the home agent has not shown that it knows one binding only."""
+        return self._several if self._several is not None and self._several.supported else None
+
+    @property
+    def _current(self) -> Registration:
+        """The registration that traffic uses, or the only one."""
+        primary = self._active.primary if self._active is not None else None
+        return primary if primary is not None else self._registration
