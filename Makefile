@@ -6,11 +6,11 @@ BPF    := src/dsmip/dataplane/dsmip.bpf.o
 
 APT_RUN   := iproute2 nftables radvd dnsmasq-base iputils-ping procps libbpf1 libelf1
 APT_BUILD := python3-venv clang llvm libbpf-dev linux-libc-dev make
-APT_TEST  := tshark tcpdump iperf3 ethtool chromium redis-server wireguard-go wireguard-tools
+APT_TEST  := tshark tcpdump iperf3 ethtool chromium zsh fish groff redis-server wireguard-go wireguard-tools
 # For a kernel that has what the machine's own may lack: tests/guest boots the distribution's.
 APT_GUEST := qemu-system-x86 busybox-static kmod
 
-.PHONY: setup demo test test-fast soak conformance lint bench lock install clean
+.PHONY: setup demo test test-fast soak conformance lint bench docs lock install clean
 
 setup: $(VENV)/.done $(BPF)
 
@@ -37,6 +37,10 @@ lint: setup
 # Runs the conformance suite and writes docs/conformance.md.
 conformance: setup
 	$(PYTHON) -m tests.conformance.table
+
+# The configuration reference, from the schema.
+docs: setup
+	$(VENV)/bin/dsmip man --markdown > docs/configuration.md
 
 bench: setup
 	$(VENV)/bin/dsmip bench all --out docs

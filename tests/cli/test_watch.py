@@ -89,8 +89,16 @@ def test_bindings_rates_and_handovers_as_they_happen(tmp_path: Path) -> None:
         await until(pilot, lambda: "Mbit/s" in cells(pilot, 0)[4])
         await until(pilot, lambda: "registered" in turns(pilot))
         parts.events.event("refreshed", {"name": "bus-1"})
-        parts.events.event("moved", {"name": "bus-1", "care_of": "192.0.2.77"})
-        await until(pilot, lambda: "care_of=192.0.2.77" in turns(pilot))
+        parts.events.event(
+            "moved",
+            {
+                "name": "bus-1",
+                "home_address": "2001:db8:100::1",
+                "care_of": "192.0.2.77",
+                "previous": "192.0.2.9",
+            },
+        )
+        await until(pilot, lambda: "bus-1 moved to 192.0.2.77" in turns(pilot))
         assert "refreshed" not in turns(pilot)
         await pilot.press("a")
         parts.events.event("refreshed", {"name": "bus-1"})

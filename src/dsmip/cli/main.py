@@ -14,10 +14,12 @@ from dsmip import __version__
 from dsmip.cli import (
     bench,
     capture,
+    completion,
     events,
     explain,
     init,
     lab,
+    manual,
     node,
     prepare,
     provision,
@@ -78,6 +80,8 @@ def parser() -> argparse.ArgumentParser:
     provision.add_commands(commands)
     lab.add_commands(commands)
     bench.add_commands(commands)
+    completion.add_commands(commands, top)
+    manual.add_commands(commands, top)
     return top
 
 

@@ -8,9 +8,8 @@ import sys
 import time
 
 from dsmip.cli.asking import add_instance, find
-from dsmip.cli.events import line
 from dsmip.cli.table import table
-from dsmip.cli.watch_view import Watcher, is_turn
+from dsmip.cli.watch_view import Watcher, is_turn, turn_line
 from dsmip.daemon.control import RUN_ROOT, ask
 
 FAILED = 1
@@ -57,5 +56,5 @@ def once(name: str, wanted: str) -> str:
     if view.note:
         lines.append(view.note)
     if turns:
-        lines += ["", *(line(record) for record in turns)]
+        lines += ["", *map(turn_line, turns)]
     return "\n".join(lines)

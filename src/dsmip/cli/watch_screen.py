@@ -19,7 +19,7 @@ from textual.widgets import DataTable, Footer, Input, RichLog, Static
 
 from dsmip.cli import explain
 from dsmip.cli.events import line
-from dsmip.cli.watch_view import View, Watcher, is_turn
+from dsmip.cli.watch_view import View, Watcher, is_turn, turn_line
 from dsmip.daemon.control import SOCKET_NAME, ControlError, ask
 
 #: Seconds between two looks.
@@ -107,7 +107,8 @@ class WatchScreen(App[None]):
             self.query_one("#filter").add_class("open")
         self.query_one("#table").focus()
         self.run_worker(self._look(), name="look")
-        self.run_worker(self._listen(), name="listen")
+        # Not before the lines have a width to be wrapped at.
+        self.call_after_refresh(self.run_worker, self._listen(), name="listen")
 
     # Looking -----------------------------------------------------------------------------------------------
 
@@ -178,10 +179,14 @@ class WatchScreen(App[None]):
             await asyncio.sleep(_EVERY)
 
     def _tell(self, record: Mapping[str, Any]) -> None:
-        if not (is_turn(record) or self._everything):
+        if is_turn(record):
+            text = turn_line(record)
+        elif self._everything:
+            text = line(record)
+        else:
             return
         style = _STYLES.get(str(record.get("event")), "")
-        self.query_one("#turns", RichLog).write(Text(line(record), style=style))
+        self.query_one("#turns", RichLog).write(Text(text, style=style), expand=True)
 
     # Keys --------------------------------------------------------------------------------------------------
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dsmip.daemon.journal import TURNS
+from dsmip.daemon.explain import turn
+from dsmip.daemon.journal import TURNS, moment_of
 from dsmip.daemon.words import duration
 
 #: Rows shown at once; the filter finds the others.
@@ -86,7 +89,7 @@ class Watcher:
     def _home_agent(self, status: Mapping[str, Any], bindings: list[dict[str, Any]], now: float) -> View:
         rows = []
         seen = set()
-        for binding in bindings:
+        for binding in sorted(bindings, key=lambda binding: _natural(binding["name"])):
             key = binding["home_address"]
             seen |= {f"{key} in", f"{key} out"}
             paths = binding.get("paths") or [binding]
@@ -151,10 +154,24 @@ class Watcher:
         return "; ".join(parts) + f"; up {duration(status['uptime'])}"
 
 
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Sorts bus-2 before bus-10."""
+    parts = re.findall(r"\d+|\D+", name)
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
+
+
 def _care_of(path: Mapping[str, Any]) -> str:
     if path["nat"] == "detected" and path["nat_source"]:
         return f"{path['nat_source']} (NAT)"
     return str(path["care_of"])
+
+
+def turn_line(record: Mapping[str, Any]) -> str:
+    """A turn in plain words: when, who, what."""
+    clock = time.strftime("%H:%M:%S", time.localtime(record["unix"]))
+    who = record.get("name") if "home_address" in record else None
+    told = turn(moment_of(str(record["event"]), record))
+    return " ".join(part for part in (clock, who, told) if part)
 
 
 def is_turn(record: Mapping[str, Any]) -> bool:

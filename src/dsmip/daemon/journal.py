@@ -94,7 +94,7 @@ class Journal:
             return
         self.timeline.append(record)
         self.turns += 1
-        moment = _moment(kind, record)
+        moment = moment_of(kind, record)
         story = self._open(str(record.get("home_address", "")))
         story.moments = (*story.moments[1 - MOMENTS :], moment)
         if kind in ("refused", "binding-refused"):
@@ -132,7 +132,9 @@ def _count(refusals: dict[str, Refusal], reason: str, detail: str, unix: float) 
         known.count, known.last, known.detail = known.count + 1, unix, detail
 
 
-def _moment(kind: str, record: Record) -> Moment:
+def moment_of(kind: str, record: Record) -> Moment:
+    """A turn as it is kept of it."""
+
     def text(name: str) -> str:
         # The same few words and addresses in thousands of stories.
         return sys.intern(str(record.get(name, "")))

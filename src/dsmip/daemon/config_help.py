@@ -1,0 +1,140 @@
+"""What each key of a configuration file means: `dsmip.toml(5)` and docs/configuration.md are made from this.
+
+Defaults, ranges and choices are not repeated here: they come from the schema.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from dsmip.daemon.config import (
+    HomeAgentFile,
+    HomeAgentTable,
+    InterfaceTable,
+    MobileNodeFile,
+    MobileNodeTable,
+    PoolsTable,
+)
+from dsmip.daemon.config_observation import MetricsTable, WebTable
+
+_AUTHENTICATION = (
+    'How Binding Updates are authenticated: "mn-ha" is RFC 4285 with `key`; "none" lets anybody take the home'
+    " address over and needs `allow_unauthenticated` as well."
+)
+_SPI = "Security parameter index of RFC 4285, the same at both ends."
+_KEY = "Shared secret in hexadecimal, at least 16 octets, the same at both ends: `openssl rand -hex 16`."
+_UNAUTHENTICATED = 'Confirms that `authentication = "none"` is meant. For closed test networks only.'
+_GRACE = "Seconds for which packets of the previous care-of address are still accepted after a handover."
+_MTU = "MTU of the tunnel device: that of the narrowest path less the 20 to 48 octets of the outer headers."
+_STATE = "Where bindings and what must survive a restart are kept; /var/lib/dsmip/NAME by default."
+_LISTEN = 'Address and port: "127.0.0.1:9418" or "[::1]:9418".'
+_REMOTE = "Confirms that other machines may connect, over plain HTTP."
+_HOSTS = "Names under which a proxy in front of this is reached. Other names are refused (DNS rebinding)."
+
+KEYS: dict[type[msgspec.Struct], dict[str, str]] = {
+    HomeAgentFile: {
+        "role": "What this machine is.",
+        "name": "Name of this instance, for `dsmip status NAME`, its run directory and its state.",
+        "address": "The home agent's own IPv6 address: mobile nodes send Binding Updates there.",
+        "ipv4_address": "The home agent's own IPv4 address, for mobile nodes in IPv4 networks.",
+        "uplinks": "Interfaces over which tunnelled packets arrive.",
+        "home_link": "Interface of a physical home link, where mobile nodes can be at home; none by default.",
+        "home_prefixes": "IPv6 prefixes that home addresses are in. They have to be routed to this machine.",
+        "ipv4_home_prefixes": "IPv4 prefixes that IPv4 home addresses are in, routed to this machine.",
+        "mobile_prefixes": "Aggregates that the mobile network prefixes are in: one route each, not many.",
+        "ipv4_mobile_prefixes": "The same for IPv4 prefixes of mobile networks.",
+        "ipv4_pool": "IPv4 addresses for mobile nodes that ask for any (RFC 5555 section 3.1.1).",
+        "ipv4_prefix_pool": "IPv4 prefixes for mobile routers that ask for any.",
+        "pools": "Where `dsmip provision add` takes addresses and prefixes from.",
+        "duplicate_address_detection": "On a home link: probe for a home address before taking it over.",
+        "max_lifetime": "Longest lifetime of a binding that is granted, in seconds.",
+        "max_bindings": "Bindings at once; sizes the maps of the data plane.",
+        "udp_encapsulation": (
+            'UDP in IPv4 networks without a NAT: "accept" it when asked for, "force" it, or "refuse" it.'
+            " With a NAT there is always UDP."
+        ),
+        "nat_keepalive": "Seconds between the keepalives that a mobile node behind a NAT is told to send.",
+        "home_agent_preference": "Place in discovery replies, the higher the better.",
+        "mobile_prefix_advertisements": "Tell mobile nodes about changes of the home prefixes.",
+        "min_mobile_prefix_interval": "Seconds between two such advertisements at least.",
+        "max_mobile_prefix_interval": "Seconds between two such advertisements at most.",
+        "error_rate": "Answers a second to packets of unknown origin, each kind by itself.",
+        "grace": _GRACE,
+        "timestamp_tolerance": "Seconds by which a mobile node's clock may be off.",
+        "mtu": _MTU,
+        "allow_unauthenticated": _UNAUTHENTICATED,
+        "state_directory": _STATE,
+        "mobile_node": "The mobile nodes and mobile routers that are served, besides the provisioned ones.",
+        "metrics": "Counters for Prometheus; off by default.",
+        "web": "The status page; off by default.",
+    },
+    MobileNodeTable: {
+        "name": "What people call it: shown everywhere, and its identifier if there is no other.",
+        "home_address": "Its IPv6 home address, in one of `home_prefixes`.",
+        "identifier": "Its network access identifier (RFC 4283); `name` by default.",
+        "ipv4_home_address": "Its IPv4 home address, in one of `ipv4_home_prefixes`.",
+        "mobile_network_prefixes": "IPv6 prefixes of the network behind it.",
+        "ipv4_prefixes": "IPv4 prefixes of the network behind it.",
+        "allow_dynamic_ipv4": "Whether it may have addresses and prefixes of the IPv4 pools.",
+        "authentication": _AUTHENTICATION,
+        "spi": _SPI,
+        "key": _KEY,
+    },
+    PoolsTable: {
+        "home_addresses": "Parts of `home_prefixes` to take home addresses from.",
+        "mobile_network_prefixes": "Prefixes to cut mobile network prefixes out of.",
+        "mobile_network_prefix_length": "Length of each.",
+        "ipv4_home_addresses": "Parts of `ipv4_home_prefixes` to take IPv4 home addresses from.",
+        "ipv4_prefixes": "Prefixes to cut IPv4 prefixes of mobile networks out of.",
+        "ipv4_prefix_length": "Length of each.",
+    },
+    MobileNodeFile: {
+        "role": "A single host, or a router with a network behind it.",
+        "name": "Name of this instance; the identifier told to the home agent, if there is no other.",
+        "identifier": "Network access identifier (RFC 4283); `name` by default.",
+        "home_agent": 'The home agent\'s IPv6 address, or "discover".',
+        "home_agent_ipv4": "The home agent's IPv4 address, for networks without IPv6.",
+        "other_home_agent": "Home agents to turn to when the first one does not serve.",
+        "home_agent_discovery": "Look for home agents on the home link when those named do not serve.",
+        "home_address": "This mobile node's IPv6 home address.",
+        "home_prefix": "The prefix of the home link.",
+        "ipv4_home_address": 'IPv4 home address with the length of its prefix, or "dynamic" to be given one.',
+        "mobile_network_prefixes": "IPv6 prefixes of the network behind this router.",
+        "nemo_mode": 'Name the prefixes in Binding Updates ("explicit"), or leave them to the home agent.',
+        "ipv4_prefixes": "IPv4 prefixes of the network behind this router.",
+        "ipv4_prefix_request": "Length of an IPv4 prefix to ask the home agent for; 0 = none.",
+        "authentication": _AUTHENTICATION,
+        "spi": _SPI,
+        "key": _KEY,
+        "allow_unauthenticated": _UNAUTHENTICATED,
+        "lifetime": "Lifetime of the binding to ask for, in seconds.",
+        "udp": 'In IPv4 networks: UDP where it is needed ("auto"), or "always".',
+        "udp_port": "Own UDP port for signalling and tunnelled packets.",
+        "grace": _GRACE,
+        "mtu": _MTU,
+        "state_directory": _STATE,
+        "interface": "The uplinks.",
+        "metrics": "Counters for Prometheus; off by default.",
+    },
+    HomeAgentTable: {
+        "address": "Its IPv6 address.",
+        "ipv4_address": "Its IPv4 address.",
+    },
+    InterfaceTable: {
+        "name": "Name of the interface.",
+        "manage": "Solicit routers, run DHCP and set addresses here; false: use what others have set.",
+        "preference": "The lower, the better.",
+    },
+    MetricsTable: {
+        "listen": _LISTEN,
+        "per_mobile_node": "A handful of time series for each binding. Without it their number is fixed.",
+        "allow_remote": _REMOTE,
+        "hosts": _HOSTS,
+    },
+    WebTable: {
+        "listen": _LISTEN,
+        "token": "Who knows it may look; at least 16 characters. One is made and kept if there is none here.",
+        "allow_remote": _REMOTE,
+        "hosts": _HOSTS,
+    },
+}

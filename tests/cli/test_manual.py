@@ -1,0 +1,81 @@
+"""Manual pages and the configuration reference: complete, current, and good roff."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from dsmip.cli.command_tree import tree
+from dsmip.cli.config_reference import files, markdown
+from dsmip.cli.main import main, parser
+from dsmip.cli.manual import PAGES, page
+from dsmip.daemon.config_help import KEYS
+
+DOCS = Path(__file__).parents[2] / "docs"
+ROOT = tree(parser())
+
+
+def rendered(name: str) -> str:
+    program = shutil.which("groff")
+    if program is None:
+        pytest.skip("groff is not installed: apt-get install groff-base")
+    done = subprocess.run(
+        [program, "-man", "-Tutf8", "-ww", "-P-cbou"],
+        input=page(name, ROOT),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stderr == ""
+    return done.stdout
+
+
+def test_every_command_and_option_is_in_the_manual() -> None:
+    text = " ".join(rendered("dsmip").split())
+    for command in ROOT.walk():
+        assert " ".join(("dsmip", *command.path)) in text
+        for option in command.options:
+            if option.text and "--help" not in option.flags:
+                assert ", ".join(option.flags) in text
+
+
+def test_every_key_is_in_the_manual() -> None:
+    text = " ".join(rendered("dsmip.toml").split())
+    for schema in KEYS:
+        for field in msgspec.structs.fields(schema):
+            assert field.name in text
+
+
+@pytest.mark.parametrize("schema", list(KEYS), ids=lambda schema: schema.__name__)
+def test_every_key_of_the_schema_is_explained_and_no_other(schema: type[msgspec.Struct]) -> None:
+    """A new key needs its words in daemon/config_help.py."""
+    assert set(KEYS[schema]) == {field.name for field in msgspec.structs.fields(schema)}
+
+
+def test_every_table_is_in_the_reference() -> None:
+    headers = [section.header for file in files() for section in file.sections]
+    assert headers.count("") == 2
+    assert {
+        "[pools]",
+        "[[mobile_node]]",
+        "[metrics]",
+        "[web]",
+        "[[interface]]",
+        "[[other_home_agent]]",
+    } <= set(headers)
+
+
+def test_the_reference_in_docs_is_current() -> None:
+    assert (DOCS / "configuration.md").read_text() == markdown(), "run `make docs`"
+
+
+def test_pages_are_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["man", "--out", str(tmp_path / "man")]) == 0
+    assert {path.name for path in (tmp_path / "man").iterdir()} == {f"{n}.{s}" for n, s in PAGES.items()}
+    assert main(["man", "dsmip.toml"]) == 0
+    assert capsys.readouterr().out == (tmp_path / "man" / "dsmip.toml.5").read_text()
