@@ -6,7 +6,7 @@ BPF    := src/dsmip/dataplane/dsmip.bpf.o
 
 APT_RUN   := iproute2 nftables radvd dnsmasq-base iputils-ping procps libbpf1 libelf1
 APT_BUILD := python3-venv clang llvm libbpf-dev linux-libc-dev make
-APT_TEST  := tshark tcpdump iperf3 ethtool chromium zsh fish groff redis-server wireguard-go wireguard-tools
+APT_TEST  := tshark tcpdump iperf3 ethtool chromium zsh fish groff-base redis-server wireguard-go wireguard-tools
 # For a kernel that has what the machine's own may lack: tests/guest boots the distribution's.
 APT_GUEST := qemu-system-x86 busybox-static kmod
 

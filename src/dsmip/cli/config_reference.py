@@ -76,7 +76,7 @@ def _sections(schema: type[msgspec.Struct], header: str = "", about: str = "") -
     for field in msgspec.structs.fields(schema):
         described = inspect.type_info(field.type)
         table, many = _table(described)
-        text = KEYS[schema][field.name]
+        text = KEYS.get(schema, {}).get(field.name, "")
         if table is not None:
             inner.append((table, f"[[{field.name}]]" if many else f"[{field.name}]", text))
             continue
@@ -86,6 +86,15 @@ def _sections(schema: type[msgspec.Struct], header: str = "", about: str = "") -
     yield Section(header, about, tuple(entries))
     for table, name, text in inner:
         yield from _sections(table, name, text)
+
+
+def schemas(schema: type[msgspec.Struct]) -> Iterator[type[msgspec.Struct]]:
+    """A table and all tables in it."""
+    yield schema
+    for field in msgspec.structs.fields(schema):
+        table, _ = _table(inspect.type_info(field.type))
+        if table is not None:
+            yield from schemas(table)
 
 
 def _table(described: inspect.Type) -> tuple[type[msgspec.Struct] | None, bool]:
@@ -124,8 +133,10 @@ def _kind(described: inspect.Type) -> str:
 
 
 def _address(kind: type) -> str:
-    """ "IPv6 address" for IPv6Address."""
+    """ "IPv6 address" for IPv6Address, "text" for what has no words yet."""
     name = kind.__name__
+    if not name.startswith("IPv"):
+        return "text"
     return f"{name[:4]} {'prefix' if name.endswith('Network') else 'address'}"
 
 

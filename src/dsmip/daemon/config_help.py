@@ -64,6 +64,7 @@ KEYS: dict[type[msgspec.Struct], dict[str, str]] = {
         "mtu": _MTU,
         "allow_unauthenticated": _UNAUTHENTICATED,
         "state_directory": _STATE,
+        "store": "URL of a Redis server to keep bindings in; by default a file in `state_directory`.",
         "mobile_node": "The mobile nodes and mobile routers that are served, besides the provisioned ones.",
         "metrics": "Counters for Prometheus; off by default.",
         "web": "The status page; off by default.",
