@@ -39,7 +39,7 @@ class ProvisionedNode(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, 
     ipv4_home_address: IPv4Address | None = None
     mobile_network_prefixes: tuple[IPv6Network, ...] = ()
     ipv4_prefixes: tuple[IPv4Network, ...] = ()
-    uplinks: tuple[InterfaceName, ...]
+    uplinks: tuple[...]
     key: Key
     created: float
     key_created: float
