@@ -17,7 +17,6 @@ from dsmip.daemon import config_rules, durable
 from dsmip.daemon.config import (
     ConfigFile,
     HomeAgentFile,
-    InterfaceName,
     Key,
     MobileNodeTable,
     Name,
@@ -26,6 +25,7 @@ from dsmip.daemon.config import (
     state_directory_of,
 )
 from dsmip.daemon.config_problems import ConfigError, Problem, Problems
+from dsmip.daemon.config_uplinks import InterfaceName
 
 FILE_NAME = "nodes.json"
 
@@ -39,7 +39,7 @@ class ProvisionedNode(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, 
     ipv4_home_address: IPv4Address | None = None
     mobile_network_prefixes: tuple[IPv6Network, ...] = ()
     ipv4_prefixes: tuple[IPv4Network, ...] = ()
-    uplinks: tuple[...]
+    uplinks: tuple[InterfaceName, ...]
     key: Key
     created: float
     key_created: float
