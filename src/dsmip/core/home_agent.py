@@ -148,14 +148,15 @@ class HomeAgent:
 
     # Packets -----------------------------------------------------------------------------------------------
 
-    def receive(self, data: bytes, now: Instant) -> None:
+    def receive(self, data: bytes, now: Instant, *, protected: bool = False) -> None:
         """One packet of the data plane's upcalls: IPv6, or IPv6 in UDP in IPv4, with all outer headers.
 
-        A packet to another address than ours is data for a mobile node that has no binding.
+        A packet to another address than ours is data for a mobile node that has no binding. `protected`: it
+        was under the IPsec of its home address, and has been decrypted.
         """
         version = data[0] >> 4 if data else 0
         if (version == 6 and data[24:40] == self._address) or (version == 4 and self._is_ours(data[16:20])):
-            self._signalling(data, now)
+            self._signalling(data, now, protected)
         else:
             self.unreachable(data, now)
 
@@ -190,7 +191,7 @@ class HomeAgent:
     def _is_ours(self, ipv4_destination: bytes) -> bool:
         return self._ipv4_address is not None and ipv4_destination == self._ipv4_address
 
-    def _signalling(self, data: bytes, now: Instant) -> None:
+    def _signalling(self, data: bytes, now: Instant, protected: bool) -> None:
         try:
             packet = decode_packet(data)
         except DecodeError as error:
@@ -201,13 +202,13 @@ class HomeAgent:
         elif packet.home_address is not None and not is_unicast_routable(packet.home_address):
             self._drop("home-address-not-routable")
         elif packet.next_header == NextHeader.MOBILITY:
-            self._mobility_header(packet, now)
+            self._mobility_header(packet, now, protected)
         elif packet.home_address is not None and packet.next_header not in (NextHeader.ESP, NextHeader.AH):
             self._home_address_option(packet, now)
         else:
             self._drop("not-signalling", f"next header {packet.next_header}")
 
-    def _mobility_header(self, packet: Packet, now: Instant) -> None:
+    def _mobility_header(self, packet: Packet, now: Instant, protected: bool) -> None:
         """RFC 6275 section 9.2."""
         try:
             message = decode_message(packet.payload, packet.sender, packet.recipient, known=HOST_MH_TYPES)
@@ -219,7 +220,7 @@ class HomeAgent:
             return
         match message:
             case BindingUpdate():
-                self._binding_update(packet, message, now)
+                self._binding_update(packet, message, now, protected)
             case UnknownMessage():
                 self._binding_error(packet, BEStatus.UNRECOGNIZED_MH_TYPE, "unrecognized-mh-type", now)
             case _:
@@ -262,7 +263,7 @@ class HomeAgent:
 
     # Binding Updates ---------------------------------------------------------------------------------------
 
-    def _binding_update(self, packet: Packet, update: BindingUpdate, now: Instant) -> None:
+    def _binding_update(self, packet: Packet, update: BindingUpdate, now: Instant, protected: bool) -> None:
         """RFC 6275 sections 9.5.1, 10.3.1 and 10.3.2. Nothing happens before authentication."""
         request = read_request(packet, update)
         if isinstance(request, str):
@@ -278,7 +279,9 @@ class HomeAgent:
         if node is None:
             self._drop("unknown-mobile-node", f"{request.home_address} from {request.tunnel_end}")
             return
-        verdict = authenticate(request, node, packet.payload, now.unix, self._config.timestamp_tolerance)
+        verdict = authenticate(
+            request, node, packet.payload, now.unix, self._config.timestamp_tolerance, protected=protected
+        )
         if isinstance(verdict, BAStatus):
             self._refuse_unauthentic(request, node, verdict, now)
         elif verdict is not None:

@@ -11,16 +11,26 @@ from dsmip.wire.options import MN_AAA, MN_HA, Authentication
 
 
 def authenticate(
-    request: Request, node: ServedNode, mobility_header: bytes, unix: float, tolerance: float
+    request: Request,
+    node: ServedNode,
+    mobility_header: bytes,
+    unix: float,
+    tolerance: float,
+    *,
+    protected: bool = False,
 ) -> BAStatus | str | None:
     """None when the Binding Update is authentic and fresh; a status to answer with, or a reason to drop it.
 
-    `unix` is our time of day, `tolerance` the seconds a timestamp may be off. Without an association the
-    mobile node is believed. The identifier has to be the configured one if it is there (RFC 4283 section 3).
+    `unix` is our time of day, `tolerance` the seconds a timestamp may be off. `protected`: it came under the
+    IPsec of this very home address, which is all that counts for a mobile node with authentication "ipsec"
+    (RFC 4877 section 4.1). With "none" the mobile node is believed. The identifier has to be the configured
+    one if it is there (RFC 4283 section 3).
     """
     options = request.options
     if options.identifier is not None and node.entry.identifier not in ("", options.identifier):
         return "identifier-mismatch"
+    if node.entry.authentication == "ipsec":
+        return None if protected else "not-protected"
     association = node.association
     if association is None:
         return None

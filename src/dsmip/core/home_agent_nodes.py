@@ -17,8 +17,8 @@ MAX_DELETE_BCE_TIMEOUT = 10.0
 class ServedNode:
     """One configured mobile node.
 
-    `association` is None with authentication = "none". `sequence` and `timestamp` are the last accepted ones,
-    `deregistered_until` the CLOCK_MONOTONIC seconds up to which `sequence` counts without a binding.
+    `association` is None unless authentication is "mn-ha". `sequence` and `timestamp` are the last accepted
+    ones, `deregistered_until` the CLOCK_MONOTONIC seconds up to which `sequence` counts without a binding.
     """
 
     __slots__ = ("association", "deregistered_until", "entry", "index", "name", "sequence", "timestamp")
@@ -35,7 +35,7 @@ class ServedNode:
         """What it is configured with from now on; a former key is worth nothing at once."""
         self.entry = entry
         self.association: SecurityAssociation | None = None
-        if entry.authentication != "none":
+        if entry.authentication == "mn-ha":
             self.association = SecurityAssociation(entry.spi, entry.key, entry.identifier)
 
     @property

@@ -84,14 +84,20 @@ class MobileNode(MobileNodeView):
         self._attachments = attachments
         self._reconsider(now)
 
-    def receive(self, data: bytes, now: Instant) -> None:
-        """A signalling packet arrived, with all its outer headers."""
+    def receive(self, data: bytes, now: Instant, *, protected: bool = False) -> None:
+        """A signalling packet arrived, with all its outer headers.
+
+        `protected`: it was under the IPsec of home agent and home address, and has been decrypted.
+        """
         opened = self._intake.open(data, self._interfaces(), now)
         if not isinstance(opened, Opened):
             self._actions += opened
             return
         message = opened.message
-        if isinstance(message, BindingAcknowledgement):
+        if isinstance(message, BindingAcknowledgement) and not (protected or self._takes_unprotected()):
+            # RFC 6275 section 11.7.3, RFC 4877 section 4.1.
+            self._emit(Drop("not-protected", f"acknowledgement from {opened.packet.source} without IPsec"))
+        elif isinstance(message, BindingAcknowledgement):
             self._acknowledgement(opened.packet, message, now)
         elif isinstance(message, MobilePrefixAdvertisement):
             self._prefix_advertisement(message, now)
@@ -101,6 +107,9 @@ class MobileNode(MobileNodeView):
             self._register_on_request("binding-refresh-request", now)
         else:
             self._emit(Drop("unexpected-message", f"{type(message).__name__} from {opened.packet.source}"))
+
+    def _takes_unprotected(self) -> bool:
+        return self.config.authentication != "ipsec"
 
     def echo_reply(self, identifier: int, sequence: int, now: Instant, data: bytes = b"") -> None:
         """The home agent answered an ICMPv6 Echo Request from the home address."""

@@ -29,11 +29,11 @@ class MobileNodeConfig:
 
     `lifetime` is the binding lifetime to ask for, `grace` how long packets to the previous care-of address
     are still taken, `nat_keepalive` the default keepalive interval: all in seconds. `authentication` is
-    "mn-ha" (RFC 4285) or "none" (closed test networks only). `ipv4_prefix_request` is the length of an IPv4
-    prefix to ask for, 0 = none. `udp` "always" forces UDP in every IPv4 network (RFC 5555 section 3.1.3, F
-    flag). `link_local`: the home link's link-local address shares the home address's interface identifier
-    (the L flag). `multihoming`: register a care-of address on each uplink (RFC 5648) and use them as this
-    policy says; None = the best one only.
+    "mn-ha" (RFC 4285), "ipsec" (RFC 4877) or "none" (closed test networks only). `ipv4_prefix_request` is
+    the length of an IPv4 prefix to ask for, 0 = none. `udp` "always" forces UDP in every IPv4 network
+    (RFC 5555 section 3.1.3, F flag). `link_local`: the home link's link-local address shares the home
+    address's interface identifier (the L flag). `multihoming`: register a care-of address on each uplink
+    (RFC 5648) and use them as this policy says; None = the best one only.
     """
 
     home_address: IPv6Address
@@ -43,7 +43,7 @@ class MobileNodeConfig:
     other_home_agents: tuple[HomeAgentAddress, ...] = ()
     discovery: bool = False
     identifier: str = ""
-    authentication: Literal["mn-ha", "none"] = "mn-ha"
+    authentication: Literal["mn-ha", "ipsec", "none"] = "mn-ha"
     spi: int = 256
     key: bytes = field(default=b"", repr=False)
     mobile_router: bool = False
@@ -69,7 +69,7 @@ class MobileNodeConfig:
 
     @property
     def security_association(self) -> SecurityAssociation | None:
-        """The key shared with the home agent (RFC 4285 section 5.1), None with authentication "none"."""
-        if self.authentication == "none":
+        """The key shared with the home agent (RFC 4285 section 5.1); None when there is none."""
+        if self.authentication != "mn-ha":
             return None
         return SecurityAssociation(spi=self.spi, key=self.key, identifier=self.identifier)

@@ -331,7 +331,7 @@ class ReplayState(msgspec.Struct, frozen=True):
 class MobileNodeEntry:
     """What the home agent is configured to know about one mobile node.
 
-    `authentication` is "mn-ha" (RFC 4285) or "none" (closed test networks only).
+    `authentication` is "mn-ha" (RFC 4285), "ipsec" (RFC 4877) or "none" (closed test networks only).
     """
 
     home_address: IPv6Address

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from dsmip.core.types import IPNetwork
 from dsmip.daemon import config_observation
+from dsmip.daemon.config_ipsec import check_ipsec
 from dsmip.daemon.config_problems import Problems
 
 if TYPE_CHECKING:
@@ -113,6 +114,7 @@ def _check_served_node(config: HomeAgentFile, node: MobileNodeTable, where: str,
         if node.ipv4_home_address == config.ipv4_address:
             problems.add(f"{where}ipv4_home_address", "is the home agent's own address")
     _check_key(node.authentication, node.key, config.allow_unauthenticated, where, problems)
+    check_ipsec(node.authentication, node.ipsec, where, problems)
 
 
 def check_mobile_node(config: MobileNodeFile, problems: Problems) -> None:
@@ -129,6 +131,9 @@ def check_mobile_node(config: MobileNodeFile, problems: Problems) -> None:
     elif config.nemo_mode == "explicit" and not config.mobile_network_prefixes:
         problems.add("mobile_network_prefixes", 'is empty: name the prefixes, or set nemo_mode = "implicit"')
     _check_key(config.authentication, config.key, config.allow_unauthenticated, "", problems)
+    check_ipsec(config.authentication, config.ipsec, "", problems)
+    if config.ipsec is not None and (config.home_agent.address is None or config.other_home_agent):
+        problems.add("home_agent", "has to be named, and to be the only one: the keys of [ipsec] are its")
     names: set[str] = set()
     for number, interface in enumerate(config.interface):
         if interface.name in names:
@@ -167,6 +172,9 @@ def _check_key(
                 '"none" lets anybody take over this home address; for a closed test network also set'
                 " allow_unauthenticated = true",
             )
+    elif authentication == "ipsec":
+        if key is not None:
+            problems.add(f"{where}key", 'is not used with authentication = "ipsec"')
     elif key is None:
         problems.add(f"{where}key", "is missing: 32 hexadecimal digits, the same at both ends")
     elif len(key) < MIN_KEY_OCTETS:

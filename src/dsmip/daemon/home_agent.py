@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from ipaddress import IPv6Address
 from pathlib import Path
 
+import msgspec
+
 from dsmip.core.actions import (
     Action,
     Drop,
@@ -35,6 +37,7 @@ from dsmip.daemon.home_agent_plan import (
     outer_sources,
     path_of,
     routed_networks,
+    signalling_peer,
 )
 from dsmip.daemon.home_agent_questions import HomeAgentQuestions
 from dsmip.daemon.persistence import Persistence, open_store
@@ -87,6 +90,7 @@ class HomeAgentDaemon:
         store = open_store(config.store, config.name, runtime.state_directory)
         self._persistence = Persistence(store, runtime.events, self._engine.stored)
         self._set_up_forwarding()
+        self._protect({})
         bindings, replays = store.load()
         self._engine.restore(bindings, replays, instant())
         self._reconcile()
@@ -194,7 +198,9 @@ class HomeAgentDaemon:
         nodes = {node.home_address: node for node in config.mobile_node}
         removed = [self._engine.index_of(address) for address in self._nodes if address not in nodes]
         renewed = [address for address, node in nodes.items() if self._nodes.get(address) != node]
-        self._config, self._nodes = config, nodes
+        self._config, former_nodes = config, self._nodes
+        self._nodes = nodes
+        self._protect(former_nodes)
         _warn_of_unauthenticated(renewed, nodes)
         self._engine.reconfigure(engine_config(config))
         runtime.turn()
@@ -212,12 +218,11 @@ class HomeAgentDaemon:
     def _carry_out(self, action: Action) -> None:
         runtime = self._runtime
         match action:
-            case SendDatagram():
-                runtime.sockets.send_datagram(action.payload, action.local, action.remote, action.interface)
-            case SendPacket():
-                runtime.sockets.send_ipv6(
-                    action.packet, action.interface or self._interface_for(action.packet)
-                )
+            case SendDatagram() | SendPacket():
+                if isinstance(action, SendPacket) and not action.interface:
+                    action = msgspec.structs.replace(action, interface=self._interface_for(action.packet))
+                if not runtime.is_protected(action):
+                    self._send(action)
             case ForwardPacket():
                 runtime.sockets.send_ipv6(action.packet)
             case SendIPv4():
@@ -235,6 +240,22 @@ class HomeAgentDaemon:
                 runtime.events.event(action.kind, action.fields)
             case _:
                 raise TypeError(f"a home agent does not do {type(action).__name__}")
+
+    def _send(self, action: SendPacket | SendDatagram) -> None:
+        sockets = self._runtime.sockets
+        if isinstance(action, SendPacket):
+            sockets.send_ipv6(action.packet, action.interface)
+        else:
+            sockets.send_datagram(action.payload, action.local, action.remote, action.interface)
+
+    def _protect(self, before: Mapping[IPv6Address, MobileNodeTable]) -> None:
+        """Signalling of the mobile nodes under IPsec, those that were served before being known."""
+        for node in before.values():
+            if node.ipsec is not None and self._nodes.get(node.home_address) != node:
+                self._runtime.protect(self._send).remove(signalling_peer(self._config, node, node.ipsec))
+        for node in self._nodes.values():
+            if node.ipsec is not None and before.get(node.home_address) != node:
+                self._runtime.protect(self._send).add(signalling_peer(self._config, node, node.ipsec))
 
     def _interface_for(self, packet: bytes) -> str:
         """Packets to a mobile node on the home link must not be caught by its own binding."""

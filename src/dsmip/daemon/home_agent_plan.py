@@ -17,6 +17,8 @@ from dsmip.core.types import (
     TunnelFormat,
 )
 from dsmip.daemon.config import HomeAgentFile, MobileNodeTable
+from dsmip.daemon.config_ipsec import IpsecTable
+from dsmip.daemon.protection import Peer
 from dsmip.host.routing import halves
 
 Source = tuple[IPAddress, int]
@@ -59,6 +61,17 @@ def _entry(node: MobileNodeTable) -> MobileNodeEntry:
         ipv4_home_address=node.ipv4_home_address,
         ipv4_prefixes=node.ipv4_prefixes,
         allow_dynamic_ipv4=node.allow_dynamic_ipv4,
+    )
+
+
+def signalling_peer(config: HomeAgentFile, node: MobileNodeTable, keys: IpsecTable) -> Peer:
+    """A mobile node whose signalling is under IPsec. The home address names it (RFC 4877 section 4.1)."""
+    return Peer(
+        local=config.address,
+        remote=node.home_address,
+        request=keys.to_home_agent.spi,
+        inbound=keys.to_home_agent.association(),
+        outbound=keys.from_home_agent.association(),
     )
 
 

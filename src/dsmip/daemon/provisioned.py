@@ -17,15 +17,15 @@ from dsmip.daemon import config_rules, durable
 from dsmip.daemon.config import (
     ConfigFile,
     HomeAgentFile,
-    Key,
+    InterfaceName,
     MobileNodeTable,
     Name,
     decode,
     load,
     state_directory_of,
 )
+from dsmip.daemon.config_keys import Key
 from dsmip.daemon.config_problems import ConfigError, Problem, Problems
-from dsmip.daemon.config_uplinks import InterfaceName
 
 FILE_NAME = "nodes.json"
 

@@ -16,11 +16,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Protocol
 
-from dsmip.core.actions import Action
+from dsmip.core.actions import Action, SendDatagram, SendPacket
 from dsmip.core.types import Instant
 from dsmip.daemon.capture import Tap
 from dsmip.daemon.control import RUN_ROOT, SOCKET_NAME, ControlServer, Handler, Stream, whole_number
 from dsmip.daemon.events import EventLog
+from dsmip.daemon.protection import SignallingProtection
 from dsmip.daemon.service import Watchdog, notify
 from dsmip.dataplane import features
 from dsmip.dataplane.api import DataPlaneError, Role, Traffic
@@ -46,7 +47,7 @@ class StartError(RuntimeError):
 class Engine(Protocol):
     """What the runtime needs of a protocol engine."""
 
-    def receive(self, data: bytes, now: Instant) -> None: ...
+    def receive(self, data: bytes, now: Instant, *, protected: bool = False) -> None: ...
     def tick(self, now: Instant) -> None: ...
     def timeout(self) -> float | None: ...
     def actions(self) -> list[Action]: ...
@@ -96,6 +97,7 @@ class Runtime:
         self._lock: IO[str] | None = None
         self._control: ControlServer | None = None
         self._stop: asyncio.Event = asyncio.Event()
+        self._protection: SignallingProtection | None = None
 
     # Start and stop ----------------------------------------------------------------------------------------
 
@@ -164,6 +166,29 @@ class Runtime:
         if self._timer is not None:
             self._timer.cancel()
 
+    def protect(self, send: Callable[[SendPacket | SendDatagram], None]) -> SignallingProtection:
+        """What puts signalling under IPsec; `send` sends what is. Made when it is first asked for.
+
+        Raises StartError when this kernel has no IPsec.
+        """
+        if self._protection is None:
+            try:
+                self._protection = SignallingProtection(self.device.write, self._decrypted, send)
+            except (HostError, OSError) as error:
+                raise StartError(str(error)) from error
+            socket_ = self._protection.socket
+            asyncio.get_running_loop().add_reader(socket_.fileno(), self._protection.decrypted)
+        return self._protection
+
+    def is_protected(self, action: SendPacket | SendDatagram) -> bool:
+        """Whether this leaves by way of IPsec: then it has left."""
+        return self._protection is not None and self._protection.protects(action)
+
+    def _decrypted(self, packet: bytes) -> None:
+        if self._engine is not None:
+            self._engine.receive(packet, instant(), protected=True)
+            self.turn()
+
     def stop(self) -> None:
         """End `serve`."""
         self._stop.set()
@@ -176,6 +201,9 @@ class Runtime:
         """Take out what was put in, or leave forwarding as it is."""
         if self._control is not None:
             await self._control.stop()
+        if self._protection is not None:
+            asyncio.get_running_loop().remove_reader(self._protection.socket.fileno())
+            self._protection.close(keep=keep_forwarding)
         self.sockets.close()
         if keep_forwarding:
             self.dataplane.close(keep=True)
@@ -237,7 +265,8 @@ class Runtime:
             if packet is None:
                 break
             self.tap.incoming(packet)
-            engine.receive(packet, instant())
+            if self._protection is None or not self._protection.takes(packet):
+                engine.receive(packet, instant())
         self.turn()
 
     def _tick(self) -> None:

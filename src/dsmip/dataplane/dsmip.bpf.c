@@ -38,6 +38,13 @@ static __always_inline int without_binding(struct __sk_buff *skb, const struct d
     return TC_ACT_OK; /* the daemon answers that there is nobody */
 }
 
+/* Signalling that the kernel has put under IPsec: from one of our inner addresses, on its way to the daemon,
+ * which knows the headers that belong in front of it. */
+static __always_inline int is_protected_signalling(const struct inner *inner)
+{
+    return inner->version == 6 && inner->protocol == IPPROTO_ESP && local_entry(DSMIP_AF_INET6, inner->source);
+}
+
 SEC("tc")
 int tunnel_egress(struct __sk_buff *skb)
 {
@@ -51,6 +58,8 @@ int tunnel_egress(struct __sk_buff *skb)
         return TC_ACT_SHOT;
     if (read_inner(skb, 0, &inner))
         return drop(DSMIP_DROP_MALFORMED);
+    if (is_protected_signalling(&inner))
+        return TC_ACT_OK;
     index = binding_of(inner.version,
                        config->role == DSMIP_HOME_AGENT ? inner.destination : inner.source);
     if (index == NO_BINDING)
@@ -125,7 +134,8 @@ static __always_inline int tunnelled(struct __sk_buff *skb, const struct dsmip_s
         if (read_inner(skb, offset, &inner))
             return drop(DSMIP_DROP_MALFORMED);
     } else if (protocol == IPPROTO_UDP) {
-        if (inner.version == 6 && is_signalling(skb, inner.protocol, offset + IPV6_HEADER) &&
+        if (inner.version == 6 &&
+            (inner.protocol == IPPROTO_ESP || is_signalling(skb, inner.protocol, offset + IPV6_HEADER)) &&
             local_entry(DSMIP_AF_INET6, inner.destination))
             return upcall(skb, config);
     } else if (protocol != (inner.version == 6 ? IPPROTO_IPV6 : IPPROTO_IPIP)) {

@@ -28,6 +28,7 @@ _REQUEST = struct.Struct("16sH22x")
 # struct virtio_net_hdr: flags, gso_type, hdr_len, gso_size, csum_start, csum_offset
 _VNET_HEADER = struct.Struct("=BBHHHH")
 _NEEDS_CHECKSUM = 1
+_NO_OFFLOAD = bytes(_VNET_HEADER.size)
 _ROOM = 65536 + _VNET_HEADER.size
 
 _MENDS = {
@@ -86,6 +87,15 @@ class TunDevice:
         if flags & _NEEDS_CHECKSUM:
             return _complete_checksum(packet, start, start + offset)
         return packet
+
+    def write(self, packet: bytes) -> bool:
+        """Hand the kernel an IP packet as received on the device; False, and a log line, if it refuses."""
+        try:
+            os.write(self._descriptor, _NO_OFFLOAD + packet)
+        except OSError as error:
+            log.warning("%s does not take a packet: %s", self.name, error.strerror)
+            return False
+        return True
 
     def close(self) -> None:
         """Let go of the device, which stays and goes on forwarding."""

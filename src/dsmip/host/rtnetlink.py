@@ -13,6 +13,8 @@ import struct
 
 from dsmip.core.types import IPAddress, IPNetwork
 
+NETLINK_ROUTE, NETLINK_XFRM = 0, 6
+
 RTM_SETLINK = 19
 RTM_NEWADDR, RTM_DELADDR = 20, 21
 RTM_NEWROUTE, RTM_DELROUTE = 24, 25
@@ -59,10 +61,10 @@ def address_body(interface: int, address: IPAddress, prefix_length: int) -> byte
 
 
 class RequestSocket:
-    """A netlink socket for requests. The constructor raises OSError when the kernel has no rtnetlink."""
+    """A netlink socket for requests. The constructor raises OSError when the kernel lacks the protocol."""
 
-    def __init__(self) -> None:
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
+    def __init__(self, protocol: int = NETLINK_ROUTE) -> None:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
         self._socket.settimeout(TIMEOUT)
         self._socket.bind((0, 0))
         self._socket.setsockopt(_SOL_NETLINK, _NETLINK_CAP_ACK, 1)

@@ -1,0 +1,246 @@
+"""Signalling under IPsec (RFC 4877, RFC 3776), with all outer headers known.
+
+The kernel encrypts and decrypts; who sends what from where is told here. A protected message arrives as an
+upcall, whole. Its ESP goes back into the kernel through the tunnel device as a plain packet between home
+address and home agent, with a number in its flow label; the Mobility Header that comes out of the socket with
+that number is put back between the headers it came in, outer IPv4 source included. That is what NAT detection
+compares (RFC 5555 section 4.2), and what a kernel that decrypts by itself has lost by then.
+
+Outgoing messages take the same way back: through the socket into the kernel, as ESP out of the tunnel device,
+then into the headers they were meant to have.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import IPv6Address
+from typing import TypeVar
+
+from dsmip.core.actions import Action, SendDatagram, SendPacket
+from dsmip.host.mobility_socket import MOBILITY_HEADER, MobilitySocket
+from dsmip.host.xfrm import CipherAndMac, Direction, Policy, State, Traffic, Xfrm, one_address
+from dsmip.wire.constants import NextHeader
+from dsmip.wire.errors import DecodeError
+from dsmip.wire.ip import IPV6_HEADER_SIZE, IPv6Header
+from dsmip.wire.packet import Packet, UdpOuter, decode_packet, encapsulate_udp, encode_packet
+
+#: Messages under way between the two halves of their journey; the oldest is forgotten for a new one.
+_UNDER_WAY = 1024
+_LABELS = 1 << 20
+#: Traffic classes whose ECN bits are clear, and hop limits that nobody decrements to nothing.
+_CLASSES = 64
+_HOP_LIMITS = range(64, 256)
+
+log = logging.getLogger(__name__)
+
+Send = SendPacket | SendDatagram
+_Item = TypeVar("_Item")
+
+
+@dataclass(frozen=True, slots=True)
+class StaticAssociation:
+    """One direction's manual keys (RFC 4301 section 4.4.2)."""
+
+    spi: int
+    algorithms: CipherAndMac
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The other end of protected signalling, by inner addresses: home address and home agent address.
+
+    `inbound` and `outbound` are manual security associations, None = those that IKE negotiates. `request`
+    groups them, with any number of its own.
+    """
+
+    local: IPv6Address
+    remote: IPv6Address
+    request: int
+    inbound: StaticAssociation | None = None
+    outbound: StaticAssociation | None = None
+
+
+class SignallingProtection:
+    """Carries protected messages into the kernel and out of it.
+
+    `inject` hands a packet to the kernel as received on the tunnel device; `deliver` takes a decrypted
+    message with the headers it came in; `send` sends an action as it is. The constructor raises HostError
+    when the kernel has no XFRM, OSError without the right to open the socket.
+    """
+
+    def __init__(
+        self,
+        inject: Callable[[bytes], bool],
+        deliver: Callable[[bytes], None],
+        send: Callable[[Send], None],
+    ) -> None:
+        self._inject, self._deliver, self._send = inject, deliver, send
+        self._xfrm = Xfrm()
+        self.socket = MobilitySocket()
+        self._peers: dict[tuple[IPv6Address, IPv6Address], Peer] = {}
+        self._arriving: OrderedDict[int, Packet] = OrderedDict()
+        self._leaving: OrderedDict[int, tuple[Packet, Send]] = OrderedDict()
+        self._label = 0
+        self._tag = 0
+
+    def close(self, *, keep: bool = False) -> None:
+        """Let go; `keep`: policies and associations stay."""
+        if not keep:
+            for peer in list(self._peers.values()):
+                self.remove(peer)
+        self.socket.close()
+        self._xfrm.close()
+
+    # Peers -------------------------------------------------------------------------------------------------
+
+    def add(self, peer: Peer) -> None:
+        """From now on signalling with this peer is under ESP, both ways. Raises HostError."""
+        outward, inward = _traffic(peer.local, peer.remote), _traffic(peer.remote, peer.local)
+        # Policies first: there must be no moment at which the clear text would pass.
+        self._xfrm.set_policy(Policy(outward, Direction.OUT, peer.request))
+        self._xfrm.set_policy(Policy(inward, Direction.IN, peer.request))
+        self._peers[peer.local, peer.remote] = peer
+        if peer.outbound is not None:
+            self._xfrm.set_state(_state(peer.local, peer.remote, peer.outbound, outward, peer.request))
+        if peer.inbound is not None:
+            self._xfrm.set_state(_state(peer.remote, peer.local, peer.inbound, inward, peer.request))
+
+    def remove(self, peer: Peer) -> None:
+        """No signalling with this peer any more."""
+        self._peers.pop((peer.local, peer.remote), None)
+        for association, destination in ((peer.outbound, peer.remote), (peer.inbound, peer.local)):
+            if association is not None:
+                self._xfrm.remove_state(destination, association.spi)
+        self._xfrm.remove_policy(_traffic(peer.local, peer.remote), Direction.OUT)
+        self._xfrm.remove_policy(_traffic(peer.remote, peer.local), Direction.IN)
+
+    # Inwards -----------------------------------------------------------------------------------------------
+
+    def takes(self, data: bytes) -> bool:
+        """Whether this upcall is ESP, which is all dealt with here then."""
+        if not _may_be_esp(data):
+            return False
+        try:
+            packet = decode_packet(data)
+        except DecodeError:
+            return False
+        if packet.next_header != NextHeader.ESP:
+            return False
+        if (packet.source, packet.destination) in self._peers and packet.udp is None:
+            self._encrypted(packet)
+        elif (packet.recipient, packet.sender) in self._peers:
+            self._arrived(packet)
+        else:
+            log.debug("ESP from %s, who is no peer", packet.sender)
+        return True
+
+    def _arrived(self, packet: Packet) -> None:
+        self._label = self._label % (_LABELS - 1) + 1
+        _remember(self._arriving, self._label, packet)
+        header = IPv6Header(packet.sender, packet.recipient, NextHeader.ESP, len(packet.payload), 64)
+        plain = bytearray(header.encode() + packet.payload)
+        plain[1] |= self._label >> 16
+        plain[2:4] = (self._label & 0xFFFF).to_bytes(2, "big")
+        self._inject(bytes(plain))
+
+    def decrypted(self) -> None:
+        """The socket can be read."""
+        for source, destination, message, label in self.socket.receive():
+            if (destination, source) not in self._peers:
+                continue
+            packet = self._arriving.pop(label, None) if label else None
+            if packet is None:
+                # It came natively, over the home link: these are all the headers it had.
+                self._deliver(encode_packet(source, destination, message))
+            elif (packet.sender, packet.recipient) == (source, destination):
+                self._deliver(_rewrapped(packet, message, MOBILITY_HEADER))
+
+    # Outwards ----------------------------------------------------------------------------------------------
+
+    def protects(self, action: Action) -> bool:
+        """Whether this action is a message to a peer, which leaves by way of IPsec then."""
+        if not isinstance(action, SendPacket | SendDatagram):
+            return False
+        packet = _clear(action)
+        if packet.next_header != NextHeader.MOBILITY:
+            return False
+        if (packet.sender, packet.recipient) not in self._peers:
+            return False
+        self._tag = (self._tag + 1) % (_CLASSES * len(_HOP_LIMITS))
+        traffic_class, hop_limit = divmod(self._tag, len(_HOP_LIMITS))
+        tag = traffic_class << 2 << 8 | _HOP_LIMITS[hop_limit]
+        _remember(self._leaving, tag, (packet, action))
+        interface = socket.if_nametoindex(action.interface) if is_native(action) and action.interface else 0
+        self.socket.send(packet.sender, packet.recipient, packet.payload, tag, interface)
+        return True
+
+    def _encrypted(self, packet: Packet) -> None:
+        """The kernel's half is done: ESP between inner addresses, on its way through the tunnel device."""
+        traffic_class = (packet.raw[0] << 4 | packet.raw[1] >> 4) & 0xFF
+        waiting = self._leaving.pop(traffic_class << 8 | packet.hop_limit, None)
+        if waiting is None:
+            return
+        clear, action = waiting
+        octets = _rewrapped(clear, packet.payload, NextHeader.ESP)
+        if isinstance(action, SendPacket):
+            self._send(SendPacket(octets, action.interface))
+        else:
+            self._send(SendDatagram(octets, action.local, action.remote, action.interface))
+
+
+def is_native(action: Send) -> bool:
+    """Whether this goes from home address to home agent, or back, just like that: over the home link."""
+    return isinstance(action, SendPacket) and _clear(action).payload_offset == IPV6_HEADER_SIZE
+
+
+def _clear(action: Send) -> Packet:
+    return decode_packet(action.packet if isinstance(action, SendPacket) else action.payload)
+
+
+def _may_be_esp(data: bytes) -> bool:
+    """Cheap: most upcalls are not, and every one of them is asked."""
+    return len(data) > 40 and (data[0] >> 4 == 4 or data[6] in (NextHeader.ESP, *_EXTENSIONS))
+
+
+_EXTENSIONS = (NextHeader.DESTINATION, NextHeader.ROUTING)
+
+
+def _remember(under_way: OrderedDict[int, _Item], number: int, item: _Item) -> None:
+    under_way[number] = item
+    if len(under_way) > _UNDER_WAY:
+        under_way.popitem(last=False)
+
+
+def _rewrapped(packet: Packet, payload: bytes, next_header: int) -> bytes:
+    """The packet with another payload behind the same headers."""
+    octets = encode_packet(
+        packet.source,
+        packet.destination,
+        payload,
+        next_header,
+        home_address=packet.home_address,
+        routing_home_address=packet.routing_home_address,
+    )
+    return octets if packet.udp is None else encapsulate_udp(octets, UdpOuter(*packet.udp))
+
+
+def _traffic(source: IPv6Address, destination: IPv6Address) -> Traffic:
+    return Traffic(one_address(source), one_address(destination), MOBILITY_HEADER)
+
+
+def _state(
+    source: IPv6Address,
+    destination: IPv6Address,
+    association: StaticAssociation,
+    traffic: Traffic,
+    request: int,
+) -> State:
+    # A sender that restarts begins to count at 1 again: with manual keys there is no replay window (RFC 4303
+    # section 3.4.3), and sequence numbers of Binding Updates are what is left (RFC 3776 section 4.3).
+    return State(
+        source, destination, association.spi, association.algorithms, request, traffic, replay_window=0
+    )

@@ -1,0 +1,184 @@
+"""Binding Updates under ESP with manual keys: IPv4 with and without a NAT, IPv6, and nothing without ESP."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.system.conftest import Namespaces, run, wait_until
+
+KEYS = """\
+[{table}.to_home_agent]
+spi = 0x1001
+cipher_key = "000102030405060708090a0b0c0d0e0f"
+mac_key = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
+
+[{table}.from_home_agent]
+spi = 0x2001
+cipher_key = "f00102030405060708090a0b0c0d0e0f"
+mac_key = "f00102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
+"""
+
+HOME_AGENT = """\
+role = "home-agent"
+name = "ha"
+address = "2001:db8:ffff::1"
+ipv4_address = "192.0.2.1"
+uplinks = ["eth0"]
+home_prefixes = ["2001:db8:100::/64"]
+ipv4_home_prefixes = ["198.51.100.0/24"]
+ipv4_pool = "198.51.100.128/25"
+state_directory = "{state}/ha"
+
+[[mobile_node]]
+name = "laptop"
+home_address = "2001:db8:100::20"
+authentication = "ipsec"
+
+""" + KEYS.replace("{table}", "mobile_node.ipsec")
+
+MOBILE_NODE = """\
+role = "mobile-node"
+name = "laptop"
+home_agent = "2001:db8:ffff::1"
+home_agent_ipv4 = "192.0.2.1"
+home_address = "2001:db8:100::20"
+home_prefix = "2001:db8:100::/64"
+ipv4_home_address = "dynamic"
+authentication = "ipsec"
+state_directory = "{state}/mn"
+
+[[interface]]
+name = "eth0"
+manage = false
+
+""" + KEYS.replace("{table}", "ipsec")
+
+#: Behind IPv6 headers with and without extension, and behind UDP and IPv6.
+CLEAR_SIGNALLING = (
+    "ip6[6] = 135 or (ip6[6] = 60 and ip6[40] = 135) or (ip6[6] = 43 and ip6[40] = 135)"
+    " or (udp port 4191 and udp[14] = 135)"
+)
+ESP_SIGNALLING = (
+    "ip6[6] = 50 or (ip6[6] = 60 and ip6[40] = 50) or (ip6[6] = 43 and ip6[40] = 50)"
+    " or (udp port 4191 and udp[14] = 50)"
+)
+
+
+@pytest.fixture
+def node(namespaces: Namespaces, tmp_path: Path) -> Namespaces:
+    """A home agent, a router that may translate, and a mobile node behind it."""
+    namespaces.add("ha", "gw", "mn")
+    namespaces.cable(("ha", "eth0"), ("gw", "outside"))
+    namespaces.cable(("gw", "inside"), ("mn", "eth0"))
+    for where, interface, *addresses in (
+        ("ha", "eth0", "2001:db8:ffff::1/64", "192.0.2.1/24"),
+        ("gw", "outside", "2001:db8:ffff::2/64", "192.0.2.2/24"),
+        ("gw", "inside", "2001:db8:1::1/64", "10.0.0.1/24"),
+    ):
+        for address in addresses:
+            namespaces.run(where, "ip", "addr", "add", address, "dev", interface)
+    namespaces.run("gw", "sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
+    namespaces.run("ha", "ip", "route", "add", "10.0.0.0/24", "via", "192.0.2.2")
+    namespaces.run("ha", "ip", "-6", "route", "add", "2001:db8:1::/64", "via", "2001:db8:ffff::2")
+    for name, text in (("ha", HOME_AGENT), ("mn", MOBILE_NODE)):
+        path = tmp_path / f"{name}.toml"
+        path.write_text(text.format(state=tmp_path))
+        path.chmod(0o600)
+    return namespaces
+
+
+def ask(namespaces: Namespaces, where: str, *command: str) -> Any:
+    done = namespaces.run(where, sys.executable, "-m", "dsmip", *command, "--json", check=False)
+    return json.loads(done.stdout) if done.returncode == 0 else {}
+
+
+def test_nat_is_detected_under_esp_and_nothing_is_in_clear(node: Namespaces, tmp_path: Path) -> None:
+    capture = tmp_path / "access.pcap"
+    listener = node.start("gw", "tcpdump", "-i", "inside", "-U", "-w", str(capture), "ip or ip6")
+    node.dsmip("ha", "run", str(tmp_path / "ha.toml"))
+    node.dsmip("mn", "run", str(tmp_path / "mn.toml"))
+
+    def mobile() -> Any:
+        return ask(node, "mn", "status", "laptop")
+
+    def registered(tunnel: str, nat: str) -> bool:
+        status = mobile()
+        return (status.get("state"), status.get("tunnel"), status.get("nat")) == ("registered", tunnel, nat)
+
+    try:
+        wait_until(lambda: mobile().get("state") == "detached", 90, "running, with no address yet")
+        node.run("mn", "ip", "addr", "add", "10.0.0.33/24", "dev", "eth0")
+        node.run("mn", "ip", "route", "add", "default", "via", "10.0.0.1", "dev", "eth0")
+        wait_until(lambda: registered("ipv4", "none"), 60, "registered over IPv4, no NAT seen where none is")
+        (binding,) = ask(node, "ha", "bindings", "ha")
+        assert binding["authentication"] == "ipsec"
+        assert node.pings("ha", "2001:db8:100::20")
+
+        node.run("mn", "ip", "addr", "flush", "dev", "eth0", "scope", "global")
+        translation = (
+            "table ip nat { chain post { type nat hook postrouting priority 100;"
+            ' oifname "outside" masquerade; }; }'
+        )
+        node.run("gw", "nft", translation)
+        node.run("mn", "ip", "addr", "add", "10.0.0.44/24", "dev", "eth0")
+        node.run("mn", "ip", "route", "add", "default", "via", "10.0.0.1", "dev", "eth0")
+        wait_until(lambda: registered("udp4", "detected"), 60, "NAT seen under ESP")
+        wait_until(lambda: node.pings("ha", "2001:db8:100::20"), 20, "reached through the NAT")
+
+        node.run("mn", "ip", "addr", "add", "2001:db8:1::33/64", "dev", "eth0", "nodad")
+        node.run("mn", "ip", "-6", "route", "add", "default", "via", "2001:db8:1::1", "dev", "eth0")
+        wait_until(lambda: registered("ipv6", "none"), 60, "registered over IPv6")
+        assert node.pings("ha", "2001:db8:100::20")
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n{mobile()}\n{node.logs()}") from error
+    listener.terminate()
+    listener.wait(20)
+
+    def seen(what: str) -> int:
+        read = run("tcpdump", "-nr", str(capture), what)
+        return len(read.stdout.splitlines())
+
+    assert seen(CLEAR_SIGNALLING) == 0
+    assert seen(ESP_SIGNALLING) >= 6
+
+
+def test_without_esp_a_binding_update_does_nothing(node: Namespaces, tmp_path: Path) -> None:
+    """Neither in clear nor under other keys."""
+    node.dsmip("ha", "run", str(tmp_path / "ha.toml"))
+    node.run("mn", "ip", "addr", "add", "2001:db8:1::33/64", "dev", "eth0", "nodad")
+    node.run("mn", "ip", "-6", "route", "add", "default", "via", "2001:db8:1::1", "dev", "eth0")
+    wait_until(lambda: bool(ask(node, "ha", "status", "ha")), 60, "home agent running")
+    text = (tmp_path / "mn.toml").read_text()
+    plain = text[: text.index("[ipsec.to_home_agent]")]
+    in_clear = plain.replace('"ipsec"', '"none"\nallow_unauthenticated = true')
+    (tmp_path / "clear.toml").write_text(in_clear)
+    (tmp_path / "wrong.toml").write_text(text.replace('"0001', '"0002'))
+    for name in ("clear.toml", "wrong.toml"):
+        (tmp_path / name).chmod(0o600)
+        daemon = node.dsmip("mn", "run", str(tmp_path / name))
+        wait_until(lambda: ask(node, "mn", "status", "laptop").get("state") == "registering", 60, "trying")
+        if name == "clear.toml":
+            wait_until(
+                lambda: ask(node, "ha", "stats", "ha")["signalling_refused"].get("not-protected", 0) > 0,
+                30,
+                "counted",
+            )
+        else:
+            wait_until(
+                lambda: any(
+                    line.split() == ["XfrmInStateProtoError", count]
+                    for line in node.run("ha", "cat", "/proc/net/xfrm_stat").stdout.splitlines()
+                    for count in line.split()[1:]
+                    if count != "0"
+                ),
+                30,
+                "refused by the kernel",
+            )
+        assert ask(node, "ha", "bindings", "ha") == []
+        daemon.terminate()
+        daemon.wait(30)
