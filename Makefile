@@ -79,6 +79,12 @@ install: setup
 	    > $(DESTDIR)/etc/systemd/system/dsmip@.service
 	install -D -m 644 packaging/systemd/sysusers.conf $(DESTDIR)/etc/sysusers.d/dsmip.conf
 	install -D -m 644 packaging/systemd/networkd.conf $(DESTDIR)/etc/systemd/networkd.conf.d/50-dsmip.conf
+	install -d $(DESTDIR)/usr/local/share/man $(DESTDIR)/usr/local/share/bash-completion/completions \
+	    $(DESTDIR)/usr/local/share/zsh/site-functions $(DESTDIR)/usr/local/share/fish/vendor_completions.d
+	$(VENV)/bin/dsmip man --out $(DESTDIR)/usr/local/share/man
+	$(VENV)/bin/dsmip completion bash > $(DESTDIR)/usr/local/share/bash-completion/completions/dsmip
+	$(VENV)/bin/dsmip completion zsh > $(DESTDIR)/usr/local/share/zsh/site-functions/_dsmip
+	$(VENV)/bin/dsmip completion fish > $(DESTDIR)/usr/local/share/fish/vendor_completions.d/dsmip.fish
 	test -n "$(DESTDIR)" || { systemd-sysusers dsmip.conf; chgrp dsmip /etc/dsmip; chmod 750 /etc/dsmip; \
 	    systemctl daemon-reload; }
 

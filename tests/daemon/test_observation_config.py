@@ -9,6 +9,7 @@ from tests.daemon.test_config import HOME_AGENT, MOBILE_ROUTER
 
 from dsmip.daemon.config import HomeAgentFile, MobileNodeFile, parse
 from dsmip.daemon.config_problems import ConfigError
+from dsmip.daemon.reload import differences
 
 
 def problems(text: str) -> str:
@@ -69,3 +70,11 @@ def test_what_is_wrong_is_named(table: str, expected: str) -> None:
 
 def test_a_mobile_node_has_no_status_page() -> None:
     assert "web is not known" in problems(f'{MOBILE_ROUTER}[web]\nlisten = "127.0.0.1:1"\n')
+
+
+def test_a_reload_sees_no_change_where_there_is_none() -> None:
+    text = f'{HOME_AGENT}[metrics]\nlisten = "127.0.0.1:9418"\n[web]\nlisten = "[::1]:8418"\n'
+    before, after = (parse(text, Path("ha.toml")) for _ in range(2))
+    assert differences(before, after) == []
+    other = parse(text.replace("9418", "9419"), Path("ha.toml"))
+    assert differences(before, other) == ["metrics"]

@@ -19,12 +19,14 @@ from dsmip.daemon.config import (
 from dsmip.daemon.config_help import KEYS
 from dsmip.daemon.config_keys import Key
 from dsmip.daemon.config_observation import ListenAddress
+from dsmip.daemon.config_uplinks import Network
 
 _WORDS: dict[Any, str] = {
     Key: "hexadecimal digits",
     IPv4Home: 'IPv4 address with prefix length, or "dynamic"',
     HomeAgentPlace: 'IPv6 address, or "discover"',
     ListenAddress: "address and port",
+    Network: "IPv4 or IPv6 prefix",
     Path: "path",
 }
 
@@ -70,7 +72,9 @@ def files() -> tuple[File, ...]:
     )
 
 
-def _sections(schema: type[msgspec.Struct], header: str = "", about: str = "") -> Iterator[Section]:
+def _sections(
+    schema: type[msgspec.Struct], header: str = "", about: str = "", path: str = ""
+) -> Iterator[Section]:
     inner = []
     entries = []
     for field in msgspec.structs.fields(schema):
@@ -78,15 +82,15 @@ def _sections(schema: type[msgspec.Struct], header: str = "", about: str = "") -
         table, many = _table(described)
         text = KEYS.get(schema, {}).get(field.name, "")
         if table is not None:
-            name = f"{header.strip('[]')}.{field.name}".removeprefix(".")
-            inner.append((table, f"[[{name}]]" if many else f"[{name}]", text))
+            name = f"{path}{field.name}"
+            inner.append((table, f"[[{name}]]" if many else f"[{name}]", text, f"{name}."))
             continue
         entries.append(
             Entry(field.name, _kind(described), _default(field), required=field.required, text=text)
         )
     yield Section(header, about, tuple(entries))
-    for table, name, text in inner:
-        yield from _sections(table, name, text)
+    for table, name, text, within in inner:
+        yield from _sections(table, name, text, within)
 
 
 def schemas(schema: type[msgspec.Struct]) -> Iterator[type[msgspec.Struct]]:
@@ -122,7 +126,8 @@ def _kind(described: inspect.Type) -> str:
         case inspect.VarTupleType():
             return f"array: {_kind(described.item_type)}"
         case inspect.IntType():
-            return f"whole number, {described.ge} to {described.le}"
+            bounded = described.ge is not None
+            return f"whole number, {described.ge} to {described.le}" if bounded else "whole number"
         case inspect.FloatType():
             return "number above 0" if described.gt == 0 else "number"
         case inspect.StrType():

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from dsmip import __version__
 from dsmip.cli import (
+    attachments,
     bench,
     capture,
     completion,
@@ -61,7 +62,6 @@ def parser() -> argparse.ArgumentParser:
     for name, text, call in (
         ("status", "what a running daemon is and how it is doing", show.status),
         ("bindings", "the binding cache of a running home agent", show.bindings),
-        ("attachments", "networks a running mobile node is attached to", show.attachments),
         ("stats", "counters: refused signalling and dropped packets, by reason", show.stats),
     ):
         question = commands.add_parser(name, help=text)
@@ -69,6 +69,7 @@ def parser() -> argparse.ArgumentParser:
         question.add_argument("--json", action="store_true", help="print JSON instead of a table")
         question.set_defaults(call=call)
 
+    attachments.add_commands(commands)
     events.add_commands(commands)
     explain.add_commands(commands)
     watch.add_commands(commands)

@@ -28,7 +28,7 @@ def add_commands(
     manual.add_argument(
         "page", nargs="?", choices=tuple(PAGES), default="dsmip", help="which (default: dsmip)"
     )
-    manual.add_argument("--out", type=Path, metavar="DIR", help="write all pages there")
+    manual.add_argument("--out", type=Path, metavar="DIR", help="write all pages to DIR/man1 and DIR/man5")
     manual.add_argument(
         "--markdown", action="store_true", help="print the configuration reference as Markdown"
     )
@@ -39,9 +39,10 @@ def add_commands(
         if options.markdown:
             print(markdown(), end="")
         elif options.out is not None:
-            options.out.mkdir(parents=True, exist_ok=True)
             for name, section in PAGES.items():
-                (options.out / f"{name}.{section}").write_text(page(name, tree(parser)), encoding="utf-8")
+                directory = options.out / f"man{section}"
+                directory.mkdir(parents=True, exist_ok=True)
+                (directory / f"{name}.{section}").write_text(page(name, tree(parser)), encoding="utf-8")
         else:
             print(page(options.page, tree(parser)), end="")
         return 0

@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
         if isinstance(config, HomeAgentFile):
             daemon = HomeAgentDaemon(config, options.config.absolute())
         else:
-            daemon = MobileNodeDaemon(config)
+            daemon = MobileNodeDaemon(config, options.config.absolute())
         asyncio.run(daemon.run(keep_forwarding=options.keep_forwarding))
     except ConfigError as error:
         print(error, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Questions to a running daemon: status, bindings, attachments, stats."""
+"""Questions to a running daemon: status, bindings, stats."""
 
 from __future__ import annotations
 
@@ -25,11 +25,6 @@ def status(options: argparse.Namespace) -> int:
 def bindings(options: argparse.Namespace) -> int:
     """`dsmip bindings`."""
     return _print(options, "bindings", _bindings)
-
-
-def attachments(options: argparse.Namespace) -> int:
-    """`dsmip attachments`."""
-    return _print(options, "attachments", _attachments)
 
 
 def stats(options: argparse.Namespace) -> int:
@@ -63,23 +58,6 @@ def _bindings(rows: list[dict[str, Any]]) -> str:
     ]
     headings = ("NAME", "HOME ADDRESS", "CARE-OF ADDRESS", "TUNNEL", "AUTH", "EXPIRES IN", "FROM IT", "TO IT")
     return table(headings, lines)
-
-
-def _attachments(result: dict[str, Any]) -> str:
-    rows = []
-    for name, interface in result["interfaces"].items():
-        state = interface["state"] + ("" if interface["managed"] else " (watched)")
-        found = [
-            (row["address"], row["gateway"] or "-", row["network"])
-            for row in result["care_of"]
-            if row["interface"] == name
-        ]
-        if result["home"] == name:
-            routers = [router["address"] for router in interface["routers"]]
-            found.insert(0, ("home link", ", ".join(routers) or "-", "-"))
-        for address, gateway, network in found or [("-", "-", "-")]:
-            rows.append((name, state, address, gateway, network))
-    return table(("INTERFACE", "STATE", "ADDRESS", "GATEWAY", "NETWORK"), rows) if rows else "no interfaces"
 
 
 def _stats(result: dict[str, dict[str, int]]) -> str:

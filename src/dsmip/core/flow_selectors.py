@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from dsmip.core.types import IPNetwork
@@ -98,13 +98,6 @@ def swapped(selector: Selector) -> Selector:
     )
 
 
-def overlap(one: Selector, other: Selector) -> bool:
-    """True when a packet may match both."""
-    if type(one) is not type(other):
-        return False
-    return all(_overlap(mine, theirs) for mine, theirs in zip(_ranges(one), _ranges(other), strict=True))
-
-
 def covers(one: Selector, other: Selector) -> bool:
     """True when every packet that matches `other` matches `one`."""
     if type(one) is not type(other):
@@ -113,12 +106,8 @@ def covers(one: Selector, other: Selector) -> bool:
 
 
 def _ranges(selector: Selector) -> list[tuple[int, int] | None]:
-    fields = [getattr(selector, name) for name in type(selector).__dataclass_fields__]
-    return [None if span is None else (int(span[0]), int(span[1])) for span in fields]
-
-
-def _overlap(one: tuple[int, int] | None, other: tuple[int, int] | None) -> bool:
-    return one is None or other is None or (one[0] <= other[1] and other[0] <= one[1])
+    spans = [getattr(selector, field.name) for field in fields(selector)]
+    return [None if span is None else (int(span[0]), int(span[1])) for span in spans]
 
 
 def _covers(one: tuple[int, int] | None, other: tuple[int, int] | None) -> bool:

@@ -66,6 +66,10 @@ class FlowTable:
         said = {flow.fid: flow for flow in asked}
         return said != self._known or any(flow.fid in self._doubtful for flow in asked)
 
+    def knows(self, flow: FlowBinding) -> bool:
+        """True when the home agent has acknowledged the flow as it is."""
+        return self._known.get(flow.fid) == flow and flow.fid not in self._doubtful
+
     def carry(self, wanted: Sequence[FlowBinding]) -> CarriedFlows:
         """What the next Binding Update says, which leaves now."""
         if not self.supported:

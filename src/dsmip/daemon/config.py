@@ -14,23 +14,28 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from dsmip.core.types import DSMIP_PORT
-from dsmip.daemon import config_rules, pool_rules
+from dsmip.daemon import config_rules, flow_rules, pool_rules
 from dsmip.daemon.config_ipsec import IpsecTable
 from dsmip.daemon.config_keys import Key
 from dsmip.daemon.config_observation import MetricsTable, WebTable
 from dsmip.daemon.config_problems import ConfigError, Problem, Problems, locate
+from dsmip.daemon.config_uplinks import (
+    FlowTable,
+    InterfaceName,
+    InterfaceTable,
+    MultihomingTable,
+    NetworkTable,
+)
 
 #: SPIs below are reserved (RFC 4285 section 5).
 MIN_SPI = 256
 
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-InterfaceName = Annotated[str, msgspec.Meta(pattern=r"^[^\s/]{1,15}$")]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 Spi = Annotated[int, msgspec.Meta(ge=MIN_SPI, le=0xFFFFFFFF)]
 Lifetime = Annotated[int, msgspec.Meta(ge=4, le=262140)]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 Mtu = Annotated[int, msgspec.Meta(ge=1280, le=65535)]
-Preference = Annotated[int, msgspec.Meta(ge=0, le=1000)]
 
 
 class IPv4Home:
@@ -139,15 +144,6 @@ class HomeAgentTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, f
     ipv4_address: IPv4Address | None = None
 
 
-class InterfaceTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
-    """`[[interface]]` of a mobile node: one uplink."""
-
-    name: InterfaceName
-    #: True: dsmip solicits routers, runs DHCP and sets addresses. False: it watches what others set.
-    manage: bool = True
-    preference: Preference = 100
-
-
 class MobileNodeFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
     """A mobile node's or mobile router's configuration file."""
 
@@ -179,6 +175,8 @@ class MobileNodeFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, f
     mtu: Mtu = 1460
     state_directory: Path | None = None
     interface: Annotated[tuple[InterfaceTable, ...], msgspec.Meta(min_length=1)]
+    flow: tuple[FlowTable, ...] = ()
+    multihoming: MultihomingTable = MultihomingTable()
     metrics: MetricsTable | None = None
 
 
@@ -197,11 +195,14 @@ _TABLES: dict[str, type[msgspec.Struct]] = {
     "pools": PoolsTable,
     "metrics": MetricsTable,
     "web": WebTable,
+    "multihoming": MultihomingTable,
 }
 
 _ROWS: dict[str, type[msgspec.Struct]] = {
     "mobile_node": MobileNodeTable,
     "interface": InterfaceTable,
+    "network": NetworkTable,
+    "flow": FlowTable,
     "other_home_agent": HomeAgentTable,
 }
 
@@ -254,6 +255,7 @@ def parse(text: str, path: Path) -> ConfigFile:
         pool_rules.check_pools(config, problems)
     else:
         config_rules.check_mobile_node(config, problems)
+        flow_rules.check_uplinks(config, problems)
     if problems.found:
         raise ConfigError(path, problems.found)
     return config

@@ -10,13 +10,13 @@ import msgspec
 from dsmip.daemon.config import (
     HomeAgentFile,
     HomeAgentTable,
-    InterfaceTable,
     MobileNodeFile,
     MobileNodeTable,
     PoolsTable,
 )
 from dsmip.daemon.config_ipsec import AssociationTable, IpsecTable
 from dsmip.daemon.config_observation import MetricsTable, WebTable
+from dsmip.daemon.config_uplinks import FlowTable, InterfaceTable, MultihomingTable, NetworkTable
 
 _AUTHENTICATION = (
     'How Binding Updates are authenticated: "mn-ha" is RFC 4285 with `key`, "ipsec" is ESP with the keys of'
@@ -128,6 +128,8 @@ KEYS: dict[type[msgspec.Struct], dict[str, str]] = {
         "grace": _GRACE,
         "mtu": _MTU,
         "state_directory": _STATE,
+        "flow": "Packets of one kind and the uplinks they take. The first that matches counts.",
+        "multihoming": "Several uplinks at the same time (RFC 5648).",
         "interface": "The uplinks.",
         "metrics": "Counters for Prometheus; off by default.",
     },
@@ -139,6 +141,37 @@ KEYS: dict[type[msgspec.Struct], dict[str, str]] = {
         "name": "Name of the interface.",
         "manage": "Solicit routers, run DHCP and set addresses here; false: use what others have set.",
         "preference": "The lower, the better.",
+        "cost": 'What `use = "cheapest"` of a flow compares: the lower, the cheaper.',
+        "metered": "Every octet costs money: hardly any probes while there is no traffic.",
+        "fallback_only": "Registered and ready, but without traffic unless no other uplink is usable.",
+        "network": "What is different while the interface is in one visited network.",
+    },
+    NetworkTable: {
+        "prefix": "The network is that of care-of addresses in this prefix.",
+        "network": "Or the network is that with this name, as `dsmip attachments` shows it.",
+        "preference": "As for the interface.",
+        "cost": "As for the interface.",
+        "metered": "As for the interface.",
+        "fallback_only": "As for the interface.",
+    },
+    FlowTable: {
+        "name": "What people call it.",
+        "protocol": "tcp, udp, sctp, dccp, udplite, icmp (of both IP versions), esp, ah, gre, or a number.",
+        "remote": "Correspondents, whichever side begins.",
+        "local": "Addresses on this side: the home address, or hosts of the mobile network.",
+        "ports": 'Port on either side, 5004, or range of ports, "5004-5010".',
+        "remote_ports": "The same on the correspondent's side.",
+        "local_ports": "The same on this side.",
+        "dscp": 'Differentiated services code point: 0 to 63, or a name such as "ef" or "af41".',
+        "interfaces": "The first usable one of these takes the packets; if none is, they go as all others.",
+        "use": 'Without `interfaces`: the "best" uplink by preference, or the "cheapest" by cost.',
+        "duplicate": "Over so many uplinks at once, a copy each; the other end delivers the first.",
+    },
+    MultihomingTable: {
+        "enabled": "Use several uplinks at once; by default when there is more than one interface.",
+        "probe_interval_ms": "Between probes of a path with traffic: a dead one is left within three.",
+        "idle_probe_interval_ms": "Between probes of a path without traffic.",
+        "metered_idle_probe_interval_ms": "Between probes of a metered path without traffic.",
     },
     MetricsTable: {
         "listen": _LISTEN,

@@ -32,6 +32,12 @@ class ListenAddress:
             raise ValueError('an IPv6 address stands in brackets: "[::1]:9418"')
         self.place = Listen(address, int(port))
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ListenAddress) and self.place == other.place
+
+    def __hash__(self) -> int:
+        return hash(self.place)
+
     def __repr__(self) -> str:
         return f"ListenAddress({self.place.host!r})"
 

@@ -18,7 +18,7 @@ class Cause(NamedTuple):
 _KEYS = Cause(
     "its authenticator is wrong",
     "The keys at the two ends differ: compare `key` and `spi` in both configuration files."
-    " If the addresses below are not the mobile node's, somebody else is trying.",
+    " If that address is not the mobile node's, somebody else is trying.",
 )
 
 STATUSES: dict[str, Cause] = {

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections.abc import Mapping
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address
+from pathlib import Path
 
 from dsmip.core.actions import (
     Action,
@@ -21,6 +23,9 @@ from dsmip.core.actions import (
     SendDatagram,
     SendIPv4,
     SendPacket,
+    SetDuplication,
+    SetFlowRules,
+    SetPreference,
     SettleHome,
 )
 from dsmip.core.mobile_node import MobileNode
@@ -29,11 +34,15 @@ from dsmip.core.mobile_node_home_agents import HomeAgentAddress
 from dsmip.core.types import DSMIP_PORT, Attachments, Instant, IPAddress, IPNetwork
 from dsmip.daemon.config import MobileNodeFile, state_directory_of
 from dsmip.daemon.config_ipsec import IpsecTable
+from dsmip.daemon.config_uplinks import is_multihomed, policy_of
 from dsmip.daemon.home_arrival import HomeArrival
 from dsmip.daemon.mobile_node_questions import MobileNodeQuestions
 from dsmip.daemon.movement import MovementService
 from dsmip.daemon.protection import Peer, is_native
+from dsmip.daemon.reload import MOBILE_NODE_LIVE, Reload, check_uplinks_live
 from dsmip.daemon.runtime import DEVICE, Runtime, instant
+from dsmip.daemon.tunnel_paths import TrafficWatch, TunnelPaths
+from dsmip.daemon.uplink_questions import UplinkQuestions
 from dsmip.daemon.watching import watched
 from dsmip.dataplane.api import Role
 from dsmip.host.home_link import Announcer, own_addresses
@@ -55,7 +64,10 @@ log = logging.getLogger(__name__)
 class MobileNodeDaemon:
     """Runs one mobile node or mobile router until told to stop."""
 
-    def __init__(self, config: MobileNodeFile) -> None:
+    def __init__(self, config: MobileNodeFile, path: Path | None = None) -> None:
+        """`path` is the file of `config`, to be read again when asked."""
+        self._path = path
+        self._reloads = Reload(config, path, MOBILE_NODE_LIVE, self._reconfigure)
         self._config = config
         self._runtime = Runtime(
             config.name,
@@ -68,7 +80,6 @@ class MobileNodeDaemon:
         )
         told = replace(engine_config(config), link_local=shares_identifier(config))
         self._engine = MobileNode(told, instant(), random.SystemRandom())
-        self._local: dict[IPAddress, asyncio.TimerHandle | None] = {}
         self._dismissals: dict[IPAddress, asyncio.TimerHandle] = {}
         self._announcers: dict[str, Announcer] = {}
         self._home_interface: str | None = None
@@ -81,6 +92,7 @@ class MobileNodeDaemon:
             runtime.protect(self._send_as_it_is).add(signalling_peer(config, config.ipsec))
         if config.authentication == "none":
             log.warning("signalling is not authenticated: anybody can take over the home address")
+        self._paths = TunnelPaths(runtime.dataplane, BINDING, config.grace)
         self._movement = MovementService(
             [InterfaceConfig(i.name, manage=i.manage, preference=i.preference) for i in config.interface],
             config.home_prefix,
@@ -101,12 +113,22 @@ class MobileNodeDaemon:
         questions = MobileNodeQuestions(
             self._engine, runtime, self._movement, self._routes, lambda: self._config, BINDING
         )
+        uplinks = UplinkQuestions(self._engine, runtime, self._movement, self._paths)
+        handlers = {
+            **questions.handlers(),
+            **uplinks.handlers(),
+            **self._reloads.handlers(runtime.events.event),
+        }
+        traffic = TrafficWatch(self._paths, self._count)
+        if self._engine.multihoming is not None:
+            traffic.start()
         movement = loop.create_task(self._movement.start())
         try:
             async with watched(config, runtime, questions):
-                await runtime.serve(self._engine, questions.handlers())
+                await runtime.serve(self._engine, handlers)
         finally:
             keep_forwarding = keep_forwarding or runtime.hands_over
+            traffic.stop()
             loop.remove_reader(messages.fileno())
             messages.close()
             self._arrival.cancel()
@@ -177,31 +199,29 @@ class MobileNodeDaemon:
             interfaces.add(attachments.home.interface)
         for interface in interfaces:
             dataplane.attach(interface)
-        self._set_local({care_of.address for care_of in attachments.care_of})
+        self._paths.set_local(care_of.address for care_of in attachments.care_of)
         self._engine.attachments_changed(attachments, now)
         self._runtime.turn()
         self._guard_own_addresses()
 
-    def _set_local(self, addresses: set[IPAddress]) -> None:
-        """Listen on every care-of address, and for a while on those that are gone: packets are in flight."""
-        loop = asyncio.get_running_loop()
-        for address in addresses:
-            timer = self._local.get(address)
-            if timer is not None:
-                timer.cancel()
-            self._runtime.dataplane.add_local(address)
-            self._local[address] = None
-        for address, timer in list(self._local.items()):
-            if address not in addresses and timer is None:
-                self._local[address] = loop.call_later(self._config.grace, self._forget_local, address)
-
-    def _forget_local(self, address: IPAddress) -> None:
-        del self._local[address]
-        self._runtime.dataplane.remove_local(address)
-
     def _icmpv6(self, data: bytes, source: IPv6Address, destination: IPv6Address) -> None:
         self._engine.icmpv6(data, source, destination, instant())
         self._runtime.turn()
+
+    def _count(self, traffic: Mapping[int, tuple[int, int]]) -> None:
+        """So many packets went over each path so far."""
+        if self._engine.multihoming is not None:
+            self._engine.multihoming.count(traffic, instant())
+            self._runtime.turn()
+
+    def _reconfigure(self, after: MobileNodeFile) -> None:
+        """Take over another policy. Raises ConfigError for what cannot change while the daemon runs."""
+        check_uplinks_live(self._config, after, self._path or Path())
+        self._config = after
+        if self._engine.multihoming is not None:
+            policy = policy_of(after.multihoming, after.interface, after.flow)
+            self._engine.multihoming.reconfigure(policy, instant())
+            self._runtime.turn()
 
     # Actions -----------------------------------------------------------------------------------------------
 
@@ -216,11 +236,10 @@ class MobileNodeDaemon:
             case SendIPv4():
                 runtime.sockets.send_ipv4(action.packet, action.interface)
             case InstallPath():
-                runtime.dataplane.set_path(BINDING, action.path)
-                runtime.dataplane.set_networks(BINDING, action.networks)
+                self._paths.carry_out(action)
                 self._routes.use_tunnel()
-            case RemovePath():
-                runtime.dataplane.remove_path(BINDING)
+            case RemovePath() | SetPreference() | SetFlowRules() | SetDuplication():
+                self._paths.carry_out(action)
             case HomeAddressesChanged():
                 runtime.dataplane.set_networks(BINDING, action.networks)
                 self._routes.set_networks(action.networks)
@@ -375,4 +394,9 @@ def engine_config(config: MobileNodeFile) -> MobileNodeConfig:
         udp=config.udp,
         grace=config.grace,
         udp_port=config.udp_port,
+        multihoming=(
+            policy_of(config.multihoming, config.interface, config.flow)
+            if is_multihomed(config.multihoming, config.interface)
+            else None
+        ),
     )

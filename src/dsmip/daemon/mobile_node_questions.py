@@ -44,7 +44,6 @@ class MobileNodeQuestions:
         """Commands of the control socket."""
         return {
             "status": plain(self.status),
-            "attachments": plain(self._movement.snapshot),
             "stats": plain(self.stats),
             "explain": lambda arguments: self.explain(text(arguments, "node")),
         }
@@ -78,6 +77,7 @@ class MobileNodeQuestions:
         care_of, entry = engine.care_of, engine.entry
         return {
             "state": engine.state(now).value,
+            "uplinks": self._uplinks(),
             "care_of": str(care_of.address) if care_of else None,
             "interface": care_of.interface if care_of else None,
             "network": care_of.network if care_of else None,
@@ -87,6 +87,13 @@ class MobileNodeQuestions:
             "last_status": engine.last_status,
             "round_trip_ms": round(entry.round_trip * 1000, 2) if entry else None,
         }
+
+    def _uplinks(self) -> str:
+        """How many care-of addresses are registered at a time, and if it is one, why."""
+        several = self._engine.multihoming
+        if several is None:
+            return "single binding"
+        return "multihomed" if several.supported else "single binding: home agent without RFC 5648"
 
     def explain(self, wanted: str) -> dict[str, Any]:
         """For `dsmip explain`. Raises Refusal when that is somebody else."""

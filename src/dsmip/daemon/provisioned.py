@@ -17,7 +17,6 @@ from dsmip.daemon import config_rules, durable
 from dsmip.daemon.config import (
     ConfigFile,
     HomeAgentFile,
-    InterfaceName,
     MobileNodeTable,
     Name,
     decode,
@@ -26,6 +25,7 @@ from dsmip.daemon.config import (
 )
 from dsmip.daemon.config_keys import Key
 from dsmip.daemon.config_problems import ConfigError, Problem, Problems
+from dsmip.daemon.config_uplinks import InterfaceName
 
 FILE_NAME = "nodes.json"
 

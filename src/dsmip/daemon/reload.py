@@ -16,8 +16,9 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from dsmip.daemon import provisioned
-from dsmip.daemon.config import ConfigFile, HomeAgentFile, load
+from dsmip.daemon.config import ConfigFile, HomeAgentFile, MobileNodeFile, load
 from dsmip.daemon.config_problems import ConfigError, Problem, locate
+from dsmip.daemon.config_uplinks import is_multihomed
 from dsmip.daemon.control import Handler, Refusal, plain
 from dsmip.daemon.events import Fields
 from dsmip.daemon.provisioning import NODES_CHANGED
@@ -44,6 +45,9 @@ HOME_AGENT_LIVE = frozenset(
     }
 )
 
+#: The same of a mobile node's file; of its interfaces only what is decided about their use.
+MOBILE_NODE_LIVE = frozenset({"interface", "flow", "multihoming"})
+
 log = logging.getLogger(__name__)
 
 
@@ -68,6 +72,20 @@ def check_live(before: ConfigFile, after: ConfigFile, live: frozenset[str], path
         )
         raise ConfigError(path, [Problem(key, lines.get(key), text) for key in fixed])
     return changed
+
+
+def check_uplinks_live(before: MobileNodeFile, after: MobileNodeFile, path: Path) -> None:
+    """Raises ConfigError when the interfaces themselves differ, or whether they are used together."""
+    files = (before, after)
+    interfaces = [[(one.name, one.manage) for one in file.interface] for file in files]
+    together = [is_multihomed(file.multihoming, file.interface) for file in files]
+    needs = "needs a restart: 'dsmip run --keep-forwarding' loses no packet"
+    if interfaces[0] != interfaces[1]:
+        raise ConfigError(path, [Problem("interface", None, f"has other names or `manage`, which {needs}")])
+    if together[0] != together[1]:
+        raise ConfigError(path, [Problem("multihoming.enabled", None, f"differs, which {needs}")])
+    if not together[0]:
+        raise ConfigError(path, [Problem("interface", None, f"differs, which without multihoming {needs}")])
 
 
 class Reload(Generic[_File]):
