@@ -149,7 +149,7 @@ class Arranger:
         if care_of is None or entry is None:
             return None
         router = self._config.mobile_router
-        removed = tuple(uplink.bid for uplink in self._uplinks.values() if uplink.gone and uplink.is_bound)
+        removed = tuple(uplink.bid for uplink in self._uplinks.values() if uplink.gone_until is not None)
         if removed:
             return remove(care_of, over.bid, removed, self.wanted, router=router)
         known = self._known()
@@ -231,7 +231,9 @@ class Arranger:
         """What an accepted update said beside care-of addresses."""
         if update.sent_at >= self._heard_flows_at:
             self._heard_flows_at = update.sent_at
-            self.flows.acknowledged(update.carried.flows, find_all(message.options, FlowIdentification))
+            answers = find_all(message.options, FlowIdentification)
+            if answers or update.lifetime:  # with the last binding all flows have ended, and none is answered
+                self.flows.acknowledged(update.carried.flows, answers)
             self._agree(read_extensions(message.options) or Extensions.NONE)
 
     def _agree(self, extensions: Extensions) -> None:
@@ -259,12 +261,13 @@ class Arranger:
                 joint.transmit(self._carry_joint(wanted), now)
         else:
             joint.stop(update)
-            wishes = self._common.wishes
-            wishes.answered(update.ipv4, find_all(message.options, IPv4AddressAcknowledgement))
-            self._common.networks.grant(wishes.grants)
-            self._take_in(update, message)
+            if any(status < REFUSED for status in said.values()):  # otherwise nothing else was looked at
+                wishes = self._common.wishes
+                wishes.answered(update.ipv4, find_all(message.options, IPv4AddressAcknowledgement))
+                self._common.networks.grant(wishes.grants)
+                self._take_in(update, message)
             for uplink in self._uplinks.values():
-                if uplink.bid in wanted.removed and uplink.gone:
+                if uplink.bid in wanted.removed and uplink.gone_until is not None:
                     uplink.forget()
             for bid, number in wanted.priorities:
                 self._arranged(bid, number, said.get(bid, message.status), now)
@@ -277,10 +280,8 @@ class Arranger:
         if status < REFUSED:
             uplink.priority = number
             return
-        if status == BAStatus.MCOA_BULK_REGISTRATION_PROHIBITED:
-            self._bulk = False
-        else:
-            uplink.forget()
+        # Not bound, or not in a way that can be told from elsewhere (RFC 5648 section 8.1).
+        uplink.forget()
         uplink.registration.register(now)
 
     def not_supported(self, status: int) -> None:

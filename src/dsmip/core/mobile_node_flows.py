@@ -17,11 +17,15 @@ from dsmip.wire.option import MobilityOption
 
 @dataclass(frozen=True, slots=True)
 class CarriedFlows:
-    """What one Binding Update said about flows: `described` in full, `kept` by number."""
+    """What one Binding Update said about flows: `described` in full, `kept` by number.
+
+    `number` counts the updates.
+    """
 
     described: tuple[FlowBinding, ...] = ()
     options: tuple[FlowIdentification, ...] = ()
     kept: tuple[int, ...] = ()
+    number: int = 0
 
     @property
     def mobility_options(self) -> tuple[MobilityOption, ...]:
@@ -41,7 +45,9 @@ class FlowTable:
 
     def __init__(self) -> None:
         self._known: dict[int, FlowBinding] = {}
-        self._doubtful: set[int] = set()
+        self._count = 0
+        #: Number of the last update that described a flow and has not been acknowledged, by FID.
+        self._doubtful: dict[int, int] = {}
         self._declined: dict[int, FlowBinding] = {}
         self.refused: dict[int, int] = {}
         self.supported = True
@@ -85,8 +91,9 @@ class FlowTable:
             described.append(flow)
             options.append(FlowIdentification(flow.fid, flow.priority, bids=flow.bids, selector=selector))
         # Until it is answered nobody knows which of the two descriptions holds.
-        self._doubtful.update(flow.fid for flow in described)
-        return CarriedFlows(tuple(described), tuple(options), tuple(kept))
+        self._count += 1
+        self._doubtful.update(dict.fromkeys((flow.fid for flow in described), self._count))
+        return CarriedFlows(tuple(described), tuple(options), tuple(kept), self._count)
 
     def acknowledged(self, carried: CarriedFlows, answers: Sequence[FlowIdentification]) -> None:
         """A Binding Update was accepted, with these Flow Identification options in the answer."""
@@ -99,7 +106,8 @@ class FlowTable:
         known = {fid: self._known[fid] for fid in carried.kept if fid in self._known and fid not in forgotten}
         self.refused = {fid: found for fid, found in self.refused.items() if fid in self._declined}
         for flow in carried.described:
-            self._doubtful.discard(flow.fid)
+            if self._doubtful.get(flow.fid, 0) <= carried.number:
+                self._doubtful.pop(flow.fid, None)
             found = status.get(flow.fid, FlowStatus.REASON_UNSPECIFIED)
             if found == FlowStatus.SUCCESS:
                 known[flow.fid] = flow
@@ -107,7 +115,7 @@ class FlowTable:
                 self.refused.pop(flow.fid, None)
             elif found == FlowStatus.OPTION_MALFORMED and flow.fid in self._known:
                 # It lost the selector that was left out: describe the flow in full.
-                self._doubtful.add(flow.fid)
+                self._doubtful[flow.fid] = carried.number
             else:
                 self._declined[flow.fid] = flow
                 self.refused[flow.fid] = found

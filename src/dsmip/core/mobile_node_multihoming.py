@@ -94,11 +94,9 @@ class Multihoming:
         uplink.choose_again_at = self._chooser.next_change(here, choice, now.monotonic)
         if choice is None:
             if current is not None:
-                registration.detach()
-                uplink.path.stop()
-                uplink.gone = registration.entry is not None
+                uplink.detach(self._config.lifetime, now.monotonic)
             return
-        uplink.gone = False
+        uplink.gone_until = None
         uplink.choice = self._policy.interface(choice).choice_at(choice)
         uplink.refresh_use(now.monotonic)
         if current is not None and same_place(current, choice):
@@ -237,7 +235,7 @@ class Multihoming:
 
         A home agent that lost one binding has lost all.
         """
-        bound = [uplink for uplink in self._uplinks.values() if uplink.is_bound and not uplink.gone]
+        bound = [uplink for uplink in self._uplinks.values() if uplink.is_bound and uplink.gone_until is None]
         sent_at = self._common.counters.last_sent_at
         if not bound or (sent_at is not None and now.monotonic - sent_at < INITIAL_BINDACK_TIMEOUT):
             self._emit(Drop(why, "not expected now"))
@@ -289,7 +287,7 @@ class Multihoming:
             self._choose(uplink, registration.attached, now)
         self._leave_silent_network(uplink, now)
         registration.tick(now)
-        if uplink.gone and not registration.is_bound(now):
+        if uplink.gone_until is not None and uplink.gone_until <= now.monotonic:
             uplink.forget()
         uplink.refresh_use(now.monotonic)
         uplink.repair(now)  # what was planned in an earlier turn: news for the home agent go first

@@ -64,7 +64,7 @@ class Uplink:
     """The care-of address of one interface. `bid` stays the same whatever address that is.
 
     `priority` is the BID-PRI that the home agent has, 0 = none known. `leaving`: its end was announced.
-    `gone`: it has no care-of address any more, but the home agent may keep the binding.
+    `gone_until`: it has no care-of address any more, but the home agent may keep a binding until then.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Uplink:
         self.choice = UplinkChoice()
         self.priority = 0
         self.leaving = False
-        self.gone = False
+        self.gone_until: float | None = None
         self.overwrites = False
         self.given_up = False  #: the home agent has been silent over it for so long that it may be down
         self.choose_again_at: float | None = None
@@ -141,14 +141,14 @@ class Uplink:
     def timeout(self) -> float | None:
         """When something is to be done, in CLOCK_MONOTONIC seconds."""
         times = [self.registration.timeout, self.path.timeout, self.repair_at, self.choose_again_at]
-        if self.gone and self.registration.entry is not None:
-            times.append(self.registration.entry.expires)
+        times.append(self.gone_until)
         return min((time for time in times if time is not None), default=None)
 
     def bound(self, priority: Sequence[int], now: Instant) -> None:
         """The home agent acknowledged the binding, with this BID-PRI."""
         self.priority = priority[0] if priority else 0
-        self.gone = self.given_up = False
+        self.gone_until = None
+        self.given_up = False
         entry = self.registration.entry
         if entry is None:
             return
@@ -159,6 +159,20 @@ class Uplink:
             self.path.start(entry.round_trip, now.monotonic)
             self.path.alive(now.monotonic)
 
+    def detach(self, lifetime: float, now: float) -> None:
+        """The interface has no care-of address any more.
+
+        An update without an answer may have been heard: then there is a binding of `lifetime` seconds.
+        """
+        registration = self.registration
+        pending = bool(registration.outstanding)
+        registration.detach()
+        self.path.stop()
+        if registration.entry is not None:
+            self.gone_until = registration.entry.expires
+        elif pending:
+            self.gone_until = now + lifetime
+
     @property
     def is_bound(self) -> bool:
         """True when the home agent acknowledged the binding and has not been told otherwise."""
@@ -168,7 +182,7 @@ class Uplink:
         """The home agent has no such binding (any more)."""
         self.registration.forget()
         self.priority = 0
-        self.gone = False
+        self.gone_until = None
         self._place = None
 
     # Use --------------------------------------------------------------------------------------------------
