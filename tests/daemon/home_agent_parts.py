@@ -12,6 +12,7 @@ from dsmip.core.home_agent import HomeAgent
 from dsmip.core.types import (
     Binding,
     CareOfBinding,
+    FlowBinding,
     Instant,
     IPAddress,
     Nat,
@@ -65,7 +66,13 @@ class HomeAgentParts:
             self.engine, self.runtime, lambda: self.config, lambda: by_address
         )
 
-    def bind(self, number: int, *care_ofs: tuple[str, TunnelFormat], traffic: Traffic | None = None) -> None:
+    def bind(
+        self,
+        number: int,
+        *care_ofs: tuple[str, TunnelFormat],
+        traffic: Traffic | None = None,
+        flows: tuple[FlowBinding, ...] = (),
+    ) -> None:
         """Register bus-NUMBER there, from one or several care-of addresses."""
         now = Instant(time.monotonic(), time.time())
         several = len(care_ofs) > 1
@@ -80,6 +87,7 @@ class HomeAgentParts:
             sequence=7,
             created=now.unix - 100,
             identifier=f"bus-{number}",
+            flows=flows,
         )
         self.engine.restore([binding], [ReplayState(home_address(number), 7, index=number)], now)
         self.engine.actions()

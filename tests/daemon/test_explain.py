@@ -63,7 +63,7 @@ def test_a_binding_behind_a_nat() -> None:
 
 def test_a_binding_with_several_care_of_addresses() -> None:
     other = {"care_of": "2001:db8:6::1", "nat": "unknown", "nat_source": None, "tunnel": "ipv6"}
-    row = {**ROW, "paths": [{**ROW, "bid": 1}, {**other, "bid": 2}]}
+    row = {**ROW, "care_of_bindings": [{**ROW, "bid": 1}, {**other, "bid": 2}]}
     told = home_agent(Journal(), row)
     assert "is registered at 192.0.2.9 and 2001:db8:6::1" in told
     assert "Over 192.0.2.9 (binding identifier 1) packets travel in UDP in IPv4. There is a NAT" in told

@@ -83,8 +83,8 @@ def test_the_state_has_bindings_with_all_care_of_addresses(page: WebPage) -> Non
     assert told["status"]["bindings"] == 2
     first, second = told["bindings"]
     assert (first["name"], first["care_of"], first["received_bytes"]) == ("bus-1", "2001:db8:6::1", 2000)
-    assert [path["care_of"] for path in second["paths"]] == ["192.0.2.9", "2001:db8:6::2"]
-    assert [path["tunnel"] for path in second["paths"]] == ["udp4", "ipv6"]
+    assert [path["care_of"] for path in second["care_of_bindings"]] == ["192.0.2.9", "2001:db8:6::2"]
+    assert [path["tunnel"] for path in second["care_of_bindings"]] == ["udp4", "ipv6"]
 
 
 @pytest.mark.parametrize("wanted", ["bus-2", "BUS-2", "udp", "192.0.2.9", "2001:db8:6::2", "2001:db8:100::2"])

@@ -10,6 +10,7 @@ from dsmip.core.actions import Action, ForgetBinding, SendDatagram, SendPacket, 
 from dsmip.core.home_agent import HomeAgent
 from dsmip.core.types import IPAddress, UdpEndpoint
 from dsmip.daemon.home_agent import HomeAgentDaemon
+from dsmip.daemon.persistence import Persistence
 from dsmip.dataplane.api import Role
 from dsmip.wire.packet import UdpOuter, encapsulate_udp
 from tests.simulation import glue
@@ -77,10 +78,10 @@ class AgentHost(Machine):
         self.dataplane.set_home_link(_HOME_LINK_INDEX if self.file.home_link else 0)
         with glue.on(self):
             self._daemon = daemon = HomeAgentDaemon(self.file)
-            daemon._store = self.disk  # type: ignore[assignment]
+            daemon._persistence = Persistence(self.disk, self, daemon._engine.stored)  # type: ignore[arg-type]
             daemon._announcer = glue.Announcer()  # type: ignore[assignment]
             daemon._dad = glue.Dad(self)  # type: ignore[assignment]
-            daemon._home_link_index = _HOME_LINK_INDEX if self.file.home_link else 0
+            daemon._forwarding.home_link = _HOME_LINK_INDEX if self.file.home_link else 0
             self._runtime: glue.Runtime = daemon._runtime  # type: ignore[assignment]
             self.engine = daemon._engine
             bindings, replays = self.disk.load()

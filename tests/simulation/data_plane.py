@@ -6,11 +6,11 @@ names the binding, a path tells where to, and an outer source has to be on the l
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from dsmip.core.types import IPAddress, IPNetwork, Path, TunnelFormat
-from dsmip.dataplane.api import Role, Traffic
+from dsmip.core.types import FlowRule, IPAddress, IPNetwork, Path, TunnelFormat
+from dsmip.dataplane.api import PathState, Role, Traffic
 from tests.simulation.frames import Frame, Inner
 
 Prefix = tuple[int, int, int]  #: version, length, leading bits
@@ -29,13 +29,29 @@ def prefix_of(network: IPNetwork) -> Prefix:
 class Entry:
     """What is known under one index. Times are on the machine's monotonic clock."""
 
-    path: Path | None = None
+    paths: dict[int, Path] = field(default_factory=dict)
+    preference: tuple[int, ...] = ()
+    flows: tuple[FlowRule, ...] = ()
+    duplication: bool = False
     networks: dict[Prefix, IPNetwork] = field(default_factory=dict)
     sources: dict[Source, float | None] = field(default_factory=dict)
+    bids: dict[Source, int] = field(default_factory=dict)
+
+    @property
+    def path(self) -> Path | None:
+        """Where packets go that match no flow: BID 0 before all others."""
+        return next((self.paths[bid] for bid in (0, *self.preference) if bid in self.paths), None)
+
+    @property
+    def empty(self) -> bool:
+        return not (self.paths or self.networks or self.sources or self.preference or self.flows)
 
 
 class ModelDataPlane:
     """Implements `dsmip.dataplane.api.DataPlane`."""
+
+    #: Whatever is here may have been left by an earlier process.
+    adopted = True
 
     def __init__(self, role: Role) -> None:
         self.entries: dict[int, Entry] = {}
@@ -46,12 +62,28 @@ class ModelDataPlane:
 
     # api.DataPlane -----------------------------------------------------------------------------------------
 
-    def set_path(self, index: int, path: Path) -> None:
-        self._entry(index).path = path
+    def set_path(self, index: int, path: Path, bid: int = 0) -> None:
+        self._entry(index).paths[bid] = path
 
-    def remove_path(self, index: int) -> None:
-        self._entry(index).path = None
+    def remove_path(self, index: int, bid: int = 0) -> None:
+        self._entry(index).paths.pop(bid, None)
         self._tidy(index)
+
+    def set_preference(self, index: int, bids: Sequence[int]) -> None:
+        self._entry(index).preference = tuple(bids)
+        self._tidy(index)
+
+    def set_flows(self, index: int, rules: Sequence[FlowRule]) -> None:
+        self._entry(index).flows = tuple(rules)
+        self._tidy(index)
+
+    def set_duplication(self, index: int, enabled: bool) -> None:
+        self._entry(index).duplication = enabled
+        self._tidy(index)
+
+    def paths(self, index: int) -> Mapping[int, PathState]:
+        entry = self.entries.get(index)
+        return {bid: PathState() for bid in entry.paths} if entry is not None else {}
 
     def set_networks(self, index: int, networks: Iterable[IPNetwork]) -> None:
         wanted = {prefix_of(network): network for network in networks}
@@ -69,8 +101,12 @@ class ModelDataPlane:
             entry.networks[prefix] = network
         self._tidy(index)
 
-    def allow_source(self, index: int, address: IPAddress, port: int, until: float | None) -> None:
-        self._entry(index).sources[address, port] = until
+    def allow_source(
+        self, index: int, address: IPAddress, port: int, until: float | None, bid: int = 0
+    ) -> None:
+        entry = self._entry(index)
+        entry.sources[address, port] = until
+        entry.bids[address, port] = bid
 
     def deny_source(self, index: int, address: IPAddress, port: int) -> None:
         self._entry(index).sources.pop((address, port), None)
@@ -87,9 +123,9 @@ class ModelDataPlane:
         self.entries.pop(index, None)
 
     def bindings(self) -> frozenset[int]:
-        return frozenset(index for index, entry in self.entries.items() if entry.path or entry.networks)
+        return frozenset(index for index, entry in self.entries.items() if entry.paths or entry.networks)
 
-    def add_local(self, address: IPAddress) -> None:
+    def add_local(self, address: IPAddress, bid: int = 0) -> None:
         """Who is addressed is decided by the simulated network."""
 
     def remove_local(self, address: IPAddress) -> None:
@@ -163,5 +199,5 @@ class ModelDataPlane:
 
     def _tidy(self, index: int) -> None:
         entry = self.entries.get(index)
-        if entry is not None and entry.path is None and not entry.networks and not entry.sources:
+        if entry is not None and entry.empty:
             del self.entries[index]

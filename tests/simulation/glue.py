@@ -15,7 +15,7 @@ from unittest.mock import patch
 
 from dsmip.core.actions import Action
 from dsmip.core.types import Instant, IPAddress
-from dsmip.dataplane.api import Role
+from dsmip.dataplane.api import Role, Traffic
 
 if TYPE_CHECKING:
     from tests.simulation.agent import AgentHost
@@ -111,6 +111,11 @@ class Runtime:
         self.routing = host
         self.events = host
         self.turn = host.turn
+        self.retired = Traffic()
+
+    def is_protected(self, action: Action) -> bool:
+        """No IPsec here."""
+        return False
 
 
 def _instant() -> Instant:
@@ -124,7 +129,9 @@ def _link_local_address(interface: str) -> IPv6Address | None:
 @contextmanager
 def substituted() -> Iterator[None]:
     """The daemon's module with these in place."""
-    with patch.multiple(
-        _MODULE, Runtime=Runtime, instant=_instant, asyncio=Asyncio, link_local_address=_link_local_address
+    with (
+        patch.multiple(_MODULE, Runtime=Runtime, instant=_instant, link_local_address=_link_local_address),
+        patch(f"{_MODULE}_forwarding.asyncio", Asyncio),
+        patch("dsmip.daemon.persistence.asyncio", Asyncio),
     ):
         yield

@@ -62,6 +62,7 @@ def parser() -> argparse.ArgumentParser:
     for name, text, call in (
         ("status", "what a running daemon is and how it is doing", show.status),
         ("bindings", "the binding cache of a running home agent", show.bindings),
+        ("flows", "which flows take which care-of addresses", show.flows),
         ("stats", "counters: refused signalling and dropped packets, by reason", show.stats),
     ):
         question = commands.add_parser(name, help=text)

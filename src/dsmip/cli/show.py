@@ -27,6 +27,11 @@ def bindings(options: argparse.Namespace) -> int:
     return _print(options, "bindings", _bindings)
 
 
+def flows(options: argparse.Namespace) -> int:
+    """`dsmip flows`."""
+    return _print(options, "flows", _flows)
+
+
 def stats(options: argparse.Namespace) -> int:
     """`dsmip stats`."""
     return _print(options, "stats", _stats)
@@ -39,25 +44,62 @@ def _print(options: argparse.Namespace, command: str, render: Any) -> int:
 
 
 def _bindings(rows: list[dict[str, Any]]) -> str:
+    """A line a care-of address, the preferred one first and with the name."""
     if not rows:
         return "no bindings"
+    several = any(place["bid"] for row in rows for place in row["care_of_bindings"])
+    lines = []
+    for row in rows:
+        for number, place in enumerate(row["care_of_bindings"]):
+            first = number == 0
+            lines.append(
+                (
+                    row["name"] if first else "",
+                    row["home_address"] if first else "",
+                    *((str(place["bid"]) if place["bid"] else "-",) if several else ()),
+                    _care_of(place),
+                    place["tunnel"] + (", silent" if place["silent"] else ""),
+                    row["authentication"] if first else "",
+                    duration(place["expires_in"]),
+                    octets(place["received_bytes"]),
+                    octets(place["sent_bytes"]),
+                )
+            )
+    headings = (
+        "NAME",
+        "HOME ADDRESS",
+        *(("BID",) if several else ()),
+        "CARE-OF ADDRESS",
+        "TUNNEL",
+        "AUTH",
+        "EXPIRES IN",
+        "FROM IT",
+        "TO IT",
+    )
+    return table(headings, lines)
+
+
+def _care_of(place: dict[str, Any]) -> str:
+    if place["at_home"]:
+        return "home link"
+    if place["nat_source"] and place["nat"] == "detected":
+        return f"{place['nat_source']} (NAT)"
+    return str(place["care_of"])
+
+
+def _flows(rows: list[dict[str, Any]]) -> str:
     lines = [
         (
             row["name"],
-            row["home_address"],
-            row["care_of"]
-            if not row["nat_source"] or row["nat"] != "detected"
-            else f"{row['nat_source']} (NAT)",
-            row["tunnel"],
-            row["authentication"],
-            duration(row["expires_in"]),
-            octets(row["received_bytes"]),
-            octets(row["sent_bytes"]),
+            str(row["fid"]),
+            str(row["priority"]),
+            row["selector"],
+            ", ".join(str(bid) for bid in row["bids"]),
+            "active" if row["active"] else "inactive",
         )
         for row in rows
     ]
-    headings = ("NAME", "HOME ADDRESS", "CARE-OF ADDRESS", "TUNNEL", "AUTH", "EXPIRES IN", "FROM IT", "TO IT")
-    return table(headings, lines)
+    return table(("NAME", "FLOW", "PRIORITY", "PACKETS", "BIDS", "STATE"), lines) if lines else "no flows"
 
 
 def _stats(result: dict[str, dict[str, int]]) -> str:

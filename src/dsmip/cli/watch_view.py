@@ -92,7 +92,7 @@ class Watcher:
         for binding in sorted(bindings, key=lambda binding: _natural(binding["name"])):
             key = binding["home_address"]
             seen |= {f"{key} in", f"{key} out"}
-            paths = binding.get("paths") or [binding]
+            paths = binding.get("care_of_bindings") or [binding]
             cells = (
                 binding["name"],
                 key,

@@ -116,6 +116,12 @@ class HomeAgentFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, fr
     max_bindings: Annotated[int, msgspec.Meta(ge=1, le=4_000_000)] = 131072
     udp_encapsulation: Literal["accept", "force", "refuse"] = "accept"
     nat_keepalive: Annotated[int, msgspec.Meta(ge=1, le=86400)] = 110
+    #: Several care-of addresses of a mobile node (RFC 5648), registered together, one of them the home link.
+    multiple_care_of_addresses: bool = True
+    bulk_registration: bool = True
+    simultaneous_home: bool = True
+    #: Flows directed to one of them (RFC 6089).
+    flow_bindings: bool = True
     #: This home agent's place in discovery replies, the higher the better; radvd's HomeAgentPreference.
     home_agent_preference: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
     mobile_prefix_advertisements: bool = True

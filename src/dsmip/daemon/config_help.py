@@ -57,6 +57,10 @@ KEYS: dict[type[msgspec.Struct], dict[str, str]] = {
             " With a NAT there is always UDP."
         ),
         "nat_keepalive": "Seconds between the keepalives that a mobile node behind a NAT is told to send.",
+        "multiple_care_of_addresses": "Several care-of addresses of a mobile node at once (RFC 5648).",
+        "bulk_registration": "Several of them in one Binding Update.",
+        "simultaneous_home": "The home link as one of them; needs `home_link`.",
+        "flow_bindings": "Flows that take the care-of address a mobile node wants (RFC 6089).",
         "home_agent_preference": "Place in discovery replies, the higher the better.",
         "mobile_prefix_advertisements": "Tell mobile nodes about changes of the home prefixes.",
         "min_mobile_prefix_interval": "Seconds between two such advertisements at least.",

@@ -53,7 +53,7 @@ def _bound(facts: Facts, row: Mapping[str, Any]) -> Iterable[Sentence]:
         f" was accepted for {duration(row['lifetime'])}; without another one the binding ends in"
         f" {duration(row['expires_in'])}.",
     )
-    paths = row.get("paths") or [row]
+    paths = row.get("care_of_bindings") or [row]
     for path in paths:
         yield Sentence(Kind.FACT, _way(path, several=len(paths) > 1))
     if row["authentication"] == "none":
@@ -64,7 +64,7 @@ def _bound(facts: Facts, row: Mapping[str, Any]) -> Iterable[Sentence]:
 
 def _places(row: Mapping[str, Any]) -> list[str]:
     """One or several care-of addresses."""
-    return [str(path["care_of"]) for path in row.get("paths") or [row]]
+    return [str(path["care_of"]) for path in row.get("care_of_bindings") or [row]]
 
 
 def _way(path: Mapping[str, Any], *, several: bool) -> str:

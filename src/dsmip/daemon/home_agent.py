@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import logging
 import socket
@@ -25,17 +24,13 @@ from dsmip.core.actions import (
     StartDad,
 )
 from dsmip.core.home_agent import HomeAgent
-from dsmip.core.types import DSMIP_PORT, Binding, IPAddress, IPNetwork, TunnelFormat, UdpEndpoint
-from dsmip.core.types import Path as TunnelPath
+from dsmip.core.types import DSMIP_PORT, Binding, IPAddress, IPNetwork, UdpEndpoint
 from dsmip.daemon.config import HomeAgentFile, MobileNodeTable, state_directory_of
+from dsmip.daemon.home_agent_forwarding import Forwarding
 from dsmip.daemon.home_agent_icmp import HomeAgentIcmpPort
 from dsmip.daemon.home_agent_plan import (
-    Source,
     defended,
     engine_config,
-    networks_at_home,
-    outer_sources,
-    path_of,
     routed_networks,
     signalling_peer,
 )
@@ -48,9 +43,6 @@ from dsmip.dataplane.api import Role
 from dsmip.host import sysctl
 from dsmip.host.home_link import Announcer, DuplicateAddressDetection, link_local_address
 from dsmip.host.routing import Route
-
-#: Seconds by which an outer source may be taken out early: a timer for less could fire at the very same time.
-_GRACE_RESOLUTION = 0.001
 
 log = logging.getLogger(__name__)
 
@@ -76,9 +68,7 @@ class HomeAgentDaemon:
             prepare=lambda actions: self._persistence.prepare(actions),
         )
         self._engine = HomeAgent(engine_config(config))
-        self._home_link_index = 0
-        #: Outer sources that are good for a moment longer: when that ends, and whose they were.
-        self._graces: dict[tuple[int, Source], tuple[float, IPv6Address]] = {}
+        self._forwarding = Forwarding(self._runtime, lambda: self._config, lambda: self._engine.bindings)
         self._nodes = {node.home_address: node for node in config.mobile_node}
 
     async def run(self, *, keep_forwarding: bool = False) -> None:
@@ -100,9 +90,9 @@ class HomeAgentDaemon:
             self._engine,
             runtime.turn,
             prefixes=config.home_prefixes,
-            interface=self._home_link_index or runtime.device_index,
+            interface=self._forwarding.home_link or runtime.device_index,
             home_link=config.home_link or "",
-            home_link_index=self._home_link_index,
+            home_link_index=self._forwarding.home_link,
         )
         questions = HomeAgentQuestions(self._engine, runtime, lambda: self._config, lambda: self._nodes)
         handlers = {**questions.handlers(), **self._reloads.handlers(runtime.events.event)}
@@ -145,8 +135,8 @@ class HomeAgentDaemon:
         runtime = self._runtime
         self._announcer = Announcer(interface, runtime.sockets)
         self._dad = DuplicateAddressDetection(interface, runtime.sockets)
-        self._home_link_index = socket.if_nametoindex(interface)
-        runtime.dataplane.set_home_link(self._home_link_index)
+        self._forwarding.home_link = socket.if_nametoindex(interface)
+        runtime.dataplane.set_home_link(self._forwarding.home_link)
         # Both: the first for solicitations to groups, the second for those to the address itself, and for
         # packets to a mobile node's link-local address, which are refused and not resolved for seconds.
         runtime.settings.set(f"net/ipv6/conf/{interface}/proxy_ndp", 1)
@@ -170,23 +160,7 @@ class HomeAgentDaemon:
                 self._forward_to_home_link(node.home_address)
 
     def _forward_to_home_link(self, home_address: IPv6Address) -> None:
-        """Until it registers, a mobile router's prefixes are reached over the home link."""
-        index = self._engine.index_of(home_address)
-        self._runtime.dataplane.remove_binding(index)
-        node = self._nodes.get(home_address)
-        networks = (
-            networks_at_home(node, self._config.home_prefixes) if node and self._home_link_index else []
-        )
-        if networks:
-            path = TunnelPath(
-                TunnelFormat.LINK,
-                local=self._config.address,
-                remote=home_address,
-                interface=self._home_link_index,
-                next_hop=home_address,
-            )
-            self._runtime.dataplane.set_path(index, path)
-            self._runtime.dataplane.set_networks(index, networks)
+        self._forwarding.lead_home(self._engine.index_of(home_address), self._nodes.get(home_address))
 
     def _reconfigure(self, config: HomeAgentFile) -> None:
         """Go on with another configuration: see `reload` for what may differ."""
@@ -266,57 +240,15 @@ class HomeAgentDaemon:
         return ""
 
     def _install(self, action: InstallBinding) -> None:
-        dataplane, binding = self._runtime.dataplane, action.binding
-        now = instant()
-        # Never longer than granted, wherever the time of day has gone since: so the engine counts, too.
-        expires = now.monotonic + min(max(0.0, binding.expires - now.unix), binding.lifetime)
-        sources = outer_sources(binding)
-        for address, port in sources:
-            dataplane.allow_source(binding.index, address, port, expires)
-        dataplane.set_path(binding.index, path_of(binding, self._config, expires))
-        before = action.previous
-        if before is None or (before.prefixes, before.ipv4) != (binding.prefixes, binding.ipv4):
-            dataplane.set_networks(binding.index, binding.networks)
-        if action.previous is None:
-            # A crash loses the end of a grace period, or a change of care-of address already stored.
-            dataplane.retain_sources(binding.index, sources)
-        else:
-            for source in outer_sources(action.previous):
-                if source not in sources:
-                    self._grant_grace(binding, source, action.grace)
-        if self._config.home_link and (action.previous is None or action.previous.ipv4 != binding.ipv4):
-            self._defend(binding, action.previous)
-
-    def _grant_grace(self, binding: Binding, source: Source, grace: float) -> None:
-        """Packets in flight from the previous care-of address are still good for a moment."""
-        ends = asyncio.get_running_loop().time() + grace
-        self._runtime.dataplane.allow_source(binding.index, *source, ends)
-        # All graces are equally long, so the order of insertion is the order in which they end.
-        self._graces.pop((binding.index, source), None)
-        self._graces[binding.index, source] = (ends, binding.home_address)
-        if len(self._graces) == 1:
-            self._await_end_of_grace(grace)
-
-    def _await_end_of_grace(self, delay: float) -> None:
-        asyncio.get_running_loop().call_later(delay, self._end_graces)
-
-    def _end_graces(self) -> None:
-        """Take outer sources out whose time is over, unless the node has come back there meanwhile."""
-        now = asyncio.get_running_loop().time()
-        while self._graces:
-            (index, source), (ends, home_address) = next(iter(self._graces.items()))
-            if ends - now > _GRACE_RESOLUTION:
-                self._await_end_of_grace(ends - now)
-                return
-            del self._graces[index, source]
-            binding = self._engine.bindings.get(home_address)
-            if binding is None or source not in outer_sources(binding):
-                self._runtime.dataplane.deny_source(index, *source)
+        binding, previous = action.binding, action.previous
+        self._forwarding.install(action)
+        if self._config.home_link:
+            changed = previous is None or (previous.ipv4, previous.at_home) != (binding.ipv4, binding.at_home)
+            if changed:
+                self._defend(binding, previous)
 
     def _remove(self, action: RemoveBinding) -> None:
-        self._runtime.retired += self._runtime.dataplane.traffic(action.binding.index)
-        if action.binding.home_address in self._nodes:
-            self._forward_to_home_link(action.binding.home_address)
+        self._forwarding.remove(action.binding, self._nodes.get(action.binding.home_address))
         if self._config.home_link:
             self._withdraw(defended(action.binding, self._config))
 
@@ -337,19 +269,19 @@ class HomeAgentDaemon:
     def _take_over(self, addresses: list[IPAddress], *, router: bool) -> None:
         source = link_local_address(self._announcer.interface) or self._config.address
         for address in addresses:
-            self._runtime.routing.add_proxy(self._home_link_index, address, router=router)
+            self._runtime.routing.add_proxy(self._forwarding.home_link, address, router=router)
             self._announcer.announce(address, source, router=router)
 
     def _withdraw(self, addresses: list[IPAddress]) -> None:
         for address in addresses:
-            self._runtime.routing.remove_proxy(self._home_link_index, address)
+            self._runtime.routing.remove_proxy(self._forwarding.home_link, address)
 
     async def _withdraw_stale(self) -> None:
         """A crash between store and kernel leaves proxy entries behind that no binding needs any more."""
         bindings = self._engine.bindings.values()
         needed = {address for binding in bindings for address in defended(binding, self._config)}
         networks: list[IPNetwork] = [*self._config.home_prefixes, *self._config.ipv4_home_prefixes]
-        present = await self._runtime.routing.proxies(self._home_link_index)
+        present = await self._runtime.routing.proxies(self._forwarding.home_link)
         ours = (a for a in present if a.is_link_local or any(a in network for network in networks))
         self._withdraw([address for address in ours if address not in needed])
 

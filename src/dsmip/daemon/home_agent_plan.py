@@ -9,6 +9,7 @@ from dsmip.core.home_agent import HomeAgentConfig
 from dsmip.core.types import (
     DSMIP_PORT,
     Binding,
+    CareOfBinding,
     IPAddress,
     IPNetwork,
     MobileNodeEntry,
@@ -20,6 +21,10 @@ from dsmip.daemon.config import HomeAgentFile, MobileNodeTable
 from dsmip.daemon.config_ipsec import IpsecTable
 from dsmip.daemon.protection import Peer
 from dsmip.host.routing import halves
+from dsmip.wire.extensions import Extensions
+
+#: What the data plane can do beyond the RFCs.
+EXTENSIONS = Extensions.DUPLICATION | Extensions.PROBES
 
 Source = tuple[IPAddress, int]
 
@@ -46,6 +51,11 @@ def engine_config(config: HomeAgentFile) -> HomeAgentConfig:
         preference=config.home_agent_preference,
         mobile_prefix_advertisements=config.mobile_prefix_advertisements,
         mobile_prefix_interval=(config.min_mobile_prefix_interval, config.max_mobile_prefix_interval),
+        multiple_care_of_addresses=config.multiple_care_of_addresses,
+        bulk_registration=config.bulk_registration,
+        simultaneous_home=config.simultaneous_home,
+        flow_bindings=config.flow_bindings,
+        extensions=EXTENSIONS,
     )
 
 
@@ -93,40 +103,72 @@ def routed_networks(config: HomeAgentFile) -> list[IPNetwork]:
     return routed
 
 
-def path_of(binding: Binding, config: HomeAgentFile, expires: float) -> Path:
-    """How packets reach this binding's care-of address until `expires` (CLOCK_MONOTONIC seconds)."""
-    if binding.format is TunnelFormat.IPV6:
-        return Path(binding.format, local=config.address, remote=binding.care_of, expires=expires)
+def path_of(entry: CareOfBinding, home_address: IPv6Address, config: HomeAgentFile, home_link: int) -> Path:
+    """How packets reach this care-of address as long as it is bound. `home_link` is an ifindex."""
+    if entry.at_home:
+        return on_home_link(home_address, config, home_link, entry.ends)
+    if entry.format is TunnelFormat.IPV6:
+        return Path(entry.format, local=config.address, remote=entry.care_of, expires=entry.ends)
     assert config.ipv4_address is not None, "a binding over IPv4 without an IPv4 address of our own"
-    if binding.format is TunnelFormat.UDP4 and binding.nat_source is not None:
+    if entry.format is TunnelFormat.UDP4 and entry.nat_source is not None:
         return Path(
-            binding.format,
+            entry.format,
             local=config.ipv4_address,
-            remote=binding.nat_source.address,
+            remote=entry.nat_source.address,
             local_port=DSMIP_PORT,
-            remote_port=binding.nat_source.port,
-            expires=expires,
+            remote_port=entry.nat_source.port,
+            expires=entry.ends,
         )
-    return Path(binding.format, local=config.ipv4_address, remote=binding.care_of, expires=expires)
+    return Path(entry.format, local=config.ipv4_address, remote=entry.care_of, expires=entry.ends)
 
 
-def outer_sources(binding: Binding) -> tuple[Source, ...]:
-    """Outer source addresses and ports this mobile node may tunnel from.
+def on_home_link(
+    home_address: IPv6Address, config: HomeAgentFile, home_link: int, expires: float | None = None
+) -> Path:
+    """How packets reach a mobile node that is at home, until `expires` (CLOCK_MONOTONIC seconds)."""
+    return Path(
+        TunnelFormat.LINK,
+        local=config.address,
+        remote=home_address,
+        interface=home_link,
+        next_hop=home_address,
+        expires=expires,
+    )
+
+
+def outer_sources(binding: Binding) -> dict[Source, tuple[float, int]]:
+    """Outer source addresses and ports this mobile node may tunnel from: until when (CLOCK_MONOTONIC
+    seconds), and under which BID.
 
     Without a NAT both plain and UDP encapsulation are accepted, whichever the mobile node chose: the home
     agent's wish is known to it only one round trip later (RFC 5555 4.4.2 and 4.5 differ here).
     """
-    if binding.nat_source is None:
-        return ((binding.care_of, 0),)
-    behind = (binding.nat_source.address, binding.nat_source.port)
-    if binding.nat is Nat.DETECTED:
+    sources: dict[Source, tuple[float, int]] = {}
+    for entry in binding.care_ofs:
+        for source in _sources_of(entry):
+            # Two may share one: it is good as long as one of them is.
+            if source not in sources or sources[source][0] < entry.ends:
+                sources[source] = (entry.ends, entry.bid)
+    return sources
+
+
+def _sources_of(entry: CareOfBinding) -> tuple[Source, ...]:
+    if entry.at_home:
+        return ()
+    if entry.nat_source is None:
+        return ((entry.care_of, 0),)
+    behind = (entry.nat_source.address, entry.nat_source.port)
+    if entry.nat is Nat.DETECTED:
         return (behind,)
-    return ((binding.nat_source.address, 0), behind)
+    return ((entry.nat_source.address, 0), behind)
 
 
 def defended(binding: Binding, config: HomeAgentFile) -> list[IPAddress]:
-    """Addresses on the home link to answer for while the mobile node is away (RFC 6275 10.4.1)."""
+    """Addresses on the home link to answer for while the mobile node is away (RFC 6275 10.4.1), and nowhere
+    but away (RFC 5648 section 6.3)."""
     addresses: list[IPAddress] = []
+    if binding.at_home:
+        return addresses
     if any(binding.home_address in prefix for prefix in config.home_prefixes):
         addresses.append(binding.home_address)
         if binding.link_local:

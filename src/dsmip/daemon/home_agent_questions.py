@@ -16,9 +16,11 @@ from dsmip.daemon.config_rules import nearest
 from dsmip.daemon.control import Arguments, Handler, Refusal, plain, text, whole_number
 from dsmip.daemon.explain import as_json
 from dsmip.daemon.explain_home_agent import Facts, tell
+from dsmip.daemon.flow_words import selector_in_words
 from dsmip.daemon.journal import Story
 from dsmip.daemon.runtime import Runtime
 from dsmip.daemon.web_token import token_of
+from dsmip.dataplane.api import PathState, Traffic
 
 #: Names among which one like a mistyped one is looked for: that takes about 10 microseconds a name.
 _COMPARED = 2000
@@ -49,6 +51,7 @@ class HomeAgentQuestions:
         return {
             "status": plain(self.status),
             "bindings": self._bindings,
+            "flows": lambda arguments: self.flows(text(arguments, "filter")),
             "stats": plain(self.stats),
             "explain": lambda arguments: self.explain(text(arguments, "node")),
             "web": plain(self.web),
@@ -156,7 +159,7 @@ class HomeAgentQuestions:
             address = ipaddress.ip_address(wanted)
         except ValueError:
             part = wanted.lower()
-            return (b for b in bindings if part in self.name_of(b).lower() or part in b.format.value)
+            return (b for b in bindings if part in self.name_of(b).lower() or _is_through(b, part))
         return (b for b in bindings if b.is_at(address) or any(address in n for n in b.networks))
 
     def name_of(self, binding: Binding) -> str:
@@ -167,14 +170,16 @@ class HomeAgentQuestions:
     def row(self, binding: Binding) -> dict[str, Any]:
         """One binding, ready for JSON."""
         now = time.time()
-        traffic = self._runtime.dataplane.traffic(binding.index)
+        dataplane = self._runtime.dataplane
+        traffic = dataplane.traffic(binding.index)
+        states = dataplane.paths(binding.index) if binding.multiple else {0: PathState(traffic)}
         return {
             "name": self.name_of(binding),
             "home_address": str(binding.home_address),
             "ipv4_home_address": str(binding.ipv4_home_address or "") or None,
             **_place(binding.care_ofs[0], now),
-            "paths": [
-                {"bid": one.bid, "priority": one.priority, **_place(one, now)} for one in binding.care_ofs
+            "care_of_bindings": [
+                _care_of_binding(one, states.get(one.bid, PathState()), now) for one in binding.care_ofs
             ],
             "prefixes": [str(prefix) for prefix in binding.prefixes],
             "ipv4_prefixes": [str(grant.network) for grant in binding.ipv4 if grant.network.prefixlen < 32],
@@ -185,11 +190,47 @@ class HomeAgentQuestions:
             "expires_in": round(binding.expires - now, 1),
             "updated_ago": round(now - binding.updated, 1),
             "registered_for": round(now - binding.created, 1),
-            "sent_packets": traffic.sent_packets,
-            "sent_bytes": traffic.sent_bytes,
-            "received_packets": traffic.received_packets,
-            "received_bytes": traffic.received_bytes,
+            **_carried(traffic),
         }
+
+    def flows(self, wanted: str = "") -> list[dict[str, Any]]:
+        """For `dsmip flows`: the flows (RFC 6089) of the bindings that match, in order of priority."""
+        return [
+            {
+                "name": self.name_of(binding),
+                "home_address": str(binding.home_address),
+                "fid": flow.fid,
+                "priority": flow.priority,
+                "selector": selector_in_words(flow.selector),
+                "bids": list(flow.bids),
+                "active": binding.is_active(flow),
+            }
+            for binding in self._matching(wanted)
+            for flow in binding.flows
+        ]
+
+
+def _care_of_binding(one: CareOfBinding, state: PathState, now: float) -> dict[str, Any]:
+    """One care-of address and what is known of the way there: counted as inner packets, heard by probes."""
+    heard = state.heard
+    return {
+        "bid": one.bid,
+        "priority": one.priority,
+        **_place(one, now),
+        "at_home": one.at_home,
+        "heard_ago": None if heard is None else round(max(0.0, time.monotonic() - heard), 3),
+        "silent": state.silent,
+        **_carried(state.traffic),
+    }
+
+
+def _carried(traffic: Traffic) -> dict[str, int]:
+    return {
+        "sent_packets": traffic.sent_packets,
+        "sent_bytes": traffic.sent_bytes,
+        "received_packets": traffic.received_packets,
+        "received_bytes": traffic.received_bytes,
+    }
 
 
 def _place(one: CareOfBinding, now: float) -> dict[str, Any]:
@@ -202,3 +243,7 @@ def _place(one: CareOfBinding, now: float) -> dict[str, Any]:
         "tunnel": one.format.value,
         "expires_in": round(one.expires - now, 1),
     }
+
+
+def _is_through(binding: Binding, part: str) -> bool:
+    return any(part in one.format.value for one in binding.care_ofs)
