@@ -157,6 +157,26 @@ def test_paths_of_a_mobile_node() -> None:
     assert [row.cells[0] for row in watcher.look("WAN1", 3.0).rows] == ["wan1"]
 
 
+def test_several_uplinks_of_a_mobile_node() -> None:
+    path = {"interface": "wan0", "state": "up", "in_use": True, "care_of": "192.0.2.9", "tunnel": "udp4"}
+    path |= {"delay_ms": 20.0, "loss": 0.001, "received_bytes": 0, "sent_bytes": 0, "network": "wifi"}
+    other = {**path, "interface": "wan1", "state": "gone", "in_use": False, "care_of": None, "tunnel": None}
+    other |= {"delay_ms": None, "network": ""}
+
+    def several(command: str, **arguments: Any) -> Any:
+        if command == "attachments":
+            return {**ATTACHMENTS, "paths": [path, other]}
+        return answers(command, **arguments)
+
+    watcher = Watcher(several)
+    watcher.look("", 1.0)
+    path["received_bytes"] = 1000
+    assert [row.cells for row in watcher.look("", 2.0).rows] == [
+        ("wan0", "up, in use", "192.0.2.9", "udp4", "20.0 ms", "0.1%", "8.0 kbit/s", "0 bit/s", "wifi"),
+        ("wan1", "gone", "", "", "", "0.1%", "0 bit/s", "0 bit/s", ""),
+    ]
+
+
 def test_rates() -> None:
     rates = Rates()
     assert rates.of("a", 1000, 1.0) == ""

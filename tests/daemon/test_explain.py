@@ -128,9 +128,9 @@ def test_an_old_refusal_is_no_problem_of_today() -> None:
 
 def test_the_latest_turns_come_last_with_the_last_one_first() -> None:
     journal = Journal()
-    journal.event(
-        "registered", {"home_address": BUS, "care_of": "2001:db8:6::1", "format": "ipv6", "unix": NOW - 90}
-    )
+    first = {"care_of": "2001:db8:6::1", "format": "ipv6"}
+    journal.event("deregistered", {"home_address": BUS, "unix": NOW - 120})
+    journal.event("registered", {"home_address": BUS, **first, "unix": NOW - 90})
     moved = {"care_of": "192.0.2.9", "previous": "2001:db8:6::1", "format": "udp4", "nat": "detected"}
     journal.event("moved", {"home_address": BUS, **moved, "unix": NOW - 60})
     journal.event("expired", {"home_address": BUS, "care_of": "192.0.2.9", "unix": NOW - 5})
@@ -140,6 +140,7 @@ def test_the_latest_turns_come_last_with_the_last_one_first() -> None:
         "Lately: 5 s ago: its binding expired at 192.0.2.9"
         " 1 min ago: moved to 192.0.2.9, in UDP in IPv4, behind a NAT (before: 2001:db8:6::1)"
         " 1 min 30 s ago: registered at 2001:db8:6::1, in IPv6"
+        " 2 min ago: de-registered"
     )
 
 
@@ -161,10 +162,12 @@ STATUS: dict[str, Any] = {
 }
 
 
-def mobile_node(journal: Journal, interfaces: dict[str, Any] | None = None, **status: Any) -> str:
+def mobile_node(
+    journal: Journal, interfaces: dict[str, Any] | None = None, paths: Any = (), **status: Any
+) -> str:
     facts = explain_mobile_node.Facts(
         {**STATUS, **status},
-        {"interfaces": interfaces or {}},
+        {"interfaces": interfaces or {}, "paths": paths},
         journal.story() or Story(),
         journal.latest,
         NOW,
@@ -180,6 +183,23 @@ def test_a_mobile_node_that_is_registered() -> None:
     assert "was accepted 1 min 40 s ago, for 8 min 20 s more; the answer took 12.5 ms" in told
     assert "directly in IPv4 (protocols 41 and 4), without a NAT" in told
     assert "!" not in told
+
+
+def test_a_mobile_node_with_several_uplinks() -> None:
+    good = {"interface": "wan0", "care_of": "192.0.2.9", "tunnel": "udp4", "state": "up", "in_use": True}
+    good |= {"delay_ms": 20.5, "loss": 0.001, "heard_ago": 0.1}
+    silent = {"interface": "wan1", "care_of": "2001:db8:6::1", "tunnel": "ipv6", "state": "silent"}
+    silent |= {"in_use": False, "delay_ms": 80.0, "loss": 1.0, "heard_ago": 7.0}
+    journal = Journal()
+    journal.event("path-health", {"interface": "wan1", "bid": 2, "health": "silent", "unix": NOW - 7})
+    told = mobile_node(journal, paths=[good, silent])
+    assert "is registered at 192.0.2.9 on wan0 and 2001:db8:6::1 on wan1 with" in told
+    assert "wan0 (in UDP in IPv4) is up and in use; round trip 20.5 ms, 0.1% lost." in told
+    assert (
+        "! wan1 (in IPv6) is silent; round trip 80 ms, 100.0% lost; nothing was heard over it for 7 s."
+        in told
+    )
+    assert "7 s ago: wan1 is silent" in told
 
 
 def test_a_mobile_node_without_a_network() -> None:

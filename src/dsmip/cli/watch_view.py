@@ -20,7 +20,18 @@ Ask = Callable[..., Any]
 _BINDING_HEADINGS = (
     *("MOBILE NODE", "HOME ADDRESS", "CARE-OF ADDRESS", "TUNNEL", "FROM IT", "TO IT", "EXPIRES IN"),
 )
-_PATH_HEADINGS = ("INTERFACE", "STATE", "ADDRESS", "GATEWAY", "NETWORK", "IN USE")
+_UPLINK_HEADINGS = (
+    "INTERFACE",
+    "STATE",
+    "CARE-OF ADDRESS",
+    "TUNNEL",
+    "DELAY",
+    "LOSS",
+    "IN",
+    "OUT",
+    "NETWORK",
+)
+_NETWORK_HEADINGS = ("INTERFACE", "STATE", "ADDRESS", "GATEWAY", "NETWORK", "IN USE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,28 +129,35 @@ class Watcher:
     def _mobile_node(
         self, status: Mapping[str, Any], attachments: Mapping[str, Any], wanted: str, now: float
     ) -> View:
-        used = {str(path["care_of"]) for path in status.get("paths") or [status]}
-        rows = []
-        for name, interface in attachments["interfaces"].items():
-            state = interface["state"] + ("" if interface["managed"] else " (watched)")
-            found = [one for one in attachments["care_of"] if one["interface"] == name]
-            if attachments["home"] == name:
-                in_use = "yes" if status["state"] == "at home" else ""
-                rows.append(Row(f"{name} home", (name, state, "home link", "", "", in_use)))
-            for one in found:
-                in_use = "yes" if one["address"] in used else ""
-                cells = (name, state, one["address"], one["gateway"] or "", one["network"], in_use)
-                rows.append(Row(f"{name} {one['address']}", cells))
-            if not found and attachments["home"] != name:
-                rows.append(Row(name, (name, state, "", "", "", "")))
+        headings: tuple[str, ...] = _NETWORK_HEADINGS
+        if attachments.get("paths"):
+            rows = [self._uplink(path, now) for path in attachments["paths"]]
+            headings = _UPLINK_HEADINGS
+        else:
+            rows = _networks(status, attachments)
         part = wanted.lower()
-        shown = tuple(row for row in rows if any(part in cell.lower() for cell in row.cells))
         return View(
             title=f"{status['name']} ({status['role']})",
             summary=self._registration(status, now),
-            headings=_PATH_HEADINGS,
-            rows=shown,
+            headings=headings,
+            rows=tuple(row for row in rows if any(part in cell.lower() for cell in row.cells)),
         )
+
+    def _uplink(self, path: Mapping[str, Any], now: float) -> Row:
+        """One of several paths that are registered at a time."""
+        name = path["interface"]
+        cells = (
+            name,
+            f"{path['state']}, in use" if path["in_use"] else path["state"],
+            path["care_of"] or "",
+            path["tunnel"] or "",
+            "" if path["delay_ms"] is None else f"{path['delay_ms']:.1f} ms",
+            f"{path['loss']:.1%}",
+            self._rates.of(f"{name} in", path["received_bytes"], now),
+            self._rates.of(f"{name} out", path["sent_bytes"], now),
+            path["network"],
+        )
+        return Row(name, cells)
 
     def _registration(self, status: Mapping[str, Any], now: float) -> str:
         parts = [str(status["state"])]
@@ -152,6 +170,24 @@ class Watcher:
         if received:
             parts.append(f"in {received}, out {sent}")
         return "; ".join(parts) + f"; up {duration(status['uptime'])}"
+
+
+def _networks(status: Mapping[str, Any], attachments: Mapping[str, Any]) -> list[Row]:
+    """Networks in reach, one of which is registered."""
+    rows = []
+    for name, interface in attachments["interfaces"].items():
+        state = interface["state"] + ("" if interface["managed"] else " (watched)")
+        found = [one for one in attachments["care_of"] if one["interface"] == name]
+        if attachments["home"] == name:
+            in_use = "yes" if status["state"] == "at home" else ""
+            rows.append(Row(f"{name} home", (name, state, "home link", "", "", in_use)))
+        for one in found:
+            in_use = "yes" if one["address"] == status["care_of"] else ""
+            cells = (name, state, one["address"], one["gateway"] or "", one["network"], in_use)
+            rows.append(Row(f"{name} {one['address']}", cells))
+        if not found and attachments["home"] != name:
+            rows.append(Row(name, (name, state, "", "", "", "")))
+    return rows
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

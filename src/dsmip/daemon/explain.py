@@ -93,6 +93,14 @@ def turn(moment: Moment) -> str:
             return f"moved to {where}{came}" if came else f"registered at {where}"
         case "refused" | "binding-refused":
             return f"refused: {moment.detail.lower().replace('_', ' ')}"
+        case "care-of-added":
+            return f"also at {where}"
+        case "care-of-removed":
+            return f"no longer at {where} ({moment.detail})"
+        case "path-health":
+            return moment.detail
+        case "single-binding":
+            return "the home agent takes one care-of address only"
         case "expired":
             return f"its binding expired{f' at {where}' if where else ''}"
         case "deregistered":

@@ -53,7 +53,7 @@ def _state(facts: Facts) -> Iterable[Sentence]:
         case "registered":
             yield Sentence(
                 Kind.STATE,
-                f"{who} is registered at {' and '.join(_places(status))} on {interface} with home agent"
+                f"{who} is registered at {' and '.join(_places(facts))} with home agent"
                 f" {status['home_agent']}.",
             )
             yield from _registration(facts)
@@ -65,9 +65,35 @@ def _state(facts: Facts) -> Iterable[Sentence]:
             yield Sentence(Kind.STATE, f"{who} has no network.")
 
 
-def _places(status: Mapping[str, Any]) -> list[str]:
-    paths = status.get("paths") or [status]
-    return [str(path["care_of"]) for path in paths]
+def _paths(facts: Facts) -> list[Mapping[str, Any]]:
+    """The paths of several uplinks; empty with one binding only."""
+    return facts.attachments.get("paths") or []
+
+
+def _places(facts: Facts) -> list[str]:
+    """Every care-of address that is registered, with its interface."""
+    paths = [path for path in _paths(facts) if path["care_of"] and path["state"] != "registering"]
+    return [f"{path['care_of']} on {path['interface']}" for path in paths or [facts.status]]
+
+
+def _each_path(facts: Facts) -> Iterable[Sentence]:
+    """How each of several paths is doing."""
+    for path in _paths(facts):
+        name, state = path["interface"], path["state"]
+        told = f"{name} ({explain.TUNNELS.get(path['tunnel'], 'no tunnel')}) is {state}"
+        if path["in_use"]:
+            told += " and in use"
+        if path["delay_ms"] is not None:
+            told += f"; round trip {path['delay_ms']:g} ms, {path['loss']:.1%} lost"
+        silent = state == "silent"
+        if silent and path["heard_ago"] is not None:
+            told += f"; nothing was heard over it for {duration(path['heard_ago'])}"
+        yield Sentence(Kind.PROBLEM if silent else Kind.FACT, f"{told}.")
+        if silent:
+            yield Sentence(
+                Kind.MEND,
+                f"Traffic takes the other paths. Look at the network on {name}: is it up, but dead?",
+            )
 
 
 def _registration(facts: Facts) -> Iterable[Sentence]:
@@ -81,8 +107,13 @@ def _registration(facts: Facts) -> Iterable[Sentence]:
         yield Sentence(
             Kind.FACT, f"Its last Binding Update was accepted {ago(accepted, facts.now)}{rest}{took}."
         )
-    nat = {"detected": ", through a NAT", "none": ", without a NAT"}.get(status["nat"], "")
-    yield Sentence(Kind.FACT, f"Its packets travel {explain.TUNNELS.get(status['tunnel'], 'nowhere')}{nat}.")
+    if _paths(facts):
+        yield from _each_path(facts)
+    else:
+        nat = {"detected": ", through a NAT", "none": ", without a NAT"}.get(status["nat"], "")
+        yield Sentence(
+            Kind.FACT, f"Its packets travel {explain.TUNNELS.get(status['tunnel'], 'nowhere')}{nat}."
+        )
     yield Sentence(
         Kind.FACT,
         f"So far {counted(status['sent_packets'], 'packet')} ({octets(status['sent_bytes'])}) went to the"

@@ -27,7 +27,8 @@ TIMELINE = 512
 TURNS = frozenset(
     (
         *("registered", "moved", "deregistered", "expired", "refused", "revoked"),
-        *("handover", "home", "detached", "binding-refused", "fallback", "home-agent", "path-lost"),
+        *("care-of-added", "care-of-removed", "path-health", "single-binding", "mobile-router-not-supported"),
+        *("handover", "home", "detached", "binding-refused", "fallback", "home-agent"),
     )
 )
 
@@ -94,8 +95,12 @@ class Journal:
             return
         self.timeline.append(record)
         self.turns += 1
+        home_address = str(record.get("home_address", ""))
+        if kind == "registered" and home_address not in self._stories:
+            # Most of a fleet that has just been switched on: its bindings say as much by themselves.
+            return
         moment = moment_of(kind, record)
-        story = self._open(str(record.get("home_address", "")))
+        story = self._open(home_address)
         story.moments = (*story.moments[1 - MOMENTS :], moment)
         if kind in ("refused", "binding-refused"):
             story.refused = moment
@@ -139,7 +144,13 @@ def moment_of(kind: str, record: Record) -> Moment:
         # The same few words and addresses in thousands of stories.
         return sys.intern(str(record.get(name, "")))
 
-    detail = text("name") if kind == "binding-refused" else text("reason") or text("step")
+    match kind:
+        case "binding-refused":
+            detail = text("name")
+        case "path-health":
+            detail = sys.intern(f"{record.get('interface', '')} is {record.get('health', '')}")
+        case _:
+            detail = text("reason") or text("step")
     return Moment(
         float(record.get("unix", 0.0)),
         sys.intern(kind),

@@ -110,10 +110,10 @@ class MobileNodeDaemon:
         messages = Icmpv6Socket(_ICMPV6_TYPES, self._icmpv6)
         loop = asyncio.get_running_loop()
         loop.add_reader(messages.fileno(), messages.drain)
-        questions = MobileNodeQuestions(
-            self._engine, runtime, self._movement, self._routes, lambda: self._config, BINDING
-        )
         uplinks = UplinkQuestions(self._engine, runtime, self._movement, self._paths)
+        questions = MobileNodeQuestions(
+            self._engine, runtime, uplinks.attachments, self._routes, lambda: self._config, BINDING
+        )
         handlers = {
             **questions.handlers(),
             **uplinks.handlers(),

@@ -13,7 +13,6 @@ from dsmip.daemon.control import Handler, Refusal, plain, text
 from dsmip.daemon.explain import as_json
 from dsmip.daemon.explain_mobile_node import Facts, tell
 from dsmip.daemon.journal import Story
-from dsmip.daemon.movement import MovementService
 from dsmip.daemon.runtime import Runtime, instant
 from dsmip.host.home_routes import HomeRoutes
 
@@ -28,14 +27,14 @@ class MobileNodeQuestions:
         self,
         engine: MobileNode,
         runtime: Runtime,
-        movement: MovementService,
+        attachments: Callable[[], dict[str, Any]],
         routes: HomeRoutes,
         config: Callable[[], MobileNodeFile],
         binding: int,
     ) -> None:
         self._engine = engine
         self._runtime = runtime
-        self._movement = movement
+        self._attachments = attachments
         self._routes = routes
         self._config = config
         self._binding = binding
@@ -102,7 +101,7 @@ class MobileNodeQuestions:
             raise Refusal(f"{status['name']} is a mobile node and knows of no {wanted!r}")
         journal = self._runtime.events.journal
         story = journal.story() or Story()
-        facts = Facts(status, self._movement.snapshot(), story, journal.latest, time.time())
+        facts = Facts(status, self._attachments(), story, journal.latest, time.time())
         return {
             "name": status["name"],
             "home_address": status["home_address"],
