@@ -30,7 +30,7 @@ ORACLES = "oracles"
 
 #: Octets of the longest input: a packet; a story that does not take too long; more digits than Python makes
 #: a number of, and more than a control request has.
-_LONGEST = {"home-agent": 600, "mobile-node": 600, "configuration": 6000, "control": 6000}
+_LONGEST = {"home-agent": 600, "mobile-node": 600, "configuration": 6000, "control": 6000, "http": 8192}
 _LONGEST_PACKET = 1500
 
 _NO_ATHERIS = (

@@ -61,6 +61,11 @@ _REQUESTS = (
     b"1" * 5000,
     b"{",
 )
+_HTTP_REQUESTS = (
+    b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1:9418\r\nAccept: text/plain",
+    b"GET /api/state?after=5&filter=bus%2017 HTTP/1.1\r\nHost: [::1]\r\nAuthorization: Bearer abc",
+    b"POST //[ HTTP/1.0\r\nContent-Length: 5",
+)
 _IPV4 = IPv4Address("192.0.2.1")
 _SMALL = (
     b"\x00" + encode_icmpv4(EchoRequest(1, 2, b"abc")),
@@ -96,6 +101,8 @@ def seeds(target: str) -> Iterator[bytes]:
                 yield text.encode()
         case "control":
             yield from _REQUESTS
+        case "http":
+            yield from _HTTP_REQUESTS
 
 
 def write(target: str, folder: Path = CORPUS) -> Path:

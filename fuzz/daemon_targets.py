@@ -1,4 +1,4 @@
-"""Fuzz targets of the daemon: the configuration file, and the request line of the control socket."""
+"""Fuzz targets of the daemon: configuration file, request line of the control socket, HTTP request."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from dsmip.daemon.config import parse
 from dsmip.daemon.config_problems import ConfigError
 from dsmip.daemon.control import ControlServer, plain
+from dsmip.daemon.http import BadRequest, host_is_ours, parse_head
 
 _PATH = Path("fuzz.toml")
 _SERVER = ControlServer(Path("fuzz.sock"), {"status": plain(lambda: {"bindings": []}), "events": plain(list)})
@@ -32,3 +33,14 @@ def control(data: bytes) -> None:
     answer = _SERVER.answer(data)
     assert answer["ok"] or answer["error"]
     json.dumps(answer)
+
+
+def http(data: bytes) -> None:
+    """The head of an HTTP request is read, or refused with a status."""
+    try:
+        method, request = parse_head(data + b"\r\n\r\n", "")
+    except BadRequest:
+        return
+    assert method.isupper()
+    assert request.path.startswith("/")
+    host_is_ours(request.headers.get("host", ""), ())

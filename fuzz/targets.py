@@ -19,4 +19,5 @@ TARGETS: dict[str, Target] = {
     "mobile-node": mobile_node,
     "configuration": daemon_targets.configuration,
     "control": daemon_targets.control,
+    "http": daemon_targets.http,
 }

@@ -17,7 +17,7 @@ DAEMONS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(autouse=True)
 def daemons(monkeypatch: pytest.MonkeyPatch) -> None:
-    def ask(name: str, command: str) -> Any:
+    def ask(name: str, command: str, **_arguments: Any) -> Any:
         if name not in DAEMONS:
             raise ControlError(f"{name} is not running")
         if command not in DAEMONS[name]:

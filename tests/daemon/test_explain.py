@@ -68,6 +68,12 @@ def test_a_binding_with_several_care_of_addresses() -> None:
     assert "is registered at 192.0.2.9 and 2001:db8:6::1" in told
     assert "Over 192.0.2.9 (binding identifier 1) packets travel in UDP in IPv4. There is a NAT" in told
     assert "Over 2001:db8:6::1 (binding identifier 2) packets travel in IPv6." in told
+    assert "!" not in told
+    row = {**ROW, "care_of_bindings": [{**ROW, "bid": 1}, {**other, "bid": 2, "silent": True}]}
+    assert (
+        "! Over 2001:db8:6::1 (binding identifier 2) packets travel in IPv6. Nothing has been"
+        in home_agent(Journal(), row)
+    )
 
 
 def test_a_tunnel_that_only_signalling_gets_through() -> None:

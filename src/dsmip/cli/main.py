@@ -69,6 +69,10 @@ def parser() -> argparse.ArgumentParser:
         add_instance(question)
         question.add_argument("--json", action="store_true", help="print JSON instead of a table")
         question.set_defaults(call=call)
+        if name == "bindings":
+            question.add_argument(
+                "--filter", default="", metavar="TEXT", help="part of a name, an address, or a tunnel format"
+            )
 
     attachments.add_commands(commands)
     events.add_commands(commands)

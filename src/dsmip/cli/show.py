@@ -24,7 +24,7 @@ def status(options: argparse.Namespace) -> int:
 
 def bindings(options: argparse.Namespace) -> int:
     """`dsmip bindings`."""
-    return _print(options, "bindings", _bindings)
+    return _print(options, "bindings", _bindings, filter=options.filter)
 
 
 def flows(options: argparse.Namespace) -> int:
@@ -37,8 +37,8 @@ def stats(options: argparse.Namespace) -> int:
     return _print(options, "stats", _stats)
 
 
-def _print(options: argparse.Namespace, command: str, render: Any) -> int:
-    result = question(options.instance, command)
+def _print(options: argparse.Namespace, command: str, render: Any, **arguments: str) -> int:
+    result = question(options.instance, command, **arguments)
     print(json.dumps(result, indent=2) if options.json else render(result))
     return 0
 

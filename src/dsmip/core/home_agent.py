@@ -26,7 +26,7 @@ from dsmip.core.home_agent_replies import Answer, Replies
 from dsmip.core.home_agent_unreachable import unreachable
 from dsmip.core.rate_limit import RateLimit
 from dsmip.core.registration import Request, read_request
-from dsmip.core.types import Binding, Instant, ReplayState
+from dsmip.core.types import Binding, Instant, IPAddress, ReplayState
 from dsmip.wire.constants import HOST_MH_TYPES, BAStatus, BEStatus, NextHeader
 from dsmip.wire.errors import DecodeError
 from dsmip.wire.icmpv6 import EchoRequest, MobilePrefixSolicitation, decode_icmpv6
@@ -78,6 +78,10 @@ class HomeAgent:
     def bindings(self) -> Mapping[IPv6Address, Binding]:
         """The binding cache, by home address; not to be changed."""
         return self._registrar.bindings.cache
+
+    def binding_of(self, address: IPAddress) -> Binding | None:
+        """The binding that an inner address belongs to: of a mobile node or of a network behind one."""
+        return self._registrar.bindings.binding_of(address)
 
     def actions(self) -> list[Action]:
         """What is to be done since the last call, in order."""

@@ -55,7 +55,12 @@ def _bound(facts: Facts, row: Mapping[str, Any]) -> Iterable[Sentence]:
     )
     paths = row.get("care_of_bindings") or [row]
     for path in paths:
-        yield Sentence(Kind.FACT, _way(path, several=len(paths) > 1))
+        silent = bool(path.get("silent"))
+        yield Sentence(Kind.PROBLEM if silent else Kind.FACT, _way(path, several=len(paths) > 1))
+        if silent:
+            yield Sentence(
+                Kind.MEND, "Packets take another path as long as there is one: see `dsmip bindings`."
+            )
     if row["authentication"] == "none":
         yield Sentence(Kind.PROBLEM, "It is not authenticated: anybody can take over its home address.")
         yield Sentence(Kind.MEND, 'Give it a key and `authentication = "mn-ha"` at both ends.')
@@ -73,6 +78,8 @@ def _way(path: Mapping[str, Any], *, several: bool) -> str:
     told = f"Its packets travel {travel}."
     if several:
         told = f"Over {path['care_of']} (binding identifier {path['bid']}) packets travel {travel}."
+    if path.get("silent"):
+        told += " Nothing has been heard over it lately."
     if path["nat"] == "detected":
         told += (
             f" There is a NAT in between: its Binding Updates come from {path['nat_source']}, which is not"

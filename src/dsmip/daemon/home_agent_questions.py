@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -11,6 +10,7 @@ from typing import Any
 
 from dsmip.core.home_agent import HomeAgent
 from dsmip.core.types import Binding, CareOfBinding
+from dsmip.daemon.binding_search import matching, named
 from dsmip.daemon.config import HomeAgentFile, MobileNodeTable
 from dsmip.daemon.config_rules import nearest
 from dsmip.daemon.control import Arguments, Handler, Refusal, plain, text, whole_number
@@ -121,15 +121,9 @@ class HomeAgentQuestions:
         """By name or identifier, or by an address of the mobile node. Raises Refusal."""
         if not wanted:
             raise Refusal("name a mobile node; `dsmip bindings` lists those that are registered")
-        try:
-            address = ipaddress.ip_address(wanted)
-        except ValueError:
-            address = None
-        for node in self._nodes().values():
-            if wanted in (node.name, node.identifier):
-                return node
-            if address is not None and address in (node.home_address, node.ipv4_home_address):
-                return node
+        node = named(self._nodes(), wanted)
+        if node is not None:
+            return node
         raise Refusal(f"no mobile node {wanted!r} is configured{self._similar(wanted)}")
 
     def _similar(self, wanted: str) -> str:
@@ -150,17 +144,7 @@ class HomeAgentQuestions:
         return rows
 
     def _matching(self, wanted: str) -> Iterator[Binding]:
-        """By an inner or outer address, or by part of a name or tunnel format. An address is compared as a
-        number: to make the text of a hundred thousand addresses would stop the daemon for a second."""
-        bindings = self._engine.bindings.values()
-        if not wanted:
-            return iter(bindings)
-        try:
-            address = ipaddress.ip_address(wanted)
-        except ValueError:
-            part = wanted.lower()
-            return (b for b in bindings if part in self.name_of(b).lower() or _is_through(b, part))
-        return (b for b in bindings if b.is_at(address) or any(address in n for n in b.networks))
+        return matching(self._engine, self._nodes(), wanted)
 
     def name_of(self, binding: Binding) -> str:
         """What people call the mobile node."""
@@ -243,7 +227,3 @@ def _place(one: CareOfBinding, now: float) -> dict[str, Any]:
         "tunnel": one.format.value,
         "expires_in": round(one.expires - now, 1),
     }
-
-
-def _is_through(binding: Binding, part: str) -> bool:
-    return any(part in one.format.value for one in binding.care_ofs)

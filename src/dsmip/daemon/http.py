@@ -79,7 +79,9 @@ class Response:
 Answer = Callable[[Request], Awaitable[Response]]
 
 
-class _BadRequest(Exception):
+class BadRequest(Exception):
+    """Not to be answered but with this status."""
+
     def __init__(self, status: HTTPStatus) -> None:
         super().__init__(status.phrase)
         self.status = status
@@ -133,12 +135,12 @@ class HttpServer:
             method = b"GET"
             try:
                 head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE)
-                method, request = parse(head, str(peer[0]) if peer else "")
+                method, request = parse_head(head, str(peer[0]) if peer else "")
                 self._check(method, request)
                 response = await self._answer(request)
             except asyncio.LimitOverrunError:
                 response = _refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
-            except _BadRequest as error:
+            except BadRequest as error:
                 response = _refusal(error.status)
             await _send(writer, response, only_head=method == b"HEAD")
         except (ConnectionError, asyncio.IncompleteReadError, TimeoutError):
@@ -148,34 +150,34 @@ class HttpServer:
 
     def _check(self, method: bytes, request: Request) -> None:
         if method not in (b"GET", b"HEAD"):
-            raise _BadRequest(HTTPStatus.METHOD_NOT_ALLOWED)
+            raise BadRequest(HTTPStatus.METHOD_NOT_ALLOWED)
         if "transfer-encoding" in request.headers or request.headers.get("content-length", "0") != "0":
-            raise _BadRequest(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+            raise BadRequest(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         if not host_is_ours(request.headers.get("host", ""), self._hosts):
-            raise _BadRequest(HTTPStatus.MISDIRECTED_REQUEST)
+            raise BadRequest(HTTPStatus.MISDIRECTED_REQUEST)
 
 
-def parse(head: bytes, peer: str) -> tuple[bytes, Request]:
-    """Method and request. Raises _BadRequest for what is not plain HTTP/1."""
+def parse_head(head: bytes, peer: str) -> tuple[bytes, Request]:
+    """Method and request. Raises BadRequest for what is not plain HTTP/1."""
     first, *lines = head[:-4].split(b"\r\n")
     match = _REQUEST_LINE.fullmatch(first)
     if match is None:
-        raise _BadRequest(HTTPStatus.BAD_REQUEST)
+        raise BadRequest(HTTPStatus.BAD_REQUEST)
     headers: dict[str, str] = {}
     for line in lines:
         found = _HEADER.fullmatch(line)
         if found is None:
-            raise _BadRequest(HTTPStatus.BAD_REQUEST)
+            raise BadRequest(HTTPStatus.BAD_REQUEST)
         name = found[1].decode("ascii").lower()
         if name in headers and name in ("host", "content-length", "authorization"):
-            raise _BadRequest(HTTPStatus.BAD_REQUEST)
+            raise BadRequest(HTTPStatus.BAD_REQUEST)
         headers[name] = found[2].decode("latin-1")
     # A path that begins with two slashes would be taken for the name of a host.
     try:
         target = urlsplit("http://x" + match[2].decode("ascii"))
         query = dict(parse_qsl(target.query, max_num_fields=16))
     except ValueError as error:
-        raise _BadRequest(HTTPStatus.BAD_REQUEST) from error
+        raise BadRequest(HTTPStatus.BAD_REQUEST) from error
     return match[1], Request(unquote(target.path), query, headers, peer)
 
 

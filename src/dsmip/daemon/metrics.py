@@ -60,7 +60,8 @@ class Metrics:
         registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         registry.register(_Collected([*self._common(), *await self._of_role()]))
-        return Response(generate_latest(registry), CONTENT_TYPE_LATEST)
+        # Text of many series takes a while, and needs nothing that changes meanwhile.
+        return Response(await asyncio.to_thread(generate_latest, registry), CONTENT_TYPE_LATEST)
 
     async def _of_role(self) -> list[Family]:
         raise NotImplementedError
