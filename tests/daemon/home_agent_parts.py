@@ -20,6 +20,7 @@ from dsmip.core.types import (
     TunnelFormat,
     UdpEndpoint,
 )
+from dsmip.daemon.conditions import Conditions
 from dsmip.daemon.config import HomeAgentFile, parse
 from dsmip.daemon.events import EventLog
 from dsmip.daemon.home_agent_plan import engine_config
@@ -55,6 +56,7 @@ class HomeAgentParts:
         self.dataplane = FakeDataPlane()
         runtime = SimpleNamespace(
             events=self.events,
+            conditions=Conditions(self.events.event),
             dataplane=self.dataplane,
             started=time.time() - 60,
             retired=Traffic(),

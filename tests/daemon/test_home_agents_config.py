@@ -58,6 +58,13 @@ def test_a_home_agent_to_be_discovered() -> None:
     assert told.home_agents == ()
 
 
+def test_a_home_agent_known_by_name() -> None:
+    config = read(text('"ha.example.org"', 'home_agent_ipv4 = "192.0.2.1"\nhome_agent_discovery = false'))
+    assert config.home_agent.name == "ha.example.org"
+    assert engine_config(config).home_agent == UNKNOWN
+    assert config.home_agent == read(text('"ha.example.org"')).home_agent
+
+
 @pytest.mark.parametrize(
     ("source", "key"),
     [
@@ -66,6 +73,9 @@ def test_a_home_agent_to_be_discovered() -> None:
         (text('"fe80::1"'), "home_agent"),
         (text('"fe80::1%eth0"'), "home_agent"),
         (text('"nobody"'), "home_agent"),
+        (text('"192.0.2.1"'), "home_agent"),
+        (text('"2001:db8::zz"'), "home_agent"),
+        (text('"-ha.example.org"'), "home_agent"),
         (text('"2001:db8:100::10"'), "home_agent"),
         (
             text(tables='[[other_home_agent]]\naddress = "2001:db8:100::1"'),

@@ -7,7 +7,7 @@ import asyncio
 import sys
 
 from dsmip.cli import log
-from dsmip.daemon.config import HomeAgentFile, load
+from dsmip.daemon.config import HomeAgentFile, exposed_keys, load
 from dsmip.daemon.config_problems import ConfigError
 
 FAILED = 1
@@ -23,6 +23,9 @@ def check(options: argparse.Namespace) -> int:
     except ConfigError as error:
         print(error, file=sys.stderr)
         return BAD_CONFIG
+    exposed = exposed_keys(config, options.config)
+    if exposed is not None:
+        print(f"warning: {exposed}", file=sys.stderr)
     print(f"{options.config}: fine ({config.role} {config.name})")
     return 0
 

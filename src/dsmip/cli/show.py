@@ -10,16 +10,20 @@ from dsmip.cli.asking import question
 from dsmip.cli.table import pairs, table
 from dsmip.daemon.words import duration, octets
 
+FAILED = 1
+
+#: Keys of `status` with a sentence for each thing that is wrong.
+_SENTENCES = ("refused", "problems")
 #: What `status` shows first and how; everything else follows under its own name.
 _DURATIONS = ("uptime", "lifetime", "expires_in", "lifetime_left", "registered_for")
 _OCTETS = ("sent_bytes", "received_bytes")
 
 
 def status(options: argparse.Namespace) -> int:
-    """`dsmip status`."""
-    return _print(
-        options, "status", lambda result: pairs([(_label(k), _text(k, v)) for k, v in result.items()])
-    )
+    """`dsmip status`: fails when something is wrong with the daemon that answers."""
+    result = question(options.instance, "status")
+    print(json.dumps(result, indent=2) if options.json else _status(result))
+    return FAILED if result.get("problems") else 0
 
 
 def bindings(options: argparse.Namespace) -> int:
@@ -41,6 +45,15 @@ def _print(options: argparse.Namespace, command: str, render: Any, **arguments: 
     result = question(options.instance, command, **arguments)
     print(json.dumps(result, indent=2) if options.json else render(result))
     return 0
+
+
+def _status(result: dict[str, Any]) -> str:
+    """Values first, then what is wrong, a line each."""
+    known = {key: result[key] for key in result if key not in _SENTENCES}
+    lines = [pairs([(_label(key), _text(key, value)) for key, value in known.items()])]
+    for key in _SENTENCES:
+        lines += [f"{key.rstrip('s')}: {sentence}" for sentence in result.get(key, ())]
+    return "\n".join(lines)
 
 
 def _bindings(rows: list[dict[str, Any]]) -> str:

@@ -300,6 +300,13 @@ class MobileNode(MobileNodeView):
         """The home agent refused or is silent: another one, if there is one (RFC 6275 section 11.4.1)."""
         self._search.failed(self.config.home_agent, seconds, now)
 
+    def home_agent_located(self, agent: HomeAgentAddress, now: Instant) -> None:
+        """The home agent to try first, which is known by name, has this address from now on."""
+        before = self._search.locate(agent)
+        serving = HomeAgentAddress(self.config.home_agent, self.config.home_agent_ipv4)
+        if agent != serving and (self.config.home_agent == UNKNOWN or serving == before):
+            self._use_home_agent(agent, now)
+
     def _use_home_agent(self, agent: HomeAgentAddress, now: Instant) -> None:
         previous = self.config
         self.config = replace(previous, home_agent=agent.address, home_agent_ipv4=agent.ipv4)

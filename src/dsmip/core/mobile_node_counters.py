@@ -28,7 +28,8 @@ class Counters:
         self._sequence = rng.randrange(sequences.SEQUENCE_MODULUS)
         self._timestamp = 0
         self._accepted_timestamp = 0
-        self._clock_offset = 0.0
+        #: Seconds by which the home agent's clock is ahead of ours, as far as it had to tell us.
+        self.clock_offset = 0.0
         self._turn: tuple[object, float] | None = None
         #: CLOCK_MONOTONIC seconds of the last Binding Update; None = there was none.
         self.last_sent_at: float | None = None
@@ -38,7 +39,7 @@ class Counters:
     def next(self, now: Instant) -> tuple[int, int]:
         """Sequence number and timestamp of the next Binding Update, which leaves now."""
         self._sequence = sequences.successor(self._sequence)
-        self._timestamp = ntp_timestamp(now.unix + self._clock_offset, after=self._timestamp)
+        self._timestamp = ntp_timestamp(now.unix + self.clock_offset, after=self._timestamp)
         self.last_sent_at = now.monotonic
         return self._sequence, self._timestamp
 
@@ -66,7 +67,7 @@ class Counters:
         if agrees and refused.timestamp != self._timestamp:
             return
         half_way = now.unix - (now.monotonic - refused.sent_at) / 2
-        self._clock_offset = clock_correction(timestamp, half_way)
+        self.clock_offset = clock_correction(timestamp, half_way)
         # Timestamps must exceed those the home agent accepted, not those it refused.
         self._timestamp = self._accepted_timestamp
 

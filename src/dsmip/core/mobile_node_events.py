@@ -85,6 +85,11 @@ def binding_refused(request: Request, status: int, reaction: str) -> Event:
     return Event("binding-refused", {**_place(request), "status": status, "name": name, "reaction": reaction})
 
 
+def clock_corrected(offset: float) -> Event:
+    """The home agent's clock is ahead of ours by so many seconds, and its time is used from now on."""
+    return Event("clock-corrected", {"offset": round(offset, 3)})
+
+
 def handover(entry: BindingUpdateListEntry, previous: BindingUpdateListEntry | None) -> Event:
     """A registration with another care-of address than before is complete."""
     fields: Fields = {**_where(entry.care_of), "format": entry.format.value}

@@ -30,12 +30,22 @@ class HomeAgents:
     def __init__(self, configured: Sequence[HomeAgentAddress]) -> None:
         self._list = list(configured)
         self._told = len(self._list)
+        self._located: HomeAgentAddress | None = None
         self._passed_over: dict[IPv6Address, float] = {}
 
     @property
     def addresses(self) -> tuple[IPv6Address, ...]:
         """All of them, in order."""
         return tuple(agent.address for agent in self._list)
+
+    def locate(self, agent: HomeAgentAddress) -> HomeAgentAddress | None:
+        """The one to try first, known by name, is here now; returns where it was before."""
+        before, self._located = self._located, agent
+        if before is None:
+            self._told += 1
+        self._list = [agent, *(other for other in self._list if other not in (before, agent))]
+        self._passed_over.pop(agent.address, None)
+        return before
 
     def learn(self, addresses: Iterable[IPv6Address]) -> None:
         """What a discovery found, in the order of the reply: takes the place of what the last one found."""

@@ -308,7 +308,10 @@ class Registration(RegistrationState):
         reaction = reaction_to(status, timestamps=update.timestamp != 0, forced_udp=forced_udp)
         self._emit(events.binding_refused(request, status, reaction.value))
         if reaction in (Reaction.CORRECT_SEQUENCE, Reaction.CORRECT_CLOCK):
-            if self._delivery.correct(message, update, now):
+            at_once = self._delivery.correct(message, update, now)
+            if reaction is Reaction.CORRECT_CLOCK:
+                self._emit(events.clock_corrected(self._common.counters.clock_offset))
+            if at_once:
                 self._transmit(now)
         elif reaction is Reaction.BACK_OFF:
             # The retransmission timer runs, unless somebody else is to be asked.

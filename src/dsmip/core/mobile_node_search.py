@@ -37,6 +37,10 @@ class Search:
         times = (self._change_at, self._discovery.due, self._look_again_at)
         return min((time for time in times if time is not None), default=None)
 
+    def locate(self, agent: HomeAgentAddress) -> HomeAgentAddress | None:
+        """See `HomeAgents.locate`."""
+        return self._agents.locate(agent)
+
     def failed(self, agent: IPv6Address, seconds: float, now: Instant) -> None:
         """This one does not serve us: pass it over for so long and look for another."""
         self._agents.pass_over(agent, now.monotonic + seconds)

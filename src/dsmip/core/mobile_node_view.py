@@ -75,6 +75,11 @@ class MobileNodeView:
         return self._current.last_status
 
     @property
+    def clock_offset(self) -> float:
+        """Seconds by which the home agent's clock is ahead of ours, as far as it told us."""
+        return self._common.counters.clock_offset
+
+    @property
     def ipv4_grants(self) -> tuple[IPv4Grant, ...]:
         """The IPv4 home address and prefixes the home agent granted."""
         return self._common.wishes.grants

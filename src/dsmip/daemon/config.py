@@ -6,6 +6,7 @@ problem found, each with its key path and line.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from dsmip.core.types import DSMIP_PORT
-from dsmip.daemon import config_rules, flow_rules, pool_rules
+from dsmip.daemon import config_rules, durable, flow_rules, pool_rules
 from dsmip.daemon.config_ipsec import IpsecTable
 from dsmip.daemon.config_keys import Key
 from dsmip.daemon.config_observation import MetricsTable, WebTable
@@ -48,21 +49,48 @@ class IPv4Home:
         #: None = whatever the home agent assigns.
         self.interface = None if text == "dynamic" else IPv4Interface(text)
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, IPv4Home) and self.interface == other.interface
+
+    def __hash__(self) -> int:
+        return hash(self.interface)
+
     def __repr__(self) -> str:
         return f"IPv4Home({str(self.interface or 'dynamic')!r})"
 
 
+#: With a dot in it, and a last label that tells it from an IPv4 address.
+_DNS_NAME = re.compile(
+    r"(?=.{3,253}$)([A-Za-z0-9_]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z][A-Za-z0-9-]{0,62}\.?"
+)
+
+
 class HomeAgentPlace:
-    """A mobile node's home agent: its IPv6 address, or "discover". Raises ValueError."""
+    """A mobile node's home agent: its IPv6 address, a DNS name, or "discover". Raises ValueError."""
 
     def __init__(self, text: str) -> None:
         if "%" in text:
             raise ValueError("an address with a zone is not allowed here")
-        #: None = to be discovered.
-        self.address = None if text == "discover" else IPv6Address(text)
+        #: To be looked up; None = it is not known by name.
+        self.name = text if _DNS_NAME.fullmatch(text) else None
+        #: None = to be looked up or discovered.
+        self.address = None if self.name or text == "discover" else _home_agent_address(text)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, HomeAgentPlace) and repr(self) == repr(other)
+
+    def __hash__(self) -> int:
+        return hash(repr(self))
 
     def __repr__(self) -> str:
-        return f"HomeAgentPlace({str(self.address or 'discover')!r})"
+        return f"HomeAgentPlace({str(self.address or self.name or 'discover')!r})"
+
+
+def _home_agent_address(text: str) -> IPv6Address:
+    try:
+        return IPv6Address(text)
+    except ValueError:
+        raise ValueError(f'{text!r} is neither an IPv6 address nor a DNS name nor "discover"') from None
 
 
 class MobileNodeTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
@@ -220,15 +248,25 @@ _ROLES: dict[str, type[ConfigFile]] = {
 
 
 def load(path: Path) -> ConfigFile:
-    """Read and check a configuration file.
+    """Read and check a configuration file. One that anybody could have written is refused.
 
     Raises ConfigError with every problem found.
     """
     try:
         text = path.read_text(encoding="utf-8")
+        if durable.anybody_writes(path):
+            raise ConfigError(path, [Problem("", None, f"can be written by everybody: chmod o-w {path}")])
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(path, [Problem("", None, f"cannot be read: {error}")]) from error
     return parse(text, path)
+
+
+def exposed_keys(config: ConfigFile, path: Path) -> str | None:
+    """What to say if there are keys in the file for everybody to read, None if there are not."""
+    tables = config.mobile_node if isinstance(config, HomeAgentFile) else (config,)
+    if all(table.key is None for table in tables) or not durable.anybody_reads(path):
+        return None
+    return f"{path} has keys in it and can be read by everybody: chmod o-r {path}"
 
 
 def parse(text: str, path: Path) -> ConfigFile:

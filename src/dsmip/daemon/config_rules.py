@@ -156,9 +156,10 @@ def _check_home_agents(config: MobileNodeFile, problems: Problems) -> None:
         if address in seen:
             problems.add(where, f"{address} is already that of {seen[address]}")
         seen[address] = where
-    if config.home_agent.address is None and not config.home_agent_discovery:
+    discovered = config.home_agent.address is None and config.home_agent.name is None
+    if discovered and not config.home_agent_discovery:
         problems.add("home_agent_discovery", 'is false, but home_agent = "discover" needs it')
-    if config.home_agent.address is None and config.home_agent_ipv4 is not None:
+    if discovered and config.home_agent_ipv4 is not None:
         problems.add("home_agent_ipv4", 'belongs to a home agent that is named, not to "discover"')
 
 

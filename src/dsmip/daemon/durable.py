@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 _PRIVATE = 0o600
-_OTHERS_READ = 0o004
-_OTHERS_WRITE = 0o022
 
 
 def write(path: Path, data: bytes, *, keep_owner: bool = False) -> None:
@@ -62,10 +61,26 @@ def locked(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def exposure(path: Path) -> tuple[bool, bool]:
-    """Whether everybody may read the file, and whether others than its owner may write it. Raises OSError."""
-    mode = path.stat().st_mode
-    return bool(mode & _OTHERS_READ), bool(mode & _OTHERS_WRITE)
+def anybody_reads(path: Path) -> bool:
+    """Whether every user of this machine may read the file; False when it is not there."""
+    return bool(_mode(path) & stat.S_IROTH)
+
+
+def anybody_writes(path: Path) -> bool:
+    """Whether every user of this machine may write the file; False when it is not there."""
+    return bool(_mode(path) & stat.S_IWOTH)
+
+
+def others_write(path: Path) -> bool:
+    """Whether anybody but its owner may write the file; False when it is not there."""
+    return bool(_mode(path) & (stat.S_IWOTH | stat.S_IWGRP))
+
+
+def _mode(path: Path) -> int:
+    try:
+        return path.stat().st_mode
+    except OSError:
+        return 0
 
 
 def _give_to_owner_of(directory: Path, descriptor: int) -> None:

@@ -23,6 +23,20 @@ DROP_LOG_INTERVAL = 10.0
 #: Environment variable naming a file that gets one JSON object per event.
 EVENTS_VARIABLE = "DSMIP_EVENTS"
 
+#: Events somebody should look into.
+_WARNINGS = frozenset(
+    (
+        "problem",
+        "host-error",
+        "store-failed",
+        "store-lost",
+        "reload-refused",
+        "refused",
+        "binding-refused",
+        "clock-corrected",
+    )
+)
+
 log = logging.getLogger("dsmip")
 
 
@@ -51,8 +65,10 @@ class EventLog:
         self.feed.publish(record)
         if self._stream is not None:
             self._stream.write(json.dumps(record) + "\n")
-        if log.isEnabledFor(logging.INFO):
-            log.info("%s %s", kind, " ".join(f"{name}={_text(value)}" for name, value in fields.items()))
+        level = logging.WARNING if kind in _WARNINGS else logging.INFO
+        if log.isEnabledFor(level):
+            told = " ".join(f"{name}={_text(value)}" for name, value in fields.items())
+            log.log(level, "%s %s", kind, told)
 
     def drop(self, reason: str, detail: str, node: str | None = None) -> None:
         """Count a refused packet; log the first of its kind and then at a limited rate.

@@ -112,6 +112,17 @@ def turn(moment: Moment) -> str:
             return f"{moment.kind.replace('-', ' ')} {rest}".strip()
 
 
+def problems(sentences: Iterable[Sentence]) -> list[str]:
+    """What is wrong in a story, each with its mend."""
+    found: list[str] = []
+    for sentence in sentences:
+        if sentence.kind is Kind.PROBLEM:
+            found.append(sentence.text)
+        elif sentence.kind is Kind.MEND and found:
+            found[-1] += f" {sentence.text}"
+    return found
+
+
 def as_json(sentences: Iterable[Sentence]) -> list[dict[str, str]]:
     """For the control socket."""
     return [{"kind": sentence.kind.value, "text": sentence.text} for sentence in sentences]

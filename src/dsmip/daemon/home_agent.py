@@ -95,7 +95,10 @@ class HomeAgentDaemon:
             home_link_index=self._forwarding.home_link,
         )
         questions = HomeAgentQuestions(self._engine, runtime, lambda: self._config, lambda: self._nodes)
-        handlers = {**questions.handlers(), **self._reloads.handlers(runtime.events.event)}
+        handlers = {
+            **questions.handlers(),
+            **self._reloads.handlers(runtime.events.event, runtime.conditions),
+        }
         try:
             async with watched(config, runtime, questions):
                 await runtime.serve(self._engine, handlers)

@@ -14,7 +14,7 @@ from dsmip.daemon.binding_search import matching, named
 from dsmip.daemon.config import HomeAgentFile, MobileNodeTable
 from dsmip.daemon.config_rules import nearest
 from dsmip.daemon.control import Arguments, Handler, Refusal, plain, text, whole_number
-from dsmip.daemon.explain import as_json
+from dsmip.daemon.explain import as_json, problems
 from dsmip.daemon.explain_home_agent import Facts, tell
 from dsmip.daemon.flow_words import selector_in_words
 from dsmip.daemon.journal import Story
@@ -24,6 +24,11 @@ from dsmip.dataplane.api import PathState, Traffic
 
 #: Names among which one like a mistyped one is looked for: that takes about 10 microseconds a name.
 _COMPARED = 2000
+
+
+#: Mobile nodes that `status` tells of, if something in their name was refused in the last so many seconds.
+_TROUBLED = 10
+_LATELY = 600.0
 
 
 class HomeAgentQuestions:
@@ -49,7 +54,7 @@ class HomeAgentQuestions:
     def handlers(self) -> dict[str, Handler]:
         """Commands of the control socket."""
         return {
-            "status": plain(self.status),
+            "status": plain(self._whole_status),
             "bindings": self._bindings,
             "flows": lambda arguments: self.flows(text(arguments, "filter")),
             "stats": plain(self.stats),
@@ -90,10 +95,18 @@ class HomeAgentQuestions:
 
     def explain(self, wanted: str) -> dict[str, Any]:
         """For `dsmip explain`. Raises Refusal for a mobile node that is not configured."""
-        node = self._named(wanted)
+        facts = self._facts(self._named(wanted))
+        return {
+            "name": facts.name,
+            "home_address": facts.home_address,
+            "registered": facts.row is not None,
+            "story": as_json(tell(facts)),
+        }
+
+    def _facts(self, node: MobileNodeTable) -> Facts:
         binding = self._engine.bindings.get(node.home_address)
         journal = self._runtime.events.journal
-        facts = Facts(
+        return Facts(
             name=node.name,
             home_address=str(node.home_address),
             row=self.row(binding) if binding is not None else None,
@@ -102,11 +115,20 @@ class HomeAgentQuestions:
             started=self._runtime.started,
             now=time.time(),
         )
+
+    def _whole_status(self) -> dict[str, Any]:
+        """With what is wrong here, and with mobile nodes refused lately that did no better since."""
+        nodes, journal = self._nodes(), self._runtime.events.journal
+        refused = journal.latest_refused(_TROUBLED, time.time() - _LATELY)
+        troubled = [nodes[address] for name in refused if (address := IPv6Address(name)) in nodes]
         return {
-            "name": facts.name,
-            "home_address": facts.home_address,
-            "registered": binding is not None,
-            "story": as_json(tell(facts)),
+            **self.status(),
+            "problems": self._runtime.conditions.sentences,
+            "refused": [
+                f"{node.name}: {problem}"
+                for node in troubled
+                for problem in problems(tell(self._facts(node)))
+            ],
         }
 
     def web(self) -> dict[str, str]:

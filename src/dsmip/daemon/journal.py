@@ -82,6 +82,17 @@ class Journal:
         """What is known of the mobile node with this home address."""
         return self._stories.get(home_address)
 
+    def latest_refused(self, most: int, after: float) -> list[str]:
+        """Home addresses in whose name something was refused after `after`, those heard of last first."""
+        found = []
+        for home_address, story in reversed(self._stories.items()):
+            last = max((refusal.last for refusal in story.refusals.values()), default=0.0)
+            if max(last, story.refused.unix if story.refused is not None else 0.0) > after:
+                found.append(home_address)
+                if len(found) == most:
+                    break
+        return found
+
     def since(self, turns: int) -> list[Record]:
         """The turns after the first so many, as far as they are kept. More than there were means that whoever
         asks has counted those of an earlier process: all of them."""

@@ -28,13 +28,14 @@ from dsmip.core.actions import (
     SetPreference,
     SettleHome,
 )
-from dsmip.core.mobile_node import MobileNode
+from dsmip.core.mobile_node import MobileNode, MobileNodeState
 from dsmip.core.mobile_node_config import UNKNOWN, MobileNodeConfig
 from dsmip.core.mobile_node_home_agents import HomeAgentAddress
 from dsmip.core.types import DSMIP_PORT, Attachments, Instant, IPAddress, IPNetwork
 from dsmip.daemon.config import MobileNodeFile, state_directory_of
 from dsmip.daemon.config_ipsec import IpsecTable
 from dsmip.daemon.config_uplinks import is_multihomed, policy_of
+from dsmip.daemon.home_agent_name import HomeAgentName
 from dsmip.daemon.home_arrival import HomeArrival
 from dsmip.daemon.mobile_node_questions import MobileNodeQuestions
 from dsmip.daemon.movement import MovementService
@@ -83,6 +84,7 @@ class MobileNodeDaemon:
         self._dismissals: dict[IPAddress, asyncio.TimerHandle] = {}
         self._announcers: dict[str, Announcer] = {}
         self._home_interface: str | None = None
+        self._name: HomeAgentName | None = None
 
     async def run(self, *, keep_forwarding: bool = False) -> None:
         """Serve until SIGTERM or SIGINT. Raises StartError when something needed is missing."""
@@ -117,11 +119,14 @@ class MobileNodeDaemon:
         handlers = {
             **questions.handlers(),
             **uplinks.handlers(),
-            **self._reloads.handlers(runtime.events.event),
+            **self._reloads.handlers(runtime.events.event, runtime.conditions),
         }
         traffic = TrafficWatch(self._paths, self._count)
         if self._engine.multihoming is not None:
             traffic.start()
+        name = self._name = self._follow_name()
+        if name is not None:
+            name.start()
         movement = loop.create_task(self._movement.start())
         try:
             async with watched(config, runtime, questions):
@@ -129,6 +134,8 @@ class MobileNodeDaemon:
         finally:
             keep_forwarding = keep_forwarding or runtime.hands_over
             traffic.stop()
+            if name is not None:
+                name.stop()
             loop.remove_reader(messages.fileno())
             messages.close()
             self._arrival.cancel()
@@ -140,6 +147,25 @@ class MobileNodeDaemon:
             if not keep_forwarding:
                 self._routes.close()
             await runtime.close(keep_forwarding=keep_forwarding)
+
+    def _follow_name(self) -> HomeAgentName | None:
+        """Look up the home agent, if it is known by name."""
+        place, conditions = self._config.home_agent, self._runtime.conditions
+        if place.name is None:
+            return None
+
+        def located(agent: HomeAgentAddress) -> None:
+            self._engine.home_agent_located(agent, instant())
+            self._runtime.turn()
+
+        return HomeAgentName(
+            place.name,
+            self._config.home_agent_ipv4,
+            self._runtime.state_directory,
+            lambda: self._engine.state(instant()) is not MobileNodeState.REGISTERING,
+            located,
+            lambda why: conditions.end("home_agent") if why is None else conditions.stand("home_agent", why),
+        )
 
     def _set_up_forwarding(self) -> None:
         runtime, config = self._runtime, self._config
@@ -203,6 +229,8 @@ class MobileNodeDaemon:
         self._engine.attachments_changed(attachments, now)
         self._runtime.turn()
         self._guard_own_addresses()
+        if self._name is not None and attachments.care_of:
+            self._name.network_changed()
 
     def _icmpv6(self, data: bytes, source: IPv6Address, destination: IPv6Address) -> None:
         self._engine.icmpv6(data, source, destination, instant())

@@ -10,11 +10,14 @@ from dsmip.core.mobile_node import MobileNode
 from dsmip.core.mobile_node_config import UNKNOWN
 from dsmip.daemon.config import MobileNodeFile
 from dsmip.daemon.control import Handler, Refusal, plain, text
-from dsmip.daemon.explain import as_json
+from dsmip.daemon.explain import as_json, problems
 from dsmip.daemon.explain_mobile_node import Facts, tell
 from dsmip.daemon.journal import Story
 from dsmip.daemon.runtime import Runtime, instant
 from dsmip.host.home_routes import HomeRoutes
+
+#: Seconds that two clocks may differ without anybody being told.
+_CLOCK_TOLERANCE = 2.0
 
 
 class MobileNodeQuestions:
@@ -42,7 +45,7 @@ class MobileNodeQuestions:
     def handlers(self) -> dict[str, Handler]:
         """Commands of the control socket."""
         return {
-            "status": plain(self.status),
+            "status": plain(self._whole_status),
             "stats": plain(self.stats),
             "explain": lambda arguments: self.explain(text(arguments, "node")),
         }
@@ -57,6 +60,7 @@ class MobileNodeQuestions:
             "home_address": str(config.home_address),
             "ipv4_home_address": str(self._routes.ipv4_home_address or "") or None,
             "home_agent": str(serving.home_agent) if serving.home_agent != UNKNOWN else None,
+            "home_agent_name": config.home_agent.name,
             "home_agent_ipv4": str(serving.home_agent_ipv4) if serving.home_agent_ipv4 else None,
             "mobile_network_prefixes": [
                 str(network) for network in self._routes.networks if network.prefixlen < network.max_prefixlen
@@ -99,15 +103,33 @@ class MobileNodeQuestions:
         status = self.status()
         if wanted not in ("", status["name"], status["home_address"], self._config().identifier):
             raise Refusal(f"{status['name']} is a mobile node and knows of no {wanted!r}")
-        journal = self._runtime.events.journal
-        story = journal.story() or Story()
-        facts = Facts(status, self._attachments(), story, journal.latest, time.time())
         return {
             "name": status["name"],
             "home_address": status["home_address"],
             "registered": status["state"] in ("registered", "at home"),
-            "story": as_json(tell(facts)),
+            "story": as_json(tell(self._facts(status))),
         }
+
+    def _facts(self, status: dict[str, Any]) -> Facts:
+        journal = self._runtime.events.journal
+        story = journal.story() or Story()
+        return Facts(status, self._attachments(), story, journal.latest, time.time())
+
+    def _whole_status(self) -> dict[str, Any]:
+        """With what is wrong, and its mend."""
+        status = self.status()
+        told = problems(tell(self._facts(status)))
+        return {**status, "problems": [*self._runtime.conditions.sentences, *self._clocks(), *told]}
+
+    def _clocks(self) -> list[str]:
+        offset = self._engine.clock_offset
+        if abs(offset) < _CLOCK_TOLERANCE:
+            return []
+        way = "behind" if offset > 0 else "ahead of"
+        return [
+            f"The clock here is {abs(offset):.0f} s {way} the home agent's, whose time is used meanwhile."
+            " Set the clocks: run an NTP client at both ends."
+        ]
 
     def stats(self) -> dict[str, Any]:
         """For `dsmip stats`."""

@@ -68,13 +68,12 @@ def read(path: Path) -> tuple[ProvisionedNode, ...]:
     Raises ConfigError when it cannot be read, is damaged, or others could have written it.
     """
     try:
-        _, writable = durable.exposure(path)
         data = path.read_bytes()
     except FileNotFoundError:
         return ()
     except OSError as error:
         raise _unusable(path, f"cannot be read: {error.strerror}") from error
-    if writable:
+    if durable.others_write(path):
         raise _unusable(path, f"can be written by others, who could add keys: chmod 600 {path}")
     try:
         return msgspec.json.decode(data, type=tuple[ProvisionedNode, ...], dec_hook=decode)

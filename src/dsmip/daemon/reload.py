@@ -16,7 +16,8 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from dsmip.daemon import provisioned
-from dsmip.daemon.config import ConfigFile, HomeAgentFile, MobileNodeFile, load
+from dsmip.daemon.conditions import Conditions
+from dsmip.daemon.config import ConfigFile, HomeAgentFile, MobileNodeFile, exposed_keys, load
 from dsmip.daemon.config_problems import ConfigError, Problem, locate
 from dsmip.daemon.config_uplinks import is_multihomed
 from dsmip.daemon.control import Handler, Refusal, plain
@@ -106,10 +107,12 @@ class Reload(Generic[_File]):
         self._busy = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._event: Callable[[str, Fields], None] = lambda _kind, _fields: None
+        self._conditions: Conditions | None = None
 
-    def handlers(self, event: Callable[[str, Fields], None]) -> dict[str, Handler]:
+    def handlers(self, event: Callable[[str, Fields], None], conditions: Conditions) -> dict[str, Handler]:
         """Questions for the control socket; SIGHUP is taken from now on. For the event loop's thread."""
-        self._event = event
+        self._event, self._conditions = event, conditions
+        self._look_for_exposed_keys()
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hang_up)
         return {"reload": plain(self.reload)}
 
@@ -121,6 +124,7 @@ class Reload(Generic[_File]):
                 after = await asyncio.to_thread(load, path)
                 changed = check_live(self.config, after, self._live, path)
                 await self._take(after)  # type: ignore[arg-type]
+                self._look_for_exposed_keys()
             except ConfigError as error:
                 raise self._refused(error) from error
         self._event("reloaded", {"file": str(path), "changed": " ".join(changed)})
@@ -131,6 +135,15 @@ class Reload(Generic[_File]):
         if after != self.config:
             self._apply(after)
             self.config = after
+
+    def _look_for_exposed_keys(self) -> None:
+        exposed = exposed_keys(self.config, self._path) if self._path is not None else None
+        if self._conditions is None:
+            return
+        if exposed is not None:
+            self._conditions.stand("file", exposed)
+        else:
+            self._conditions.end("file")
 
     def _file(self) -> Path:
         if self._path is None:
@@ -166,9 +179,9 @@ class HomeAgentReload(Reload[HomeAgentFile]):
         super().__init__(config, path, HOME_AGENT_LIVE, apply)
         self.complete = config if path is None else provisioned.complete(config, path)
 
-    def handlers(self, event: Callable[[str, Fields], None]) -> dict[str, Handler]:
+    def handlers(self, event: Callable[[str, Fields], None], conditions: Conditions) -> dict[str, Handler]:
         """See `Reload.handlers`."""
-        return {**super().handlers(event), NODES_CHANGED: plain(self.nodes_changed)}
+        return {**super().handlers(event, conditions), NODES_CHANGED: plain(self.nodes_changed)}
 
     async def nodes_changed(self) -> dict[str, Any]:
         """Serve the mobile nodes that are provisioned now, under the configuration in force."""

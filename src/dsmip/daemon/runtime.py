@@ -19,6 +19,7 @@ from typing import IO, Protocol
 from dsmip.core.actions import Action, SendDatagram, SendPacket
 from dsmip.core.types import Instant
 from dsmip.daemon.capture import Tap
+from dsmip.daemon.conditions import Conditions
 from dsmip.daemon.control import RUN_ROOT, SOCKET_NAME, ControlServer, Handler, Stream, whole_number
 from dsmip.daemon.events import EventLog
 from dsmip.daemon.protection import SignallingProtection
@@ -76,6 +77,7 @@ class Runtime:
         """`prepare` sees all actions of a turn before the first is carried out, and may hold some back."""
         self.name = name
         self.events = EventLog()
+        self.conditions = Conditions(self.events.event)
         self.tap = Tap()
         self.sockets = SignallingSockets()
         self.routing = Routing()

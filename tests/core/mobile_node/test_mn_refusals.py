@@ -60,7 +60,9 @@ def test_rfc4285_6_status_144_takes_over_the_home_agents_clock() -> None:
     bench.attach(0.0, WIFI6)
     home_agent_time = UNIX - 5000.0
     corrected = (ntp_timestamp(home_agent_time) >> 32 << 32) | (bench.last.timestamp & 0xFFFFFFFF)
-    bench.answer(time=0.02, status=144, timestamp=corrected)
+    actions = bench.answer(time=0.02, status=144, timestamp=corrected)
+    assert event(actions, "clock-corrected").fields["offset"] == pytest.approx(-5000.0, abs=1.0)
+    assert bench.node.clock_offset == pytest.approx(-5000.0, abs=1.0)
     assert len(bench.sent) == 2
     assert timestamp_seconds(bench.last.timestamp) == pytest.approx(home_agent_time, abs=1.0)
     bench.answer(time=0.04)

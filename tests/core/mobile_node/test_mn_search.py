@@ -245,3 +245,67 @@ def test_an_icmpv6_message_that_is_cut_off_is_dropped() -> None:
     data = encode_icmpv6(message, HOME_AGENT, IPv6Address("2001:db8::1"))[:-3]
     bench.node.icmpv6(data, HOME_AGENT, IPv6Address("2001:db8::1"), at(0.0))
     assert drops(bench.drain()) == ["truncated"]
+
+
+# A home agent known by name ---------------------------------------------------------------------------------
+
+NAMED = replace(CONFIG, home_agent=IPv6Address("::"), home_agent_ipv4=None)
+HERE = HomeAgentAddress(HOME_AGENT, HOME_AGENT_IPV4)
+THERE = HomeAgentAddress(HOME_AGENT + 5, IPv4Address("192.0.2.5"))
+
+
+def locate(bench: Bench, agent: HomeAgentAddress, time: float) -> list[HomeAgentChanged]:
+    bench.run(time)
+    bench.node.home_agent_located(agent, at(time))
+    return only(bench.drain(), HomeAgentChanged)
+
+
+def test_nothing_is_sent_until_the_name_is_found_and_then_at_once() -> None:
+    bench = Bench(NAMED)
+    bench.attach(0.0, CAFE4)
+    bench.run(30.0)
+    assert not bench.sent
+    [changed] = locate(bench, HERE, 31.0)
+    assert (changed.home_agent, changed.home_agent_ipv4, changed.previous) == (
+        HOME_AGENT,
+        HOME_AGENT_IPV4,
+        None,
+    )
+    assert bench.last.time == 31.0
+    bench.answer(time=31.1, options=(NO_NAT_FORCED,))
+    assert bench.node.state(at(31.1)) is MobileNodeState.REGISTERED
+
+
+def test_the_same_address_again_changes_nothing() -> None:
+    bench = Bench(NAMED)
+    locate(bench, HERE, 0.0)
+    bench.attach(1.0, WIFI6)
+    bench.answer(time=1.1)
+    before = len(bench.sent)
+    assert locate(bench, HERE, 2.0) == []
+    assert len(bench.sent) == before
+    assert bench.node.state(at(2.0)) is MobileNodeState.REGISTERED
+
+
+def test_a_home_agent_that_moved_is_followed() -> None:
+    bench = Bench(NAMED)
+    locate(bench, HERE, 0.0)
+    bench.attach(1.0, WIFI6)
+    [changed] = locate(bench, THERE, 20.0)
+    assert (changed.home_agent, changed.previous) == (THERE.address, HOME_AGENT)
+    bench.run(22.0)
+    assert bench.last.packet.destination == THERE.address
+    bench.answer(time=22.1)
+    assert bench.node.state(at(22.1)) is MobileNodeState.REGISTERED
+
+
+def test_another_home_agent_that_serves_meanwhile_goes_on() -> None:
+    bench = Bench(replace(NAMED, other_home_agents=(SECOND,)))
+    locate(bench, HERE, 0.0)
+    bench.attach(0.0, WIFI6)
+    bench.answer(time=0.1, status=130)
+    bench.run(1.5)
+    bench.answer(time=1.6)
+    assert bench.node.config.home_agent == SECOND.address
+    assert locate(bench, THERE, 5.0) == []
+    assert bench.node.config.home_agent == SECOND.address
