@@ -310,9 +310,7 @@ class MobileNode(MobileNodeView):
     def _use_home_agent(self, agent: HomeAgentAddress, now: Instant) -> None:
         previous = self.config
         self.config = replace(previous, home_agent=agent.address, home_agent_ipv4=agent.ipv4)
-        self._intake.config = self.config
         self._chooser.ipv4 = agent.ipv4 is not None
-        self._home_prefix.use_home_agent(self.config)
         known = previous.home_agent != UNKNOWN
         self._emit(
             HomeAgentChanged(
@@ -324,6 +322,18 @@ class MobileNode(MobileNodeView):
             )
         )
         self._emit(events.home_agent(agent, previous.home_agent if known else None))
+        self._start_over(now)
+
+    def rekey(self, *, key: bytes, spi: int, lifetime: int, now: Instant) -> None:
+        """Another security association, or another lifetime in seconds to ask for: registers anew, while
+        traffic goes on."""
+        self.config = replace(self.config, key=key, spi=spi, lifetime=lifetime)
+        self._start_over(now)
+
+    def _start_over(self, now: Instant) -> None:
+        """Register under the present configuration, as with a home agent of which nothing is known."""
+        self._intake.config = self.config
+        self._home_prefix.use_home_agent(self.config)
         self._registration.use_home_agent(self.config)
         if self._several is not None:
             if not self._several.supported:

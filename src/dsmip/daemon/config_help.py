@@ -110,7 +110,7 @@ KEYS: dict[type[msgspec.Struct], dict[str, str]] = {
         "role": "A single host, or a router with a network behind it.",
         "name": "Name of this instance; the identifier told to the home agent, if there is no other.",
         "identifier": "Network access identifier (RFC 4283); `name` by default.",
-        "home_agent": 'The home agent\'s IPv6 address, or "discover".',
+        "home_agent": 'The home agent\'s IPv6 address, its DNS name, or "discover".',
         "home_agent_ipv4": "The home agent's IPv4 address, for networks without IPv6.",
         "other_home_agent": "Home agents to turn to when the first one does not serve.",
         "home_agent_discovery": "Look for home agents on the home link when those named do not serve.",

@@ -245,7 +245,11 @@ class MobileNodeDaemon:
     def _reconfigure(self, after: MobileNodeFile) -> None:
         """Take over another policy. Raises ConfigError for what cannot change while the daemon runs."""
         check_uplinks_live(self._config, after, self._path or Path())
-        self._config = after
+        before, self._config = self._config, after
+        if (before.key, before.spi, before.lifetime) != (after.key, after.spi, after.lifetime):
+            key = bytes(after.key or b"")
+            self._engine.rekey(key=key, spi=after.spi, lifetime=after.lifetime, now=instant())
+            self._runtime.turn()
         if self._engine.multihoming is not None:
             policy = policy_of(after.multihoming, after.interface, after.flow)
             self._engine.multihoming.reconfigure(policy, instant())

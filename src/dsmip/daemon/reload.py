@@ -51,7 +51,7 @@ HOME_AGENT_LIVE = frozenset(
 )
 
 #: The same of a mobile node's file; of its interfaces only what is decided about their use.
-MOBILE_NODE_LIVE = frozenset({"interface", "flow", "multihoming"})
+MOBILE_NODE_LIVE = frozenset({"key", "spi", "lifetime", "interface", "flow", "multihoming"})
 
 log = logging.getLogger(__name__)
 

@@ -17,6 +17,7 @@ from mobile_node_bench import (
     HOME_AGENT_IPV4,
     NO_NAT_FORCED,
     OTHER6,
+    SPI,
     WIFI6,
     Bench,
     asked,
@@ -27,7 +28,7 @@ from mobile_node_bench import (
     registered,
 )
 
-from dsmip.core.actions import Drop, HomeAgentChanged, InstallPath, SettleHome
+from dsmip.core.actions import Drop, HomeAgentChanged, InstallPath, RemovePath, SettleHome
 from dsmip.core.mobile_node import MobileNode, MobileNodeState
 from dsmip.core.mobile_node_discovery import home_agents_anycast
 from dsmip.core.mobile_node_home_agents import MAX_HOME_AGENTS, HomeAgentAddress, HomeAgents
@@ -309,3 +310,14 @@ def test_another_home_agent_that_serves_meanwhile_goes_on() -> None:
     assert bench.node.config.home_agent == SECOND.address
     assert locate(bench, THERE, 5.0) == []
     assert bench.node.config.home_agent == SECOND.address
+
+
+def test_another_key_registers_anew_while_traffic_goes_on() -> None:
+    bench = registered()
+    bench.node.rekey(key=bytes(range(1, 17)), spi=SPI, lifetime=300, now=at(bench.time))
+    actions = bench.drain()
+    assert not only(actions, RemovePath)
+    assert bench.node.state(at(bench.time)) is not MobileNodeState.REGISTERED
+    assert bench.last.update.lifetime == 300 // 4
+    # What the home agent says with the old key is worth nothing any more.
+    assert drops(bench.answer(time=bench.time + 0.05)) == ["authenticator"]
