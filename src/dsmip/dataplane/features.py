@@ -18,8 +18,10 @@ from dsmip.dataplane.tun import TUN_PATH
 OLDEST_KERNEL = (5, 15)
 
 # linux/capability.h
-_CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13, "CAP_BPF": 39}
-_CAP_SYS_ADMIN = 21  # includes CAP_BPF
+_CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13, "CAP_PERFMON": 38, "CAP_BPF": 39}
+_CAP_SYS_ADMIN = 21
+#: What it includes.
+_OF_SYS_ADMIN = ("CAP_PERFMON", "CAP_BPF")
 
 _CLONE_NEWNET = 0x40000000
 _LOOPBACK_IFINDEX = 1
@@ -56,8 +58,8 @@ def _capabilities() -> Problem | None:
         if line.startswith("CapEff:"):
             held = int(line.split()[1], 16)
     missing = [name for name, bit in _CAPABILITIES.items() if not held >> bit & 1]
-    if held >> _CAP_SYS_ADMIN & 1 and "CAP_BPF" in missing:
-        missing.remove("CAP_BPF")
+    if held >> _CAP_SYS_ADMIN & 1:
+        missing = [name for name in missing if name not in _OF_SYS_ADMIN]
     if not missing:
         return None
     return Problem("capabilities", f"{' and '.join(missing)} missing: run as root, or give them to this user")
