@@ -82,6 +82,9 @@ def check_live(before: ConfigFile, after: ConfigFile, live: frozenset[str], path
 def check_uplinks_live(before: MobileNodeFile, after: MobileNodeFile, path: Path) -> None:
     """Raises ConfigError when the interfaces themselves differ, or whether they are used together."""
     files = (before, after)
+    policies = [(one.interface, one.flow, one.multihoming) for one in files]
+    if policies[0] == policies[1]:
+        return
     interfaces = [[(one.name, one.manage) for one in file.interface] for file in files]
     together = [is_multihomed(file.multihoming, file.interface) for file in files]
     needs = "needs a restart: 'dsmip run --keep-forwarding' loses no packet"
