@@ -49,7 +49,6 @@ class Multihoming:
         self._chooser = chooser
         self._uplinks: dict[str, Uplink] = {}
         self._identifiers: dict[str, int] = {}
-        self._leaving: set[str] = set()
         self._suspended = True
         self.arranger = Arranger(config, policy, common, self._uplinks)
         for interface in policy.interfaces:
@@ -78,9 +77,7 @@ class Multihoming:
             if len(self._uplinks) >= MAX_UPLINKS:
                 return None
             bid = self._identifier(name)
-            uplink = Uplink(name, bid, self._config, self._common, self._policy, self.arranger)
-            uplink.leaving = name in self._leaving
-            self._uplinks[name] = uplink
+            self._uplinks[name] = Uplink(name, bid, self._config, self._common, self._policy, self.arranger)
         return self._uplinks[name]
 
     def _choose(
@@ -108,7 +105,10 @@ class Multihoming:
             uplink.choose_again_at = min(leaves_at, uplink.choose_again_at or leaves_at)
 
     def leave(self, name: str, now: Instant) -> bool:
-        """Traffic is to leave this interface: it will go down soon. False when there is no such uplink."""
+        """Traffic is to leave this interface: it will go down soon. False when there is no such uplink.
+
+        That holds until it has gone down, or was given back.
+        """
         return self._set_leaving(name, now, leaving=True)
 
     def give_back(self, name: str, now: Instant) -> bool:
@@ -116,16 +116,11 @@ class Multihoming:
         return self._set_leaving(name, now, leaving=False)
 
     def _set_leaving(self, name: str, now: Instant, *, leaving: bool) -> bool:
-        if name not in self._uplinks and name not in self._identifiers:
-            return False
-        if leaving:
-            self._leaving.add(name)
-        else:
-            self._leaving.discard(name)
         uplink = self._uplinks.get(name)
-        if uplink is not None:
-            uplink.leaving = leaving
-            self._arrange(now)
+        if uplink is None:
+            return False
+        uplink.leaving = leaving and uplink.registration.care_of is not None
+        self._arrange(now)
         return True
 
     def reconfigure(self, policy: Policy, now: Instant) -> None:

@@ -166,6 +166,7 @@ class Uplink:
         """
         registration = self.registration
         pending = bool(registration.outstanding)
+        self.leaving = False  # what was announced has come
         registration.detach()
         self.path.stop()
         if registration.entry is not None:

@@ -230,18 +230,28 @@ def test_leave_moves_traffic_in_one_update_over_another_path_and_return_brings_i
     assert world.last.action.interface == "wwan0"
     world.wait(1.0)
     world.agree()
-    world.move(LTE)
-    world.wait(1.0)
-    assert list(world.agent.bindings) == [LTE_BID]
-    world.move(WLAN, LTE)
-    world.wait(1.0)
-    assert world.preference == (LTE_BID, WLAN_BID)  # still leaving
     assert several.give_back("wlan0", at(world.time))
     world.drain()
     world.wait(1.0)
     assert world.agent.order == [WLAN_BID, LTE_BID]
     world.agree()
     assert not several.leave("eth7", at(world.time))
+
+
+def test_an_uplink_that_was_left_and_came_back_is_used_again() -> None:
+    world = settled(WLAN, LTE)
+    several = world.node.multihoming
+    assert several is not None
+    several.leave("wlan0", at(world.time))
+    world.drain()
+    world.wait(1.0)
+    world.move(LTE)
+    world.wait(1.0)
+    assert list(world.agent.bindings) == [LTE_BID]
+    world.move(WLAN, LTE)
+    world.wait(1.0)
+    assert world.agent.order == [WLAN_BID, LTE_BID]
+    world.agree()
 
 
 def test_traffic_leaves_an_address_before_its_end() -> None:
