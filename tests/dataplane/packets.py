@@ -113,9 +113,9 @@ def mobility_header() -> bytes:
     return bytes([59, 1, 5, 0, 0, 0, 0, 1, 0xC0, 0, 0, 100, 1, 2, 0, 0])
 
 
-def home_address_option(next_header: int = 135) -> bytes:
+def home_address_option(next_header: int = 135, home_address: IPAddress = HOME6) -> bytes:
     """Destination options with PadN and the home address."""
-    return bytes([next_header, 2, 1, 2, 0, 0, 0xC9, 16]) + HOME6.packed
+    return bytes([next_header, 2, 1, 2, 0, 0, 0xC9, 16]) + home_address.packed
 
 
 def type_2_routing_header(next_header: int = 135) -> bytes:

@@ -26,6 +26,7 @@ from dsmip.core.home_agent_replies import Answer, Replies
 from dsmip.core.home_agent_unreachable import unreachable
 from dsmip.core.rate_limit import RateLimit
 from dsmip.core.registration import Request, read_request
+from dsmip.core.standing import Standing, claim_of, standing_at_home_agent
 from dsmip.core.types import Binding, Instant, IPAddress, ReplayState
 from dsmip.wire.constants import HOST_MH_TYPES, BAStatus, BEStatus, NextHeader
 from dsmip.wire.errors import DecodeError
@@ -42,6 +43,8 @@ ERROR_BURST = 10
 #: The same for status 146: that also answers somebody who only knows the mobile node's addresses.
 AUTHENTICATION_FAILURE_RATE = 100.0
 AUTHENTICATION_FAILURE_BURST = 100
+
+_ADDRESS_SIZE = 16
 
 _REASONS = {
     BAStatus.MIPV6_AUTH_FAIL: "authentication-failed",
@@ -106,6 +109,17 @@ class HomeAgent:
         if self._nodes.give_index(node):
             self._actions.append(StoreReplay(node.replay))
         return node.index
+
+    def standing(self, packet: bytes) -> tuple[Standing, bytes]:
+        """Whose signalling this seems to be, at a glance, and of which home address: see `standing`."""
+        claim = claim_of(packet)
+        node = None
+        if len(claim.home_address) == _ADDRESS_SIZE:
+            node = self._nodes.get(IPv6Address(claim.home_address))
+        if node is None:
+            return Standing.STRANGER, b""
+        binding = self._registrar.bindings.cache.get(node.entry.home_address)
+        return standing_at_home_agent(claim, packet, node, binding), claim.home_address
 
     # Time --------------------------------------------------------------------------------------------------
 
@@ -295,7 +309,8 @@ class HomeAgent:
 
     def _refuse_unauthentic(self, request: Request, node: ServedNode, status: BAStatus, now: Instant) -> None:
         """Statuses 144 to 146 (RFC 4285). They change no state, replay state included."""
-        if status is not BAStatus.MIPV6_AUTH_FAIL or self._failures.allow(now.monotonic):
+        answers = self._failures if status is BAStatus.MIPV6_AUTH_FAIL else node.corrections
+        if answers.allow(now.monotonic):
             answer = Answer(status, request.update.sequence)
             self._actions.append(self._replies.acknowledge(request, answer, node.association, now.unix))
         detail = f"{node.name} from {request.tunnel_end}"

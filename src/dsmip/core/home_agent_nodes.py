@@ -7,11 +7,16 @@ from ipaddress import IPv6Address
 
 from dsmip.core.authentication import SecurityAssociation
 from dsmip.core.home_agent_changes import NodeChanges
+from dsmip.core.rate_limit import RateLimit
 from dsmip.core.types import MobileNodeEntry, ReplayState
 
 #: Seconds for which the last sequence number is held against a mobile node after its de-registration, so that
 #: a delayed Binding Update does not bring the binding back: MAX_DELETE_BCE_TIMEOUT (RFC 6275 section 12).
 MAX_DELETE_BCE_TIMEOUT = 10.0
+
+#: Answers a second, and at once, to Binding Updates of one mobile node whose timestamps are not accepted.
+CORRECTION_RATE = 2.0
+CORRECTION_BURST = 10
 
 
 class ServedNode:
@@ -21,7 +26,16 @@ class ServedNode:
     ones, `deregistered_until` the CLOCK_MONOTONIC seconds up to which `sequence` counts without a binding.
     """
 
-    __slots__ = ("association", "deregistered_until", "entry", "index", "name", "sequence", "timestamp")
+    __slots__ = (
+        "_corrections",
+        "association",
+        "deregistered_until",
+        "entry",
+        "index",
+        "name",
+        "sequence",
+        "timestamp",
+    )
 
     def __init__(self, entry: MobileNodeEntry) -> None:
         self.tell(entry)
@@ -30,6 +44,7 @@ class ServedNode:
         self.sequence = 0
         self.timestamp = 0
         self.deregistered_until = 0.0
+        self._corrections: RateLimit | None = None
 
     def tell(self, entry: MobileNodeEntry) -> None:
         """What it is configured with from now on; a former key is worth nothing at once."""
@@ -37,6 +52,13 @@ class ServedNode:
         self.association: SecurityAssociation | None = None
         if entry.authentication == "mn-ha":
             self.association = SecurityAssociation(entry.spi, entry.key, entry.identifier)
+
+    @property
+    def corrections(self) -> RateLimit:
+        """How often it is told that a timestamp was wrong: whoever replays its messages provokes that too."""
+        if self._corrections is None:
+            self._corrections = RateLimit(CORRECTION_RATE, CORRECTION_BURST)
+        return self._corrections
 
     @property
     def who(self) -> dict[str, str]:

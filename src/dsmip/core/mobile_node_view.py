@@ -6,9 +6,11 @@ import enum
 
 from dsmip.core.binding_update_list import BindingUpdateListEntry
 from dsmip.core.mobile_node_common import Common
+from dsmip.core.mobile_node_config import MobileNodeConfig
 from dsmip.core.mobile_node_home import HomeLink, HomePhase
 from dsmip.core.mobile_node_multihoming import Multihoming
 from dsmip.core.mobile_node_registration import Registration
+from dsmip.core.standing import Standing, standing_at_mobile_node
 from dsmip.core.types import CareOfAddress, Instant, IPv4Grant, Nat, TunnelFormat
 
 
@@ -25,10 +27,15 @@ class MobileNodeState(enum.Enum):
 class MobileNodeView:
     """What can be asked at any time and changes nothing. Base of `mobile_node.MobileNode`."""
 
+    config: MobileNodeConfig
     _common: Common
     _home: HomeLink
     _registration: Registration
     _several: Multihoming | None
+
+    def standing(self, packet: bytes) -> tuple[Standing, bytes]:
+        """Whose signalling this seems to be, at a glance: see `standing`."""
+        return standing_at_mobile_node(packet, self.config.home_agent, self.config.home_agent_ipv4), b""
 
     def state(self, now: Instant) -> MobileNodeState:
         """Where the mobile node stands."""

@@ -70,19 +70,19 @@ class EventLog:
             told = " ".join(f"{name}={_text(value)}" for name, value in fields.items())
             log.log(level, "%s %s", kind, told)
 
-    def drop(self, reason: str, detail: str, node: str | None = None) -> None:
+    def drop(self, reason: str, detail: str, node: str | None = None, *, count: int = 1) -> None:
         """Count a refused packet; log the first of its kind and then at a limited rate.
 
         `node` is the home address of the configured mobile node in whose name it came, None = no such; "" =
-        it is about this mobile node itself.
+        it is about this mobile node itself. `count` packets at once are told as one.
         """
-        self.drops[reason] += 1
+        self.drops[reason] += count
         self.journal.drop(reason, detail, node, time.time())
         now = time.monotonic()
-        last, count = self._logged.get(reason, (float("-inf"), 0))
+        last, told_of = self._logged.get(reason, (float("-inf"), 0))
         if now - last < DROP_LOG_INTERVAL:
             return
-        more = self.drops[reason] - count - 1
+        more = self.drops[reason] - told_of - 1
         self._logged[reason] = (now, self.drops[reason])
         told: Fields = {
             "reason": reason,

@@ -65,6 +65,7 @@ class HomeAgentDaemon:
             state_directory=state_directory_of(config),
             udp_port=DSMIP_PORT,
             capacity=config.max_bindings,
+            classify=lambda packet: self._engine.standing(packet),
             prepare=lambda actions: self._persistence.prepare(actions),
         )
         self._engine = HomeAgent(engine_config(config))

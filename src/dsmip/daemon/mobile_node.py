@@ -78,6 +78,7 @@ class MobileNodeDaemon:
             state_directory=state_directory_of(config),
             udp_port=config.udp_port,
             capacity=64,
+            classify=lambda packet: self._engine.standing(packet),
         )
         told = replace(engine_config(config), link_local=shares_identifier(config))
         self._engine = MobileNode(told, instant(), random.SystemRandom())

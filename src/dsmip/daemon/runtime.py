@@ -18,6 +18,7 @@ from typing import IO, Protocol
 
 from dsmip.core.actions import Action, SendDatagram, SendPacket
 from dsmip.core.types import Instant
+from dsmip.daemon.admission import Admission, Classify
 from dsmip.daemon.capture import Tap
 from dsmip.daemon.conditions import Conditions
 from dsmip.daemon.control import RUN_ROOT, SOCKET_NAME, ControlServer, Handler, Stream, whole_number
@@ -35,8 +36,12 @@ from dsmip.host.sysctl import Settings
 #: The tunnel device: one per node, whatever the number of bindings.
 DEVICE = "dsmip0"
 BPF_ROOT = RUN_ROOT / "bpf"
-#: Upcalls read per wake-up, so that timers and the control socket get their turn under load.
+#: Upcalls looked at per wake-up, so that timers and the control socket get their turn under load.
 _UPCALLS_PER_WAKE = 64
+#: Upcalls the kernel keeps while we do something else: a tenth of a second of the most it lets through.
+_UPCALL_QUEUE = 4096
+#: Upcalls read per wake-up when there are more: those that wait get into an order.
+_READ_PER_WAKE = 2048
 
 log = logging.getLogger(__name__)
 
@@ -68,13 +73,15 @@ class Runtime:
         role: Role,
         carry_out: Callable[[Action], None],
         *,
+        classify: Classify,
         prepare: Callable[[list[Action]], list[Action]] = list,
         mtu: int,
         state_directory: Path,
         udp_port: int,
         capacity: int = 131072,
     ) -> None:
-        """`prepare` sees all actions of a turn before the first is carried out, and may hold some back."""
+        """`classify` tells whose an upcall seems to be, when there are too many. `prepare` sees all actions
+        of a turn before the first is carried out, and may hold some back."""
         self.name = name
         self.events = EventLog()
         self.conditions = Conditions(self.events.event)
@@ -91,6 +98,8 @@ class Runtime:
         self._role = role
         self._carry_out = carry_out
         self._prepare = prepare
+        self._waiting = Admission(classify)
+        self._again: asyncio.Handle | None = None
         self._mtu = mtu
         self._udp_port = udp_port
         self._capacity = capacity
@@ -130,7 +139,7 @@ class Runtime:
         self.settings.set(f"net/ipv4/conf/{DEVICE}/rp_filter", 0)
         self.settings.set(f"net/ipv4/conf/{DEVICE}/send_redirects", 0)
         self.settings.set(f"net/ipv6/conf/{DEVICE}/accept_ra", 0)
-        self.routing.set_link(self.device_index, mtu=self._mtu)
+        self.routing.set_link(self.device_index, mtu=self._mtu, queue=_UPCALL_QUEUE)
         self.dataplane = BpfDataPlane.open(
             self._role,
             self.device_index,
@@ -165,6 +174,8 @@ class Runtime:
         watchdog.stop()
         notify("STOPPING=1")
         loop.remove_reader(self.device.fileno())
+        if self._again is not None:
+            self._again.cancel()
         if self._timer is not None:
             self._timer.cancel()
 
@@ -262,14 +273,38 @@ class Runtime:
         engine = self._engine
         if engine is None:
             return
-        for _ in range(_UPCALLS_PER_WAKE):
-            packet = self.device.read()
-            if packet is None:
-                break
+        packets = [] if self._waiting else self._read(_UPCALLS_PER_WAKE)
+        if self._waiting or len(packets) == _UPCALLS_PER_WAKE:
+            packets = self._most_urgent(packets)
+        for packet in packets:
             self.tap.incoming(packet)
             if self._protection is None or not self._protection.takes(packet):
                 engine.receive(packet, instant())
         self.turn()
+
+    def _read(self, most: int) -> list[bytes]:
+        packets: list[bytes] = []
+        while len(packets) < most and (packet := self.device.read()) is not None:
+            packets.append(packet)
+        return packets
+
+    def _most_urgent(self, packets: list[bytes]) -> list[bytes]:
+        """Of these and of all that wait, those whose turn it is; the rest get theirs soon."""
+        waiting = self._waiting
+        for packet in (*packets, *self._read(_READ_PER_WAKE)):
+            waiting.put(packet)
+        if waiting.dropped:
+            self.events.drop("overload", "more signalling than there is time for", count=waiting.dropped)
+            waiting.dropped = 0
+        taken = (waiting.take() for _ in range(_UPCALLS_PER_WAKE))
+        packets = [packet for packet in taken if packet is not None]
+        if waiting and self._again is None:
+            self._again = asyncio.get_running_loop().call_soon(self._go_on)
+        return packets
+
+    def _go_on(self) -> None:
+        self._again = None
+        self._upcall()
 
     def _tick(self) -> None:
         self._timer = None

@@ -13,9 +13,26 @@
 #define MAX_OPTIONS 8
 #define IPV4_FRAGMENT 0x3fff /* more fragments, or an offset */
 
-static __always_inline int upcall(struct __sk_buff *skb, const struct dsmip_settings *config)
+/* Which budget signalling comes out of. Whoever floods us with what names no mobile node, or one that is not
+ * registered there, must not keep those that are from renewing their bindings. `home_address` is claimed. */
+static __always_inline __u32 budget_of(const struct dsmip_settings *config, const struct outer_header *outer,
+                                       const __be64 *home_address)
 {
-    if (!take_token(DSMIP_BUCKET_SIGNALLING, config->signalling_rate))
+    long binding = binding_of(6, home_address);
+
+    if (binding == NO_BINDING)
+        return DSMIP_BUCKET_STRANGERS;
+    return source_of(config, binding, outer) ? DSMIP_BUCKET_EXPECTED : DSMIP_BUCKET_MOVED;
+}
+
+static __always_inline int upcall(struct __sk_buff *skb, const struct dsmip_settings *config,
+                                  const struct outer_header *outer, const __be64 *home_address)
+{
+    __u32 kind = budget_of(config, outer, home_address), rate = config->signalling_rate;
+
+    if (kind == DSMIP_BUCKET_STRANGERS)
+        rate /= DSMIP_STRANGERS_SHARE;
+    if (!take_token(kind, rate))
         return drop(DSMIP_DROP_UPCALL_RATE);
     skb->mark = DSMIP_UPCALL_MARK;
     return bpf_redirect(config->device, 0);
@@ -68,29 +85,32 @@ int tunnel_egress(struct __sk_buff *skb)
 }
 
 /* Whether the destination options at `offset` are the mobility protocol's business: a home address option,
- * or a mobility header right behind. */
-static __always_inline int has_home_address(struct __sk_buff *skb, __u32 offset)
+ * or a mobility header right behind. The home address goes into `home_address`. */
+static __always_inline int has_home_address(struct __sk_buff *skb, __u32 offset, __be64 *home_address)
 {
     __u8 header[2], option[2];
     __u32 position = 2, end;
 
     if (bpf_skb_load_bytes(skb, offset, header, 2))
         return 0;
-    if (header[0] == IPPROTO_MH)
-        return 1;
     end = (header[1] + 1) * 8;
     for (int i = 0; i < MAX_OPTIONS; i++) {
         if (position >= end || bpf_skb_load_bytes(skb, offset + position, option, 2))
-            return 0;
-        if (option[0] == HOME_ADDRESS_OPTION)
+            break;
+        if (option[0] == HOME_ADDRESS_OPTION) {
+            if (bpf_skb_load_bytes(skb, offset + position + 2, home_address, 16))
+                __builtin_memset(home_address, 0, 16);
             return 1;
+        }
         position += option[0] == 0 ? 1 : 2 + option[1];
     }
-    return 0;
+    return header[0] == IPPROTO_MH;
 }
 
-/* Whether an IPv6 packet to one of our addresses is signalling, by the header that follows IPv6's. */
-static __always_inline int is_signalling(struct __sk_buff *skb, __u8 next_header, __u32 offset)
+/* Whether an IPv6 packet to one of our addresses is signalling, by the header that follows IPv6's. A home
+ * address in that header goes into `home_address`. */
+static __always_inline int is_signalling(struct __sk_buff *skb, __u8 next_header, __u32 offset,
+                                         __be64 *home_address)
 {
     __u8 header[3];
 
@@ -98,9 +118,13 @@ static __always_inline int is_signalling(struct __sk_buff *skb, __u8 next_header
     case IPPROTO_MH:
         return 1;
     case NEXT_DESTINATION:
-        return has_home_address(skb, offset);
+        return has_home_address(skb, offset, home_address);
     case NEXT_ROUTING:
-        return !bpf_skb_load_bytes(skb, offset, header, 3) && header[2] == ROUTING_TYPE_2;
+        if (bpf_skb_load_bytes(skb, offset, header, 3) || header[2] != ROUTING_TYPE_2)
+            return 0;
+        if (bpf_skb_load_bytes(skb, offset + 8, home_address, 16))
+            __builtin_memset(home_address, 0, 16);
+        return 1;
     case NEXT_HOP_BY_HOP:
         return !bpf_skb_load_bytes(skb, offset, header, 2) &&
                (header[0] == IPPROTO_MH || header[0] == NEXT_DESTINATION || header[0] == NEXT_ROUTING);
@@ -126,6 +150,7 @@ static __always_inline int tunnelled(struct __sk_buff *skb, const struct dsmip_s
                                      __u32 offset, struct outer_header *outer, __u8 protocol)
 {
     struct inner inner = {};
+    __be64 unused[2];
 
     if (read_inner(skb, offset, &inner)) {
         if (protocol != IPPROTO_UDP || inner.version || !read_sequence(skb, offset, outer))
@@ -135,9 +160,11 @@ static __always_inline int tunnelled(struct __sk_buff *skb, const struct dsmip_s
             return drop(DSMIP_DROP_MALFORMED);
     } else if (protocol == IPPROTO_UDP) {
         if (inner.version == 6 &&
-            (inner.protocol == IPPROTO_ESP || is_signalling(skb, inner.protocol, offset + IPV6_HEADER)) &&
+            (inner.protocol == IPPROTO_ESP ||
+             is_signalling(skb, inner.protocol, offset + IPV6_HEADER, unused)) &&
             local_entry(DSMIP_AF_INET6, inner.destination))
-            return upcall(skb, config);
+            return upcall(skb, config, outer,
+                          config->role == DSMIP_HOME_AGENT ? inner.source : inner.destination);
     } else if (protocol != (inner.version == 6 ? IPPROTO_IPV6 : IPPROTO_IPIP)) {
         return drop(DSMIP_DROP_MALFORMED);
     }
@@ -162,6 +189,7 @@ static __always_inline int in_udp(struct __sk_buff *skb, const struct dsmip_sett
 static __always_inline int uplink6(struct __sk_buff *skb, const struct dsmip_settings *config, __u32 link)
 {
     struct outer_header outer = {.family = DSMIP_AF_INET6, .version = 6, .length = 40};
+    __be64 home_address[2] = {};
     __u8 header[40];
     __u16 *bid;
 
@@ -189,8 +217,8 @@ static __always_inline int uplink6(struct __sk_buff *skb, const struct dsmip_set
         return in_udp(skb, config, link, &outer);
     if (header[6] == IPPROTO_IPV6 || header[6] == IPPROTO_IPIP)
         return tunnelled(skb, config, link + 40, &outer, header[6]);
-    if (is_signalling(skb, header[6], link + 40))
-        return upcall(skb, config);
+    if (is_signalling(skb, header[6], link + 40, home_address))
+        return upcall(skb, config, &outer, home_address);
     return TC_ACT_OK;
 }
 

@@ -7,7 +7,7 @@
 #include <linux/types.h>
 
 /* Changes with every change below: pins of another layout are not adopted. */
-#define DSMIP_LAYOUT 2
+#define DSMIP_LAYOUT 3
 
 #define DSMIP_DEFAULT_CAPACITY 131072
 #define DSMIP_LOCAL_CAPACITY 256
@@ -21,6 +21,8 @@
 #define DSMIP_MAX_COPIES 3
 /* Sequence numbers remembered of each binding, to tell the second copy of a packet. */
 #define DSMIP_WINDOW 512
+/* Signalling of nobody bound gets the signalling rate divided by this. */
+#define DSMIP_STRANGERS_SHARE 5
 
 enum dsmip_role {
     DSMIP_HOME_AGENT = 0,
@@ -167,7 +169,7 @@ struct dsmip_settings {
     __u32 home_link; /* ifindex; 0 = a virtual home network */
     __be16 udp_port; /* the own port of signalling and data in UDP */
     __u16 reserved;
-    __u32 signalling_rate; /* upcalls a second on each CPU */
+    __u32 signalling_rate; /* upcalls a second on each CPU, of bindings from each of the two places */
     __u32 miss_rate;
 };
 
@@ -213,7 +215,9 @@ struct dsmip_sequenced {
 };
 
 enum dsmip_bucket_kind {
-    DSMIP_BUCKET_SIGNALLING,
+    DSMIP_BUCKET_EXPECTED,  /* of a binding, from where it is registered */
+    DSMIP_BUCKET_MOVED,     /* of a binding, from elsewhere */
+    DSMIP_BUCKET_STRANGERS, /* of nobody bound */
     DSMIP_BUCKET_MISS,
     DSMIP_BUCKETS,
 };

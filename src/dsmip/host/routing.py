@@ -29,7 +29,7 @@ _IFINFOMSG = struct.Struct("=BxHiII")
 _IFA_FLAGS = 8
 _IFA_F_NODAD, _IFA_F_NOPREFIXROUTE = 0x02, 0x200
 _IFF_UP = 1
-_IFLA_MTU, _IFLA_AF_SPEC, _IFLA_INET6_ADDR_GEN_MODE, _ADDR_GEN_NONE = 4, 26, 8, 1
+_IFLA_MTU, _IFLA_TXQLEN, _IFLA_AF_SPEC, _IFLA_INET6_ADDR_GEN_MODE, _ADDR_GEN_NONE = 4, 13, 26, 8, 1
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_PREFSRC, _RTA_TABLE = 1, 4, 5, 6, 7, 15
 _RTN_UNICAST, _SCOPE_LINK, _RTNH_F_ONLINK = 1, 253, 4
 _FRA_DST, _FRA_SRC, _FRA_IFNAME, _FRA_GOTO, _FRA_PRIORITY, _FRA_TABLE, _FRA_PROTOCOL = 1, 2, 3, 4, 6, 15, 21
@@ -102,14 +102,15 @@ class Routing:
         """Close the socket."""
         self._netlink.close()
 
-    def set_link(self, interface: int, *, mtu: int) -> None:
+    def set_link(self, interface: int, *, mtu: int, queue: int) -> None:
         """Bring a tunnel device up, without a link-local address of its own.
 
         The device has no link, and a link-local address would make the kernel send router solicitations and
-        redirects on it.
+        redirects on it. `queue` is how many packets may wait for whoever reads the device.
         """
         mode = attribute(_IFLA_INET6_ADDR_GEN_MODE, bytes((_ADDR_GEN_NONE,)))
         settings = attribute(_IFLA_MTU, nl.U32.pack(mtu))
+        settings += attribute(_IFLA_TXQLEN, nl.U32.pack(queue))
         settings += attribute(_IFLA_AF_SPEC, attribute(socket.AF_INET6, mode))
         what = f"device {interface}"
         self._do(nl.RTM_SETLINK, 0, _IFINFOMSG.pack(0, 0, interface, 0, 0) + settings, what)

@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 
 from dsmip.core.actions import StoreReplay
 from dsmip.core.authentication import mn_ha_authenticator, ntp_timestamp
+from dsmip.core.home_agent_nodes import CORRECTION_BURST, CORRECTION_RATE
 from dsmip.core.types import Instant, ReplayState
 from dsmip.wire.checksum import pseudo_checksum_v6
 from dsmip.wire.constants import BAStatus
@@ -286,10 +287,21 @@ def test_replays_never_change_state(order: list[int]) -> None:
         agent.after(0.25)
     before = agent.binding
     for number in order:
+        agent.after(1 / CORRECTION_RATE)
         outcome = agent.receive(packets[number])
         assert outcome.ba.status == BAStatus.MIPV6_ID_MISMATCH
         assert not outcome.changed
     assert agent.binding == before
+
+
+def test_a_flood_of_replays_is_not_answered_by_a_flood() -> None:
+    agent, mobile = scenario()
+    packet = mobile.update(now=agent.now)
+    agent.receive(packet)
+    answered = sum(len(agent.receive(packet).acknowledgements) for _ in range(100))
+    assert answered == CORRECTION_BURST
+    agent.after(1.0)
+    assert agent.receive(packet).ba.status == BAStatus.MIPV6_ID_MISMATCH
 
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=20))
