@@ -22,7 +22,7 @@ from dsmip.core.mobile_node_policy import Policy
 from dsmip.core.mobile_node_registration import Registration
 from dsmip.core.mobile_node_uplink import Uplink, UplinkReport
 from dsmip.core.path_probe import supervision_probe
-from dsmip.core.path_supervision import Health
+from dsmip.core.path_supervision import Health, ProbeMark
 from dsmip.core.retransmission import INITIAL_BINDACK_TIMEOUT
 from dsmip.core.types import CareOfAddress, Instant
 from dsmip.wire.errors import DecodeError
@@ -316,13 +316,21 @@ class Multihoming:
 
     def _probe(self, uplink: Uplink, now: Instant) -> None:
         """Send a probe over this path if one is due."""
-        tunnel = uplink.registration.tunnel
-        if tunnel.path is None or tunnel.care_of is None:
-            return
         mark = uplink.path.next_probe(now.monotonic)
         if mark is not None:
+            self._send_probe(uplink, mark, now)
+
+    def _send_probe(self, uplink: Uplink, mark: ProbeMark, now: Instant) -> None:
+        tunnel = uplink.registration.tunnel
+        if tunnel.path is not None and tunnel.care_of is not None:
             payload = ProbePayload(uplink.bid, mark.hold, mark.sequence, int(now.monotonic * 1e9))
             self._emit(supervision_probe(self._config, tunnel.path, tunnel.care_of.interface, payload))
+
+    def rest(self, now: Instant) -> None:
+        """This process ends and forwarding goes on: no path may fall silent for want of probes."""
+        for uplink in self._uplinks.values():
+            if uplink.path.active and uplink.path.health is not Health.SILENT:
+                self._send_probe(uplink, ProbeMark(0, 0), now)
 
     def probe_answered(self, data: bytes, now: Instant) -> None:
         """A probe came back, with these data."""

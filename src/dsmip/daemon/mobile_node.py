@@ -135,6 +135,10 @@ class MobileNodeDaemon:
         finally:
             keep_forwarding = keep_forwarding or runtime.hands_over
             traffic.stop()
+            if keep_forwarding and self._engine.multihoming is not None:
+                self._engine.multihoming.rest(instant())
+                for action in self._engine.actions():
+                    self._carry_out(action)
             if name is not None:
                 name.stop()
             loop.remove_reader(messages.fileno())

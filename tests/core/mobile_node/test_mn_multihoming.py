@@ -336,6 +336,15 @@ def test_probes_vouch_for_less_than_three_intervals_while_in_use() -> None:
     assert 9 <= len(rate) <= 11
 
 
+def test_a_process_that_hands_over_leaves_no_path_to_fall_silent() -> None:
+    world = settled(WLAN, LTE)
+    several = world.node.multihoming
+    assert several is not None
+    several.rest(at(world.time))
+    world.drain()
+    assert {payload.bid: payload.hold for _, payload in world.probes[-2:]} == {WLAN_BID: 0, LTE_BID: 0}
+
+
 def test_a_single_loss_moves_nothing() -> None:
     world = settled(WLAN, LTE)
     keep_using(world, 1.0, WLAN_BID)
