@@ -1,6 +1,6 @@
 """Signalling as the daemon sees it, for `dsmip capture`: upcalls and messages out, with outer headers.
 
-Costs one comparison a packet while nobody captures.
+Costs one comparison a packet while nobody captures. Path probes, ten a second and path, are left out.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dsmip.core.actions import Action, ForwardPacket, SendDatagram, SendIPv4, Se
 from dsmip.daemon.feed import Feed, Subscription
 from dsmip.wire.ip import IPv4Header
 from dsmip.wire.packet import UdpOuter, encapsulate_udp
+from dsmip.wire.pathprobe import is_probe
 
 Captured = Mapping[str, Any]
 
@@ -50,6 +51,8 @@ class Tap:
                 pass
 
     def _publish(self, direction: str, packet: bytes) -> None:
+        if is_probe(packet):
+            return
         self._feed.publish(
             {"event": "packet", "unix": time.time(), "direction": direction, "packet": packet.hex()}
         )

@@ -7,7 +7,7 @@ import logging
 import random
 from collections.abc import Mapping
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Interface, IPv6Address
+from ipaddress import IPv4Interface, IPv6Address
 from pathlib import Path
 
 from dsmip.core.actions import (
@@ -29,17 +29,22 @@ from dsmip.core.actions import (
     SettleHome,
 )
 from dsmip.core.mobile_node import MobileNode, MobileNodeState
-from dsmip.core.mobile_node_config import UNKNOWN, MobileNodeConfig
 from dsmip.core.mobile_node_home_agents import HomeAgentAddress
-from dsmip.core.types import DSMIP_PORT, Attachments, Instant, IPAddress, IPNetwork
+from dsmip.core.types import Attachments, Instant, IPAddress
 from dsmip.daemon.config import MobileNodeFile, state_directory_of
-from dsmip.daemon.config_ipsec import IpsecTable
-from dsmip.daemon.config_uplinks import is_multihomed, policy_of
+from dsmip.daemon.config_uplinks import policy_of
 from dsmip.daemon.home_agent_name import HomeAgentName
 from dsmip.daemon.home_arrival import HomeArrival
+from dsmip.daemon.mobile_node_plan import (
+    engine_config,
+    initial_networks,
+    shares_identifier,
+    signalling_peer,
+    tunnel_ports,
+)
 from dsmip.daemon.mobile_node_questions import MobileNodeQuestions
 from dsmip.daemon.movement import MovementService
-from dsmip.daemon.protection import Peer, is_native
+from dsmip.daemon.protection import is_native
 from dsmip.daemon.reload import MOBILE_NODE_LIVE, Reload, check_uplinks_live
 from dsmip.daemon.runtime import DEVICE, Runtime, instant
 from dsmip.daemon.tunnel_paths import TrafficWatch, TunnelPaths
@@ -49,7 +54,6 @@ from dsmip.dataplane.api import Role
 from dsmip.host.home_link import Announcer, own_addresses
 from dsmip.host.home_routes import HomeRoutes
 from dsmip.host.icmpv6_socket import Icmpv6Socket
-from dsmip.host.routing import host_network
 from dsmip.movement.engine import InterfaceConfig
 from dsmip.wire.icmpv6 import EchoReply, HomeAgentAddressDiscoveryReply, ParameterProblem
 
@@ -137,8 +141,7 @@ class MobileNodeDaemon:
             traffic.stop()
             if keep_forwarding and self._engine.multihoming is not None:
                 self._engine.multihoming.rest(instant())
-                for action in self._engine.actions():
-                    self._carry_out(action)
+                runtime.carry_out_last()
             if name is not None:
                 name.stop()
             loop.remove_reader(messages.fileno())
@@ -212,13 +215,13 @@ class MobileNodeDaemon:
             timer = self._dismissals.pop(address, None)
             if timer is not None:
                 timer.cancel()
-            for port in _tunnel_ports(address):
+            for port in tunnel_ports(address):
                 self._runtime.dataplane.allow_source(BINDING, address, port, None)
 
     def _dismiss(self, address: IPAddress) -> None:
         """Take none any more."""
         del self._dismissals[address]
-        for port in _tunnel_ports(address):
+        for port in tunnel_ports(address):
             self._runtime.dataplane.deny_source(BINDING, address, port)
 
     # Observations ------------------------------------------------------------------------------------------
@@ -364,76 +367,3 @@ class MobileNodeDaemon:
             self._home_interface = None
         self._routes.depart()
         self._routes.use_tunnel()
-
-
-def _tunnel_ports(address: IPAddress) -> tuple[int, ...]:
-    """Outer source ports of tunnelled packets: 0 = protocols 41 and 4."""
-    return (0, DSMIP_PORT) if isinstance(address, IPv4Address) else (0,)
-
-
-def shares_identifier(config: MobileNodeFile) -> bool:
-    """Whether the home address has the interface identifier of a link-local address we use on the home link.
-
-    The home agent then defends that one, too (the L flag, RFC 6275 section 11.7.1).
-    """
-    if config.home_address not in config.home_prefix:
-        return False
-    identifier = int(config.home_address) & ((1 << 64) - 1)
-    link_local = IPv6Address(int(IPv6Address("fe80::")) | identifier)
-    interfaces = {interface.name for interface in config.interface}
-    return any(address == link_local and name in interfaces for address, name in own_addresses())
-
-
-def initial_networks(config: MobileNodeFile) -> list[IPNetwork]:
-    """What belongs to this mobile node before the home agent has said anything."""
-    networks: list[IPNetwork] = [host_network(config.home_address), *config.mobile_network_prefixes]
-    ipv4 = config.ipv4_home_address
-    if ipv4 is not None and ipv4.interface is not None:
-        networks.append(host_network(ipv4.interface.ip))
-    return [*networks, *config.ipv4_prefixes]
-
-
-def signalling_peer(config: MobileNodeFile, keys: IpsecTable) -> Peer:
-    """The home agent, when signalling is under IPsec."""
-    assert config.home_agent.address is not None, "checked with the configuration"
-    return Peer(
-        local=config.home_address,
-        remote=config.home_agent.address,
-        request=keys.to_home_agent.spi,
-        inbound=keys.from_home_agent.association(),
-        outbound=keys.to_home_agent.association(),
-    )
-
-
-def engine_config(config: MobileNodeFile) -> MobileNodeConfig:
-    """The engine's view of the configuration file."""
-    ipv4 = config.ipv4_home_address
-    return MobileNodeConfig(
-        home_address=config.home_address,
-        home_prefix=config.home_prefix,
-        home_agent=config.home_agent.address or UNKNOWN,
-        home_agent_ipv4=config.home_agent_ipv4,
-        other_home_agents=tuple(
-            HomeAgentAddress(other.address, other.ipv4_address) for other in config.other_home_agent
-        ),
-        discovery=config.home_agent_discovery,
-        identifier=config.identifier or config.name,
-        authentication=config.authentication,
-        spi=config.spi,
-        key=bytes(config.key or b""),
-        mobile_router=config.role == "mobile-router",
-        nemo_mode=config.nemo_mode,
-        prefixes=config.mobile_network_prefixes,
-        ipv4_home_address=None if ipv4 is None else ipv4.interface.ip if ipv4.interface else "dynamic",
-        ipv4_prefixes=config.ipv4_prefixes,
-        ipv4_prefix_request=config.ipv4_prefix_request,
-        lifetime=config.lifetime,
-        udp=config.udp,
-        grace=config.grace,
-        udp_port=config.udp_port,
-        multihoming=(
-            policy_of(config.multihoming, config.interface, config.flow)
-            if is_multihomed(config.multihoming, config.interface)
-            else None
-        ),
-    )

@@ -251,9 +251,7 @@ class Runtime:
         engine = self._engine
         if engine is None:
             return
-        for action in self._prepare(engine.actions()):
-            self.tap.outgoing(action)
-            self._carry_out_safely(action)
+        self.carry_out_last()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -261,6 +259,13 @@ class Runtime:
         if due is not None:
             # asyncio's clock is CLOCK_MONOTONIC, the clock of the engines.
             self._timer = asyncio.get_running_loop().call_at(due, self._tick)
+
+    def carry_out_last(self) -> None:
+        """Carry out what the engine wants, and wake it no more by this."""
+        if self._engine is not None:
+            for action in self._prepare(self._engine.actions()):
+                self.tap.outgoing(action)
+                self._carry_out_safely(action)
 
     def _carry_out_safely(self, action: Action) -> None:
         """A change the kernel refuses is told, and the next action gets its turn all the same."""

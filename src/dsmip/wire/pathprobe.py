@@ -49,3 +49,8 @@ class ProbePayload:
         if version != _VERSION:
             raise DecodeError("malformed", f"path probe of version {version}")
         return cls(bid, hold, sequence, sent, flags)
+
+
+def is_probe(packet: bytes) -> bool:
+    """Whether a packet ends in a path probe: it has nothing after it."""
+    return len(packet) >= _LAYOUT.size and packet[-_LAYOUT.size :].startswith(PROBE_MAGIC)

@@ -21,7 +21,7 @@ from dsmip.core.types import FlowBinding
 from dsmip.wire.constants import BUFlag
 from dsmip.wire.errors import DecodeError
 from dsmip.wire.flows import FlowIdentification
-from dsmip.wire.pathprobe import ProbePayload
+from dsmip.wire.pathprobe import ProbePayload, is_probe
 from dsmip.wire.trafficselectors import IPv4TrafficSelector, IPv6TrafficSelector
 
 # Supervision ------------------------------------------------------------------------------------------------
@@ -337,3 +337,9 @@ def test_other_content_is_no_probe(data: bytes) -> None:
     except DecodeError:
         return
     assert data.startswith(payload.encode())
+
+
+def test_probes_are_told_from_other_packets() -> None:
+    assert is_probe(bytes(80) + ProbePayload(1, 2, 3, 4).encode())
+    assert not is_probe(bytes(104))
+    assert not is_probe(b"dsmP")
