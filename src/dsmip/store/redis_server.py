@@ -33,7 +33,9 @@ from dsmip.store.api import StoreError, StoreLost
 from dsmip.store.pending import Pending, decode_replay
 from dsmip.store.records import SCHEMA_VERSION, decode_binding
 
-#: Seconds to wait for the server, and for how long it is left alone after it did not answer.
+#: Seconds to wait for the server: at the start, where nothing else can be done, and later; and for how long
+#: it is left alone after it did not answer.
+PATIENCE = 30.0
 TIMEOUT = 0.25
 RETRY_AFTER = 1.0
 
@@ -57,17 +59,11 @@ class RedisStore:
         base = f"dsmip:{{{name}}}"
         self._schema, self._counter = f"{base}:schema", f"{base}:flushes"
         self._bindings, self._replays = f"{base}:bindings", f"{base}:replays"
-        try:
-            self._server = Redis.from_url(
-                url,
-                socket_timeout=TIMEOUT,
-                socket_connect_timeout=TIMEOUT,
-                retry=Retry(NoBackoff(), 0),
-                health_check_interval=0,
-            )
-        except ValueError as error:
-            raise StoreError(f"store {url}: {error}") from error
         self._where = _without_password(url)
+        try:
+            self._server, self._patient = _client(url, TIMEOUT), _client(url, PATIENCE)
+        except ValueError as error:
+            raise StoreError(f"store {self._where}: {error}") from error
         self._check_schema()
 
     def put(self, binding: Binding, replay: ReplayState) -> None:
@@ -87,7 +83,7 @@ class RedisStore:
         self.flush()
 
         def read() -> tuple[bytes | None, Mapping[bytes, bytes], Mapping[bytes, bytes]]:
-            with self._server.pipeline(transaction=True) as transaction:
+            with self._patient.pipeline(transaction=True) as transaction:
                 transaction.get(self._counter)
                 transaction.hgetall(self._bindings)
                 transaction.hgetall(self._replays)
@@ -150,6 +146,7 @@ class RedisStore:
             self.flush()
         finally:
             self._server.close()
+            self._patient.close()
 
     def __enter__(self) -> Self:
         return self
@@ -164,8 +161,8 @@ class RedisStore:
         wanted = str(SCHEMA_VERSION).encode()
 
         def claim() -> object:
-            self._server.set(self._schema, wanted, nx=True)
-            return self._server.get(self._schema)
+            self._patient.set(self._schema, wanted, nx=True)
+            return self._patient.get(self._schema)
 
         found = self._asked(claim)
         if found != wanted:
@@ -194,6 +191,13 @@ class RedisStore:
             f"{self._where} {what}: delete {self._bindings}, {self._replays} and {self._schema}, and the"
             " mobile nodes will register anew"
         )
+
+
+def _client(url: str, timeout: float) -> Redis:
+    """Connects when asked first. Raises ValueError for a URL that is none."""
+    return Redis.from_url(
+        url, socket_timeout=timeout, socket_connect_timeout=timeout, retry=Retry(NoBackoff(), 0)
+    )
 
 
 def _flat(records: Mapping[bytes, bytes]) -> list[bytes]:
