@@ -56,6 +56,8 @@ def _mn_ha_option(request: Request) -> Authentication | str:
     What came after it would not be covered by its authenticator.
     """
     found = request.options.authentications
+    if len(found) == 1 and found[0].subtype == MN_HA and request.update.options[-1] is found[0]:
+        return found[0]  # as it should be
     subtypes = tuple(option.subtype for option in found)
     if MN_HA not in subtypes:
         return "authentication-missing"

@@ -78,8 +78,11 @@ class IPv4Assignments:
             else:
                 acknowledgement = IPv4AddressAcknowledgement(outcome, option.address, 0)
             acknowledgements.append(acknowledgement)
+        outcome_grants = tuple(grants)
+        if outcome_grants == held:
+            return held, tuple(acknowledgements)
         self.release(grant for grant in held if grant not in grants)
-        return tuple(grants), tuple(acknowledgements)
+        return outcome_grants, tuple(acknowledgements)
 
     def restore(self, entry: MobileNodeEntry, held: tuple[IPv4Grant, ...]) -> tuple[IPv4Grant, ...]:
         """Those of a stored binding's grants that the present configuration leaves to the mobile node."""
@@ -150,6 +153,11 @@ class IPv4Assignments:
         The last lets a mobile node whose binding ended have its old dynamic address back, and with it its
         sessions.
         """
+        if option.address == entry.ipv4_home_address and option.prefix_length == HOST:
+            # What nearly everybody asks for: making a network takes longer than all of the rest.
+            for grant in held:
+                if not grant.dynamic and grant.network.network_address == option.address:
+                    return grant
         if not is_unicast_ipv4(option.address):
             return IPv4AckStatus.INVALID_IPV4_ADDRESS
         network = IPv4Network((int(option.address), option.prefix_length), strict=False)

@@ -14,6 +14,7 @@ from dsmip.core.actions import ForwardPacket, SendDatagram, SendPacket
 from dsmip.core.authentication import SecurityAssociation, corrected_timestamp
 from dsmip.core.registration import Request
 from dsmip.core.types import Binding, UdpEndpoint
+from dsmip.wire.acknowledgement import AcknowledgementPattern, Shape
 from dsmip.wire.constants import NAT_NO_KEEPALIVE, BAFlag, BAStatus, BEStatus, NextHeader
 from dsmip.wire.extensions import Extensions, extensions_option
 from dsmip.wire.flows import FlowIdentification
@@ -67,6 +68,8 @@ class Replies:
         self._address = address
         self._force_udp = force_udp
         self._nat_keepalive = nat_keepalive
+        # Of acknowledgements with the usual options. One per number of IPv4 home addresses asked for.
+        self._patterns: dict[Shape, AcknowledgementPattern] = {}
 
     def reconfigure(self, *, force_udp: bool, nat_keepalive: int) -> None:
         """Answer like this from now on."""
@@ -80,31 +83,43 @@ class Replies:
         With an association it is authenticated as RFC 4285 section 5.1 says. `unix` is our time of day, for
         status 144.
         """
-        # IPv4 acknowledgements come before binding identifiers (RFC 5648 section 8.2).
-        options: list[MobilityOption] = [*answer.ipv4]
-        if request.udp is not None:
-            options.append(self._nat_detection(request.nat if answer.nat is None else answer.nat))
-        if answer.extensions is not None:
-            options.append(extensions_option(answer.extensions))
-        if request.options.bids or request.options.malformed_bids:
-            options += _binding_identifiers(request, answer.bids)
-        options += answer.flows
-        if answer.refresh_advice:
-            options.append(BindingRefreshAdvice(answer.refresh_advice))
-        timestamp = request.options.timestamp
-        if timestamp is not None:
-            # 144 also refuses forced UDP, to mobile nodes without an association (RFC 5555 section 4.5).
-            if answer.status == BAStatus.MIPV6_ID_MISMATCH and association is not None:
-                timestamp = corrected_timestamp(timestamp, unix)
-            options.append(MessageIdentifier(timestamp))
+        asked = request.options
+        timestamp = asked.timestamp
+        # 144 also refuses forced UDP, to mobile nodes without an association (RFC 5555 section 4.5).
+        if timestamp is not None and answer.status == BAStatus.MIPV6_ID_MISMATCH and association is not None:
+            timestamp = corrected_timestamp(timestamp, unix)
         sign = None
         if association is not None:
-            options.append(Authentication(association.spi, b""))
             sign = association.signer(request.care_of, request.home_address)
-        message = BindingAcknowledgement(
-            answer.status, answer.flags, answer.sequence, answer.lifetime, tuple(options)
-        )
-        header = encode_message(message, self._address, request.home_address, sign)
+        if asked.bids or asked.malformed_bids or answer.flows or answer.extensions is not None:
+            options = self._options(request, answer, timestamp)
+            if association is not None:
+                options.append(Authentication(association.spi, b""))
+            message = BindingAcknowledgement(
+                answer.status, answer.flags, answer.sequence, answer.lifetime, tuple(options)
+            )
+            header = encode_message(message, self._address, request.home_address, sign)
+        else:
+            shape = Shape(
+                len(answer.ipv4),
+                request.udp is not None,
+                answer.refresh_advice > 0,
+                timestamp is not None,
+                association is not None,
+            )
+            pattern = self._patterns.get(shape)
+            if pattern is None:
+                pattern = self._patterns[shape] = AcknowledgementPattern(self._address, shape)
+            header = pattern.fill(
+                request.home_address,
+                (answer.status, answer.flags, answer.sequence, answer.lifetime),
+                ipv4=answer.ipv4,
+                nat=self._nat_detection(request, answer).encode_data() if request.udp is not None else b"",
+                advice=answer.refresh_advice,
+                timestamp=timestamp or 0,
+                spi=association.spi if association is not None else 0,
+                sign=sign,
+            )
         routed = request.udp is None and not request.from_home_address
         packet = encode_packet(
             self._address,
@@ -113,6 +128,23 @@ class Replies:
             routing_home_address=request.home_address if routed else None,
         )
         return _send(packet, request.udp)
+
+    def _options(self, request: Request, answer: Answer, timestamp: int | None) -> list[MobilityOption]:
+        """Of any acknowledgement, but for what signs it."""
+        # IPv4 acknowledgements come before binding identifiers (RFC 5648 section 8.2).
+        options: list[MobilityOption] = [*answer.ipv4]
+        if request.udp is not None:
+            options.append(self._nat_detection(request, answer))
+        if answer.extensions is not None:
+            options.append(extensions_option(answer.extensions))
+        if request.options.bids or request.options.malformed_bids:
+            options += _binding_identifiers(request, answer.bids)
+        options += answer.flows
+        if answer.refresh_advice:
+            options.append(BindingRefreshAdvice(answer.refresh_advice))
+        if timestamp is not None:
+            options.append(MessageIdentifier(timestamp))
+        return options
 
     def binding_error(self, packet: Packet, status: BEStatus) -> SendPacket | SendDatagram:
         """A Binding Error about `packet`, to its wire source (RFC 6275 section 9.3.3)."""
@@ -141,8 +173,9 @@ class Replies:
         )
         return _send(reply, packet.udp)
 
-    def _nat_detection(self, nat: bool) -> NatDetection:
+    def _nat_detection(self, request: Request, answer: Answer) -> NatDetection:
         """Goes into every acknowledgement in UDP, refusals too (RFC 5555 sections 3.2.2 and 4.2)."""
+        nat = request.nat if answer.nat is None else answer.nat
         refresh = self._nat_keepalive if nat else NAT_NO_KEEPALIVE
         return NatDetection(self._force_udp, refresh)
 

@@ -47,6 +47,8 @@ def grant(requested: int, maximum: float, now: float, prefix: PrefixLifetime = E
     in whole units (RFC 6275 section 10.3.1).
     """
     units = min(requested, whole_units(maximum))
+    if prefix is ENDLESS:
+        return Grant(units)
     valid = None if prefix.valid_until is None else whole_units(prefix.valid_until - now)
     preferred = None if prefix.preferred_until is None else whole_units(prefix.preferred_until - now)
     if valid is not None:

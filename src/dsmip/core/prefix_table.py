@@ -8,6 +8,7 @@ from ipaddress import IPv6Address, IPv6Network
 from dsmip.core.home_agent_changes import NodeChanges
 from dsmip.core.types import MobileNodeEntry
 from dsmip.wire.constants import BAStatus
+from dsmip.wire.options import MobileNetworkPrefix
 
 _LINK_LOCAL = IPv6Network("fe80::/10")
 _MULTICAST = IPv6Network("ff00::/8")
@@ -34,7 +35,7 @@ class PrefixTable:
         return any(home_address in prefix for prefix in self.prefixes_of(home_address))
 
     def register(
-        self, home_address: IPv6Address, requested: tuple[IPv6Network, ...]
+        self, home_address: IPv6Address, asked: tuple[MobileNetworkPrefix, ...]
     ) -> tuple[IPv6Network, ...] | BAStatus:
         """The prefixes to forward for a Binding Update with the R flag, or why there are none.
 
@@ -43,10 +44,11 @@ class PrefixTable:
         section 6.2).
         """
         own = self.prefixes_of(home_address)
-        if not requested:
+        if not asked:
             return own or BAStatus.FORWARDING_SETUP_FAILED
-        if requested == own:
+        if len(asked) == len(own) and all(map(_is, asked, own)):
             return own  # what nearly everybody asks for, and the rest of this takes its time
+        requested = tuple(option.prefix for option in asked)
         if any(_is_invalid(prefix, own) for prefix in requested):
             return BAStatus.INVALID_PREFIX
         if not all(any(prefix.subnet_of(mine) for mine in own) for prefix in requested):
@@ -61,6 +63,10 @@ class PrefixTable:
         if prefixes == own:
             return own
         return _shared(tuple(p for p in prefixes if any(p.subnet_of(mine) for mine in own)), own)
+
+
+def _is(option: MobileNetworkPrefix, prefix: IPv6Network) -> bool:
+    return option.length == prefix.prefixlen and option.number == int(prefix.network_address)
 
 
 def _shared(prefixes: tuple[IPv6Network, ...], own: tuple[IPv6Network, ...]) -> tuple[IPv6Network, ...]:

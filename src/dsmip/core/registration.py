@@ -60,7 +60,7 @@ class UpdateOptions(msgspec.Struct):
     timestamp: int | None = None
     nonce_indices: bool = False
     authentications: tuple[Authentication, ...] = ()
-    prefixes: tuple[IPv6Network, ...] = ()
+    prefixes: tuple[MobileNetworkPrefix, ...] = ()
     ipv4_home_addresses: tuple[IPv4HomeAddress, ...] = ()
     #: Binding identifiers and flows, of which wrong ones are answered, too.
     bids: tuple[BindingIdentifier, ...] = ()
@@ -241,7 +241,7 @@ def sort_options(update: BindingUpdate) -> UpdateOptions:
         elif type(option) is IPv4CareOfAddress:
             found.ipv4_care_of = found.ipv4_care_of or option.address
         elif type(option) is MobileNetworkPrefix:
-            found.prefixes += (option.prefix,)
+            found.prefixes += (option,)
         elif type(option) is IPv4HomeAddress:
             found.ipv4_home_addresses += (option,)
         elif type(option) is NonceIndices:
@@ -289,7 +289,7 @@ def refusal(
             return BAStatus.MOBILE_ROUTER_OPERATION_NOT_PERMITTED
         return "not-a-correspondent" if binding is None else BAStatus.REGISTRATION_TYPE_CHANGE_DISALLOWED
     home_address = request.home_address
-    if not any(home_address in prefix for prefix in (*policy.home_prefixes, *entry.prefixes)):
+    if not (_within(home_address, policy.home_prefixes) or _within(home_address, entry.prefixes)):
         return BAStatus.NOT_HOME_SUBNET
     if home_address != entry.home_address:
         return BAStatus.ADMINISTRATIVELY_PROHIBITED
@@ -345,7 +345,14 @@ def _refused_by_policy(request: Request, entry: MobileNodeEntry, policy: Policy)
 
 
 def _within(address: IPAddress, prefixes: Iterable[IPv6Network]) -> bool:
-    return isinstance(address, IPv6Address) and any(address in prefix for prefix in prefixes)
+    # As numbers: `in` takes three times as long, `any` and its generator as long again.
+    if not isinstance(address, IPv6Address):
+        return False
+    number = int(address)
+    for prefix in prefixes:  # noqa: SIM110
+        if number & int(prefix.netmask) == int(prefix.network_address):
+            return True
+    return False
 
 
 def is_unicast_ipv4(address: IPv4Address) -> bool:
