@@ -17,6 +17,7 @@ from dsmip.core.prefix_table import PrefixTable
 from dsmip.core.registration import is_unicast_ipv4
 from dsmip.core.types import Binding, CareOfBinding, TunnelFormat
 from dsmip.wire.constants import BAStatus
+from dsmip.wire.options import MobileNetworkPrefix
 
 
 def binding(number: int = 0) -> Binding:
@@ -184,11 +185,14 @@ def test_rfc3963_6_1_2_prefixes_are_found_by_home_address() -> None:
     table = PrefixTable([ENTRY, other])
     assert table.prefixes_of(HOME) == (MNP1, MNP2)
     assert table.prefixes_of(other.home_address) == ()
-    assert table.register(other.home_address, (MNP1,)) is BAStatus.NOT_AUTHORIZED_FOR_PREFIX
+    assert (
+        table.register(other.home_address, (MobileNetworkPrefix.of(MNP1),))
+        is BAStatus.NOT_AUTHORIZED_FOR_PREFIX
+    )
 
 
 def test_a_prefix_named_twice_counts_once() -> None:
-    assert PrefixTable([ENTRY]).register(HOME, (MNP1, MNP1)) == (MNP1,)
+    assert PrefixTable([ENTRY]).register(HOME, (MobileNetworkPrefix.of(MNP1),) * 2) == (MNP1,)
 
 
 def test_a_home_address_in_its_own_mobile_network() -> None:
