@@ -51,7 +51,7 @@ def test_each_batch_is_in_the_file_when_its_answers_are_counted(tmp_path: Path) 
 
 def test_nobody_has_the_address_of_another() -> None:
     vehicles = fleet.vehicles(2000)
-    for attribute in ("home_address", "ipv4_home_address", "prefix", "spi", "key", "identifier"):
+    for attribute in ("home_address", "ipv4_home_address", "prefix", "key", "identifier"):
         assert len({getattr(vehicle, attribute) for vehicle in vehicles}) == 2000
     last = fleet.Vehicle(fleet.LARGEST - 1)
     assert last.home_address in fleet.HOME_PREFIX

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dsmip.daemon.events import EVENTS_VARIABLE, KEPT, EventLog
+from dsmip.daemon.events import EVENTS_VARIABLE, KEPT, LINES_A_SECOND, EventLog
 from dsmip.daemon.feed import TooManyReaders
 
 
@@ -78,3 +78,31 @@ def test_followers_are_bounded_and_leave_room_when_they_go() -> None:
         events.follow()
 
     asyncio.run(scene())
+
+
+def test_a_busy_second_is_not_logged_event_by_event(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("dsmip.daemon.events.time.monotonic", lambda: now)
+    events = EventLog()
+    with caplog.at_level(logging.INFO, logger="dsmip"):
+        for number in range(LINES_A_SECOND + 50):
+            events.event("moved", {"number": number})
+        assert len(caplog.records) == LINES_A_SECOND
+        now += 1
+        events.event("moved", {"number": 0})
+    assert [record.getMessage() for record in caplog.records[-2:]] == [
+        "50 more events, not logged one by one",
+        "moved number=0",
+    ]
+    assert events.counts["moved"] == LINES_A_SECOND + 51
+
+
+def test_a_stream_on_a_full_disk_ends_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(EVENTS_VARIABLE, "/dev/full")
+    events = EventLog()
+    for _ in range(3):
+        events.event("moved", {})
+    events.close()
+    assert events.counts["moved"] == 3

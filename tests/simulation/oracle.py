@@ -361,8 +361,8 @@ class Oracle:
                 if binding.link_local:
                     addresses.add(IPv6Address((0xFE80 << 112) | (int(home_address) & (1 << 64) - 1)))
             for grant in binding.ipv4:
-                address = grant.network.network_address
-                if grant.network.prefixlen == 32 and any(address in p for p in self._file.ipv4_home_prefixes):
+                address = grant.address
+                if grant.prefixlen == 32 and any(address in p for p in self._file.ipv4_home_prefixes):
                     addresses.add(address)
         return addresses
 

@@ -79,7 +79,7 @@ FULL = Binding(
     mobile_router=True,
     link_local=True,
     prefixes=(IPv6Network("2001:db8:1000::/64"), IPv6Network("2001:db8:2000::/56")),
-    ipv4=(IPv4Grant(IPv4Network("203.0.113.5/32"), True), IPv4Grant(IPv4Network("203.0.113.16/28"))),
+    ipv4=(IPv4Grant.of(IPv4Network("203.0.113.5/32"), True), IPv4Grant.of(IPv4Network("203.0.113.16/28"))),
     authentication="none",
     flows=(
         FlowBinding(7, 1, IPv4TrafficSelector(destination_port=(5060, 5061), protocol=(17, 17)), (65535, 1)),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import signal
 import socket
@@ -16,7 +15,10 @@ from pathlib import Path
 from dsmip.bench import fleet, frames, network
 from dsmip.bench.network import Network
 from dsmip.core.types import DSMIP_PORT, IPAddress
+from dsmip.daemon import provisioned
+from dsmip.daemon.config import Key
 from dsmip.daemon.control import ControlError, ask
+from dsmip.daemon.provisioned import ProvisionedNode
 from dsmip.lab import daemons, namespaces
 from dsmip.lab.errors import LabError
 from dsmip.wire.constants import NextHeader
@@ -50,24 +52,10 @@ timestamp_tolerance = 86400.0
 state_directory = "{state}"
 """
 
-_NODE = """
-[[mobile_node]]
-name = "v{number}"
-identifier = "{identifier}"
-home_address = "{home_address}"
-ipv4_home_address = "{ipv4_home_address}"
-mobile_network_prefixes = ["{prefix}"]
-spi = {spi}
-key = "{key}"
-"""
 
-
-def configuration(
-    name: str, state: Path, vehicles: Sequence[fleet.Vehicle], capacity: int, settings: str = ""
-) -> str:
-    """The home agent's file with every vehicle of the fleet in it; `settings` are further lines."""
-    text = io.StringIO()
-    text.write(
+def configuration(name: str, state: Path, capacity: int, settings: str = "") -> str:
+    """The home agent's file; `settings` are further lines. The fleet is not in it but provisioned."""
+    return (
         _HEAD.format(
             name=name,
             address=fleet.HOME_AGENT,
@@ -79,21 +67,28 @@ def configuration(
             capacity=capacity,
             state=state,
         )
+        + settings
     )
-    text.write(settings)
-    for vehicle in vehicles:
-        text.write(
-            _NODE.format(
-                number=vehicle.number,
-                identifier=vehicle.identifier,
-                home_address=vehicle.home_address,
-                ipv4_home_address=vehicle.ipv4_home_address,
-                prefix=vehicle.prefix,
-                spi=vehicle.spi,
-                key=vehicle.key.hex(),
-            )
+
+
+def provision(state: Path, vehicles: Sequence[fleet.Vehicle]) -> None:
+    """Write the file that `dsmip provision` would have written for this fleet."""
+    state.mkdir(mode=0o700, exist_ok=True)
+    nodes = tuple(
+        ProvisionedNode(
+            name=vehicle.identifier,
+            role="mobile-router",
+            home_address=vehicle.home_address,
+            ipv4_home_address=vehicle.ipv4_home_address,
+            mobile_network_prefixes=(vehicle.prefix,),
+            uplinks=("wan0",),
+            key=Key(vehicle.key),
+            created=0.0,
+            key_created=0.0,
         )
-    return text.getvalue()
+        for vehicle in vehicles
+    )
+    provisioned.write(state / provisioned.FILE_NAME, nodes)
 
 
 class HomeAgentProcess:
@@ -112,12 +107,12 @@ class HomeAgentProcess:
         self._directory = directory
         self.name = f"bench{os.getpid()}"
         self._config = directory / "ha.toml"
+        state = directory / "state"
         self._config.write_text(
-            configuration(
-                self.name, directory / "state", vehicles, capacity or max(len(vehicles), 1), settings
-            ),
-            encoding="ascii",
+            configuration(self.name, state, capacity or max(len(vehicles), 1), settings), encoding="ascii"
         )
+        if vehicles:
+            provision(state, vehicles)
         self._child: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> HomeAgentProcess:

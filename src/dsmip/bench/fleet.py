@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
-from dsmip.core.authentication import SecurityAssociation, ntp_timestamp
+from dsmip.core.authentication import MINIMUM_SPI, SecurityAssociation, ntp_timestamp
 from dsmip.core.types import DSMIP_PORT, IPAddress, MobileNodeEntry
 from dsmip.wire.constants import BUFlag
 from dsmip.wire.messages import BindingUpdate, encode_message
@@ -42,7 +42,6 @@ NAT_POOLS = (IPv4Address("100.64.0.0"), IPv4Address("100.96.0.0"))
 LARGEST = 1 << 20
 #: Lifetime asked for, in units of 4 seconds.
 LIFETIME = 900
-_FIRST_SPI = 4096
 _FLAGS = BUFlag.A | BUFlag.H | BUFlag.R
 _FIRST_NAT_PORT = 20000
 
@@ -76,12 +75,12 @@ class Vehicle:
     @property
     def identifier(self) -> str:
         """Its NAI (RFC 4283)."""
-        return f"vehicle-{self.number}@example.org"
+        return f"vehicle-{self.number}"
 
     @property
     def spi(self) -> int:
-        """The SPI of its security association."""
-        return _FIRST_SPI + self.number
+        """The SPI of its security association: with one key each, it need not differ."""
+        return MINIMUM_SPI
 
     @property
     def key(self) -> bytes:

@@ -25,8 +25,8 @@ import functools
 import hashlib
 import hmac
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from ipaddress import IPv6Address
+from typing import NamedTuple
 
 from dsmip.core.types import IPAddress
 
@@ -52,16 +52,18 @@ _LOW_32 = (1 << 32) - 1
 _TIMESTAMP_MASK = (1 << 64) - 1
 
 
-@dataclass(frozen=True, slots=True)
-class SecurityAssociation:
+class SecurityAssociation(NamedTuple):
     """The mobility security association of one mobile node with its home agent (RFC 4285 section 5.1).
 
     `identifier` is the mobile node's NAI (RFC 4283). The RFC speaks of a key of 16 octets; any length works.
     """
 
     spi: int
-    key: bytes = field(repr=False)
+    key: bytes
     identifier: str
+
+    def __repr__(self) -> str:
+        return f"SecurityAssociation({self.spi}, {self.identifier!r})"  # never the key
 
     def signer(self, care_of: IPAddress, home_address: IPv6Address) -> Callable[[bytes], bytes]:
         """A function from the covered octets to the authenticator: what `encode_message` takes as `sign`."""

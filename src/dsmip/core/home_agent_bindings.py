@@ -151,9 +151,16 @@ class Bindings:
             elif not care_ofs:
                 self.withdraw(binding, "expired")
             else:
-                alive = replace(binding, care_ofs=care_ofs)
+                # With the objects of the configuration where they are equal, which saves their memory.
+                alive = replace(
+                    binding,
+                    home_address=node.entry.home_address,
+                    care_ofs=care_ofs,
+                    identifier=node.entry.identifier,
+                    prefixes=self.prefixes.still_own(binding.home_address, binding.prefixes),
+                )
                 kept = self._still_granted(alive, node)
-                if kept is not alive or len(care_ofs) < len(binding.care_ofs):
+                if kept != binding:
                     self._emit(StoreBinding(kept, node.replay))
                 self.cache.store(kept, kept.next_end)
                 self._emit(InstallBinding(kept, None, 0.0))
@@ -190,7 +197,7 @@ class Bindings:
     def _still_granted(self, binding: Binding, node: ServedNode) -> Binding:
         """The binding under the present configuration and under an index of its own.
 
-        The same object if there is nothing to change, which is what a hundred thousand of them count on.
+        The same object if there is nothing to change.
         """
         self._nodes.claim_index(node, binding.index)
         node.sequence = binding.sequence

@@ -71,9 +71,8 @@ class IPv4Assignments:
             if isinstance(outcome, IPv4Grant):
                 if outcome not in grants:
                     grants.append(outcome)
-                network = outcome.network
                 acknowledgement = IPv4AddressAcknowledgement(
-                    IPv4AckStatus.SUCCESS, network.network_address, network.prefixlen
+                    IPv4AckStatus.SUCCESS, outcome.address, outcome.prefixlen
                 )
             else:
                 acknowledgement = IPv4AddressAcknowledgement(outcome, option.address, 0)
@@ -86,7 +85,7 @@ class IPv4Assignments:
 
     def restore(self, entry: MobileNodeEntry, held: tuple[IPv4Grant, ...]) -> tuple[IPv4Grant, ...]:
         """Those of a stored binding's grants that the present configuration leaves to the mobile node."""
-        return tuple(grant for grant in held if self._may_keep(entry, grant))
+        return tuple(_shared(grant, entry) for grant in held if self._may_keep(entry, grant))
 
     def is_pooled(self, address: IPv4Address) -> bool:
         """Whether an address lies in one of the pools."""
@@ -101,7 +100,9 @@ class IPv4Assignments:
     def _may_keep(self, entry: MobileNodeEntry, grant: IPv4Grant) -> bool:
         if grant.dynamic:
             return entry.allow_dynamic_ipv4 and self._pool(grant.network).reserve(grant.network)
-        return _is_static(entry, grant.network)
+        if grant.prefixlen == HOST:
+            return grant.address == entry.ipv4_home_address
+        return grant.network in entry.ipv4_prefixes
 
     def _decide_one(
         self,
@@ -120,21 +121,21 @@ class IPv4Assignments:
 
     def _some_address(self, entry: MobileNodeEntry, held: tuple[IPv4Grant, ...]) -> IPv4Grant | IPv4AckStatus:
         if entry.ipv4_home_address is not None:
-            return IPv4Grant(IPv4Network(entry.ipv4_home_address))
+            return IPv4Grant(entry.ipv4_home_address)
         for grant in held:
-            if grant.network.prefixlen == HOST:
+            if grant.prefixlen == HOST:
                 return grant
         network = self._addresses.allocate(HOST) if entry.allow_dynamic_ipv4 else None
         if network is None:
             return IPv4AckStatus.DYNAMIC_IPV4_HOME_ADDRESS_NOT_AVAILABLE
-        return IPv4Grant(network, dynamic=True)
+        return IPv4Grant.of(network, dynamic=True)
 
     def _some_prefix(
         self, entry: MobileNodeEntry, length: int, held: tuple[IPv4Grant, ...], granted: list[IPv4Grant]
     ) -> IPv4Grant | IPv4AckStatus:
         """A configured prefix this Binding Update did not get yet, one held already, or one of the pool."""
-        static = [IPv4Grant(prefix) for prefix in entry.ipv4_prefixes]
-        earlier = [] if length == HOST else [g for g in held if g.dynamic and g.network.prefixlen == length]
+        static = [IPv4Grant.of(prefix) for prefix in entry.ipv4_prefixes]
+        earlier = [] if length == HOST else [g for g in held if g.dynamic and g.prefixlen == length]
         for grant in (*static, *earlier):
             if grant not in granted:
                 return grant
@@ -143,7 +144,7 @@ class IPv4Assignments:
         network = self._prefixes.allocate(length) if allowed else None
         if network is None:
             return IPv4AckStatus.PREFIX_ALLOCATION_UNAUTHORIZED
-        return IPv4Grant(network, dynamic=True)
+        return IPv4Grant.of(network, dynamic=True)
 
     def _this(
         self, entry: MobileNodeEntry, option: IPv4HomeAddress, held: tuple[IPv4Grant, ...]
@@ -155,20 +156,18 @@ class IPv4Assignments:
         """
         if option.address == entry.ipv4_home_address and option.prefix_length == HOST:
             # What nearly everybody asks for: making a network takes longer than all of the rest.
-            for grant in held:
-                if not grant.dynamic and grant.network.network_address == option.address:
-                    return grant
+            return IPv4Grant(entry.ipv4_home_address)
         if not is_unicast_ipv4(option.address):
             return IPv4AckStatus.INVALID_IPV4_ADDRESS
         network = IPv4Network((int(option.address), option.prefix_length), strict=False)
         if _is_static(entry, network):
-            return IPv4Grant(network)
+            return IPv4Grant.of(network)
         for grant in held:
             if grant.network == network:
                 return grant
         single = option.prefix_length == HOST
         if entry.allow_dynamic_ipv4 and self._pool(network).reserve(network):
-            return IPv4Grant(network, dynamic=True)
+            return IPv4Grant.of(network, dynamic=True)
         if single:
             return IPv4AckStatus.INCORRECT_IPV4_HOME_ADDRESS
         return IPv4AckStatus.PREFIX_ALLOCATION_UNAUTHORIZED
@@ -182,6 +181,13 @@ def _static(entry: MobileNodeEntry) -> tuple[IPv4Network, ...]:
     if entry.ipv4_home_address is None:
         return entry.ipv4_prefixes
     return (IPv4Network(entry.ipv4_home_address), *entry.ipv4_prefixes)
+
+
+def _shared(grant: IPv4Grant, entry: MobileNodeEntry) -> IPv4Grant:
+    """The same with the object of the configuration in it, where that is equal."""
+    if grant.dynamic or grant.prefixlen != HOST or entry.ipv4_home_address is None:
+        return grant
+    return IPv4Grant(entry.ipv4_home_address)
 
 
 def _is_static(entry: MobileNodeEntry, network: IPv4Network) -> bool:

@@ -28,7 +28,6 @@ class ServedNode:
 
     __slots__ = (
         "_corrections",
-        "association",
         "deregistered_until",
         "entry",
         "index",
@@ -49,9 +48,14 @@ class ServedNode:
     def tell(self, entry: MobileNodeEntry) -> None:
         """What it is configured with from now on; a former key is worth nothing at once."""
         self.entry = entry
-        self.association: SecurityAssociation | None = None
-        if entry.authentication == "mn-ha":
-            self.association = SecurityAssociation(entry.spi, entry.key, entry.identifier)
+
+    @property
+    def association(self) -> SecurityAssociation | None:
+        """What authenticates it; made when asked for, as that takes less than keeping it for everybody."""
+        entry = self.entry
+        if entry.authentication != "mn-ha":
+            return None
+        return SecurityAssociation(entry.spi, entry.key, entry.identifier)
 
     @property
     def corrections(self) -> RateLimit:

@@ -66,7 +66,7 @@ class IPv4Wishes:
     def grants(self) -> tuple[IPv4Grant, ...]:
         """What the home agent granted."""
         return tuple(
-            IPv4Grant(wish.granted, dynamic=wish.static is None)
+            IPv4Grant.of(wish.granted, dynamic=wish.static is None)
             for wish in self._wishes
             if wish.granted is not None
         )

@@ -147,10 +147,24 @@ class Nat(enum.Enum):
 
 
 class IPv4Grant(msgspec.Struct, frozen=True):
-    """One IPv4 home address (prefix length 32) or IPv4 mobile network prefix granted to a mobile node."""
+    """One IPv4 home address (prefix length 32) or IPv4 mobile network prefix granted to a mobile node.
 
-    network: IPv4Network
+    The address is mostly the very object of the configuration; a network would take half a kilobyte.
+    """
+
+    address: IPv4Address
+    prefixlen: int = 32
     dynamic: bool = False
+
+    @classmethod
+    def of(cls, network: IPv4Network, dynamic: bool = False) -> IPv4Grant:
+        """The grant of this network."""
+        return cls(network.network_address, network.prefixlen, dynamic)
+
+    @property
+    def network(self) -> IPv4Network:
+        """The addresses granted."""
+        return IPv4Network((int(self.address), self.prefixlen))
 
 
 class CareOfBinding(msgspec.Struct, frozen=True, eq=False):
@@ -298,8 +312,8 @@ class Binding(msgspec.Struct, frozen=True):
     def ipv4_home_address(self) -> IPv4Address | None:
         """The single IPv4 home address, if one was granted."""
         for grant in self.ipv4:
-            if grant.network.prefixlen == 32:
-                return grant.network.network_address
+            if grant.prefixlen == 32:
+                return grant.address
         return None
 
     @property

@@ -51,7 +51,7 @@ def _check_own(config: HomeAgentFile, problems: Problems) -> None:
 
 def check_served_nodes(config: HomeAgentFile, problems: Problems, *, provisioned: int = 0) -> None:
     """Rules of the mobile nodes; the last so many of them are provisioned and not in the file."""
-    seen: dict[str, str] = {}
+    seen: dict[tuple[str, object], int] = {}
     owned: list[_Owned] = []
     places = _places(config, provisioned)
     for number, node in enumerate(config.mobile_node):
@@ -59,19 +59,21 @@ def check_served_nodes(config: HomeAgentFile, problems: Problems, *, provisioned
         _check_served_node(config, node, where, problems)
         for kind, value in (
             ("name", node.name),
-            ("home_address", str(node.home_address)),
-            ("ipv4_home_address", str(node.ipv4_home_address or "")),
+            ("home_address", node.home_address),
+            ("ipv4_home_address", node.ipv4_home_address),
             ("identifier", node.identifier or node.name),
         ):
             if not value:
                 continue
-            first = seen.setdefault(f"{kind}={value}", places[number])
-            if first != places[number]:
-                problems.add(f"{where}{kind}", f"{value} is already that of {first}")
+            first = seen.setdefault((kind, value), number)
+            if first != number:
+                problems.add(f"{where}{kind}", f"{value} is already that of {places[first]}")
         own: list[IPNetwork] = [*node.mobile_network_prefixes, *node.ipv4_prefixes]
         for prefix in own:
             lowest = int(prefix.network_address)
-            owned.append((prefix.version, lowest, lowest | int(prefix.hostmask), number, prefix))
+            # Not `hostmask`: a network that has been asked for that keeps it, and is twice as large since.
+            size = 1 << (prefix.max_prefixlen - prefix.prefixlen)
+            owned.append((prefix.version, lowest, lowest + size - 1, number, prefix))
     _check_overlaps(config, owned, places, problems)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -18,6 +19,9 @@ Fields = Mapping[str, Value]
 
 #: Events kept for `dsmip status`.
 KEPT = 256
+#: Lines a second that events may fill the log with: beyond that a busy home agent would do little else. The
+#: others are counted, and are in the JSON stream and on the control socket all the same.
+LINES_A_SECOND = 100
 #: Refused packets are counted all, but logged at most this often per reason.
 DROP_LOG_INTERVAL = 10.0
 #: Environment variable naming a file that gets one JSON object per event.
@@ -51,6 +55,8 @@ class EventLog:
         self.journal = Journal()
         self.feed: Feed[Fields] = Feed()
         self._logged: dict[str, tuple[float, int]] = {}
+        #: The second that is being logged, how many lines it has, and how many were left out.
+        self._second, self._lines, self._left_out = 0, 0, 0
         self._stream: IO[str] | None = None
         path = os.environ.get(EVENTS_VARIABLE)
         if path:
@@ -58,17 +64,41 @@ class EventLog:
 
     def event(self, kind: str, fields: Fields) -> None:
         """Record one event now."""
-        record: Fields = {**fields, "event": kind, "time": time.monotonic(), "unix": time.time()}
+        now = time.monotonic()
+        record: Fields = {**fields, "event": kind, "time": now, "unix": time.time()}
         self.recent.append(record)
         self.counts[kind] += 1
         self.journal.event(kind, record)
         self.feed.publish(record)
         if self._stream is not None:
-            self._stream.write(json.dumps(record) + "\n")
+            self._write(json.dumps(record) + "\n")
         level = logging.WARNING if kind in _WARNINGS else logging.INFO
-        if log.isEnabledFor(level):
+        if self._has_room(now, level) and log.isEnabledFor(level):
             told = " ".join(f"{name}={_text(value)}" for name, value in fields.items())
             log.log(level, "%s %s", kind, told)
+
+    def _has_room(self, now: float, level: int) -> bool:
+        """Whether one more line may be logged in this second; for a warning there always is."""
+        if (second := int(now)) != self._second:
+            if self._left_out:
+                log.info("%d more events, not logged one by one", self._left_out)
+            self._second, self._lines, self._left_out = second, 0, 0
+        self._lines += 1
+        if self._lines <= LINES_A_SECOND or level > logging.INFO:
+            return True
+        self._left_out += 1
+        return False
+
+    def _write(self, line: str) -> None:
+        """Into the JSON stream. One that cannot be written, on a full disk, ends; the daemon goes on."""
+        assert self._stream is not None
+        try:
+            self._stream.write(line)
+        except OSError as error:
+            log.warning("events are not written any more: %s", error)
+            with contextlib.suppress(OSError):
+                self._stream.close()
+            self._stream = None
 
     def drop(self, reason: str, detail: str, node: str | None = None, *, count: int = 1) -> None:
         """Count a refused packet; log the first of its kind and then at a limited rate.
@@ -102,7 +132,8 @@ class EventLog:
     def close(self) -> None:
         """Close the JSON stream."""
         if self._stream is not None:
-            self._stream.close()
+            with contextlib.suppress(OSError):
+                self._stream.close()
             self._stream = None
 
 

@@ -66,7 +66,7 @@ def _entry(node: MobileNodeTable) -> MobileNodeEntry:
         identifier=node.identifier or node.name,
         authentication=node.authentication,
         spi=node.spi,
-        key=bytes(node.key or b""),
+        key=node.key or b"",
         prefixes=node.mobile_network_prefixes,
         ipv4_home_address=node.ipv4_home_address,
         ipv4_prefixes=node.ipv4_prefixes,

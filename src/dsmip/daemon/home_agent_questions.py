@@ -188,7 +188,7 @@ class HomeAgentQuestions:
                 _care_of_binding(one, states.get(one.bid, PathState()), now) for one in binding.care_ofs
             ],
             "prefixes": [str(prefix) for prefix in binding.prefixes],
-            "ipv4_prefixes": [str(grant.network) for grant in binding.ipv4 if grant.network.prefixlen < 32],
+            "ipv4_prefixes": [str(grant.network) for grant in binding.ipv4 if grant.prefixlen < 32],
             "mobile_router": binding.mobile_router,
             "authentication": binding.authentication,
             "sequence": binding.sequence,

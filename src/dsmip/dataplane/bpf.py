@@ -17,6 +17,7 @@ from dsmip.dataplane.api import PathState, Role, Traffic
 from dsmip.dataplane.attachment import Attachments
 from dsmip.dataplane.bpf_object import Map, Object
 from dsmip.dataplane.bpffs import ensure_bpffs, pin_directory_of, remove_tree
+from dsmip.dataplane.keys import Keys
 from dsmip.dataplane.networks import Networks
 from dsmip.dataplane.paths import Paths
 
@@ -72,7 +73,7 @@ class BpfDataPlane:
         self._paths = Paths(tables)
         self._networks = Networks(tables)
         # Keys as they stand in the map, by binding index: octets, because there are many.
-        self._sources: dict[int, frozenset[bytes]] = {}
+        self._sources = Keys(maps.SOURCE_KEY.size)
 
     @classmethod
     def open(
@@ -123,10 +124,8 @@ class BpfDataPlane:
         """Learn from the maps what an earlier process put there."""
         self._paths.recollect()
         self._networks.recollect()
-        sources: dict[int, set[bytes]] = {}
         for key, _ in self._maps["sources"].items():
-            sources.setdefault(maps.source_index(key), set()).add(key)
-        self._sources = {index: frozenset(keys) for index, keys in sources.items()}
+            self._sources.add(maps.source_index(key), key)
 
     def close(self, keep: bool) -> None:
         """Let go. `keep`: everything stays in place and forwarding goes on; otherwise nothing remains, also
@@ -179,39 +178,30 @@ class BpfDataPlane:
         """See `api.DataPlane`."""
         key = maps.encode_source_key(index, address, port)
         self._maps["sources"].update(key, maps.encode_source(until, bid))
-        present = self._sources.get(index, frozenset())
-        if key not in present:
-            self._sources[index] = present | {key}
+        self._sources.add(index, key)
 
     def deny_source(self, index: int, address: IPAddress, port: int) -> None:
         """See `api.DataPlane`."""
         key = maps.encode_source_key(index, address, port)
         self._maps["sources"].delete(key)
-        remaining = self._sources.get(index, frozenset()) - {key}
-        if remaining:
-            self._sources[index] = remaining
-        else:
-            self._sources.pop(index, None)
+        self._sources.discard(index, key)
 
     def retain_sources(self, index: int, sources: Iterable[tuple[IPAddress, int]]) -> None:
         """See `api.DataPlane`."""
-        present = self._sources.get(index)
-        if present is None:
-            return
+        present = self._sources.of(index)
         kept = frozenset(maps.encode_source_key(index, address, port) for address, port in sources)
-        for key in present - kept:
-            self._maps["sources"].delete(key)
-        if present & kept:
-            self._sources[index] = present & kept
-        else:
-            del self._sources[index]
+        if gone := present - kept:
+            for key in gone:
+                self._maps["sources"].delete(key)
+            self._sources.put(index, present & kept)
 
     def remove_binding(self, index: int) -> None:
         """See `api.DataPlane`."""
         self._networks.replace(index, ())
         self._paths.remove(index)
-        for key in self._sources.pop(index, frozenset()):
+        for key in self._sources.of(index):
             self._maps["sources"].delete(key)
+        self._sources.put(index, ())
 
     def bindings(self) -> frozenset[int]:
         """Indexes with a path, a choice among paths, or networks, those of an adopted data plane included."""

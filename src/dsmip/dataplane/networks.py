@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dsmip.core.types import IPNetwork
 from dsmip.dataplane import maps
 from dsmip.dataplane.bpf_object import Map
+from dsmip.dataplane.keys import Keys
 
 #: (IP version, prefix length)
 _Length = tuple[int, int]
@@ -23,45 +24,40 @@ class Networks:
     def __init__(self, tables: Mapping[str, Map]) -> None:
         self._ranges = {6: tables["networks6"], 4: tables["networks4"]}
         self._listed = {6: tables["lengths6"], 4: tables["lengths4"]}
-        self._keys: dict[int, frozenset[bytes]] = {}
+        self._keys = {6: Keys(maps.NETWORK6.size), 4: Keys(maps.NETWORK4.size)}
         self._in_use: Counter[_Length] = Counter()
         self._lengths: dict[int, list[int]] = {6: [], 4: []}
 
     def recollect(self) -> None:
         """Learn from the maps what an earlier process put there."""
-        found: dict[int, set[bytes]] = {}
         for version, table in self._ranges.items():
             for key, value in table.items():
-                found.setdefault(maps.decode_index(value), set()).add(key)
+                self._keys[version].add(maps.decode_index(value), key)
                 self._in_use[maps.version_and_length(key)] += 1
             self._lengths[version] = list(self._read_lengths(version))
             for length in list(self._lengths[version]):  # of a process that was killed between two steps
                 if not self._in_use[version, length]:
                     self._unlist(version, length)
-        self._keys = {index: frozenset(keys) for index, keys in found.items()}
 
     def replace(self, index: int, networks: Iterable[IPNetwork]) -> None:
         """See `api.DataPlane.set_networks`. First what is new is added, then what has gone is removed."""
         wanted = frozenset(map(maps.encode_network, networks))
-        present = self._keys.get(index, frozenset())
+        present = self._keys[6].of(index) | self._keys[4].of(index)
         for key in wanted - present:
             self._take(index, key)
             # At once: it must be found again even if the next one is refused.
-            self._keys[index] = self._keys.get(index, frozenset()) | {key}
+            self._keys[maps.version_and_length(key)[0]].add(index, key)
         for key in present - wanted:
             version, length = maps.version_and_length(key)
             self._ranges[version].delete(key)
             self._in_use[version, length] -= 1
             if not self._in_use[version, length]:
                 self._unlist(version, length)
-        if wanted:
-            self._keys[index] = wanted
-        else:
-            self._keys.pop(index, None)
+            self._keys[version].discard(index, key)
 
     def indexes(self) -> frozenset[int]:
         """Bindings with at least one range."""
-        return frozenset(self._keys)
+        return frozenset(self._keys[6].indexes() | self._keys[4].indexes())
 
     def _take(self, index: int, key: bytes) -> None:
         version, length = maps.version_and_length(key)
@@ -73,8 +69,7 @@ class Networks:
         if found is None:
             self._in_use[version, length] += 1
         else:  # of another binding, which no longer has it
-            owner = maps.decode_index(found)
-            self._keys[owner] = self._keys.get(owner, frozenset()) - {key}
+            self._keys[version].discard(maps.decode_index(found), key)
 
     # Lengths -----------------------------------------------------------------------------------------------
     # Programs read the list while it is changed: each step leaves a list in which nothing is missing.

@@ -48,6 +48,8 @@ class TunDevice:
         self.name: Final = name
         self._descriptor = descriptor
         self._complained = False
+        self._buffer = bytearray(_ROOM)
+        self._view = memoryview(self._buffer)
 
     @classmethod
     def open(cls, name: str) -> TunDevice:
@@ -73,7 +75,8 @@ class TunDevice:
     def read(self) -> bytes | None:
         """The next IP packet, None when nothing is waiting (or the device is down: logged once)."""
         try:
-            data = os.read(self._descriptor, _ROOM)
+            # Into one buffer: `os.read` would ask for 64 KiB anew for every packet of a few hundred octets.
+            length = os.readv(self._descriptor, (self._buffer,))
         except BlockingIOError:
             return None
         except OSError as error:
@@ -82,8 +85,8 @@ class TunDevice:
                 self._complained = True
             return None
         self._complained = False
-        flags, _, _, _, start, offset = _VNET_HEADER.unpack_from(data)
-        packet = data[_VNET_HEADER.size :]
+        flags, _, _, _, start, offset = _VNET_HEADER.unpack_from(self._buffer)
+        packet = bytes(self._view[_VNET_HEADER.size : length])
         if flags & _NEEDS_CHECKSUM:
             return _complete_checksum(packet, start, start + offset)
         return packet

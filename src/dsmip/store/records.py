@@ -6,7 +6,7 @@ is a decision about the files of running home agents too: it raises `SCHEMA_VERS
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
 import msgspec
 
@@ -89,10 +89,7 @@ def encode_binding(binding: Binding) -> bytes:
             mobile_router=binding.mobile_router,
             link_local=binding.link_local,
             prefixes=[(prefix.network_address.packed, prefix.prefixlen) for prefix in binding.prefixes],
-            ipv4=[
-                (grant.network.network_address.packed, grant.network.prefixlen, grant.dynamic)
-                for grant in binding.ipv4
-            ],
+            ipv4=[(grant.address.packed, grant.prefixlen, grant.dynamic) for grant in binding.ipv4],
             authentication=binding.authentication,
             flows=[
                 FlowRecord(flow.fid, flow.priority, flow.selector.encode(), list(flow.bids))
@@ -118,9 +115,7 @@ def decode_binding(record: bytes) -> Binding:
         mobile_router=row.mobile_router,
         link_local=row.link_local,
         prefixes=tuple(IPv6Network(prefix) for prefix in row.prefixes),
-        ipv4=tuple(
-            IPv4Grant(IPv4Network((address, length)), dynamic) for address, length, dynamic in row.ipv4
-        ),
+        ipv4=tuple(IPv4Grant(IPv4Address(address), length, dynamic) for address, length, dynamic in row.ipv4),
         authentication=row.authentication,
         flows=tuple(_flow(flow) for flow in row.flows),
         extensions=Extensions(row.extensions),

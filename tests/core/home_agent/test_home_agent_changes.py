@@ -127,7 +127,7 @@ def test_an_address_of_a_pool_that_becomes_somebodys_own_is_taken_from_who_has_i
     agent, mobile = scenario(dynamic, ipv4_pool=pool)
     agent.receive(mobile.update(options=[IPv4HomeAddress(IPv4Address(0))]))
     held = agent.binding.ipv4
-    assert held == (IPv4Grant(IPv4Network("192.0.2.129/32"), dynamic=True),)
+    assert held == (IPv4Grant.of(IPv4Network("192.0.2.129/32"), dynamic=True),)
     outcome = serve(agent, dynamic, replace(SECOND, ipv4_home_address=IPv4Address("192.0.2.130")))
     assert outcome.actions == []
     assert agent.binding.ipv4 == held

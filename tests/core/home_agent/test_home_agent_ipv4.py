@@ -47,7 +47,7 @@ def acknowledged(agent: Scenario, update: bytes) -> list[tuple[int, str, int]]:
 def test_rfc5555_4_5_static_ipv4_home_address() -> None:
     agent, mobile = scenario()
     assert acknowledged(agent, mobile.update(options=[IPv4HomeAddress(HOME4)])) == [(0, "192.0.2.44", 32)]
-    assert agent.binding.ipv4 == (IPv4Grant(IPv4Network("192.0.2.44/32")),)
+    assert agent.binding.ipv4 == (IPv4Grant.of(IPv4Network("192.0.2.44/32")),)
     assert agent.binding.ipv4_home_address == HOME4
 
 
@@ -92,7 +92,7 @@ def test_asking_for_any_address_gives_the_static_one() -> None:
 def test_rfc5555_4_5_dynamic_ipv4_home_address() -> None:
     agent, mobile = scenario(DYNAMIC, ipv4_pool=POOL)
     assert acknowledged(agent, mobile.update(options=[IPv4HomeAddress(ANY)])) == [(0, "192.0.2.129", 32)]
-    assert agent.binding.ipv4 == (IPv4Grant(IPv4Network("192.0.2.129/32"), dynamic=True),)
+    assert agent.binding.ipv4 == (IPv4Grant.of(IPv4Network("192.0.2.129/32"), dynamic=True),)
 
 
 def test_rfc5555_4_5_a_refresh_keeps_the_dynamic_address_however_it_asks() -> None:
@@ -173,7 +173,7 @@ def test_rfc5555_4_5_configured_prefix_by_name_and_by_request() -> None:
     assert acknowledged(agent, mobile.update(flags=AHR, options=[named])) == expected
     asked = IPv4HomeAddress(ANY, 24, prefix_requested=True)
     assert acknowledged(agent, mobile.update(sequence=16, flags=AHR, options=[asked])) == expected
-    assert agent.binding.ipv4 == (IPv4Grant(IPv4Network("192.0.2.64/28")),)
+    assert agent.binding.ipv4 == (IPv4Grant.of(IPv4Network("192.0.2.64/28")),)
 
 
 def test_rfc5555_3_1_1_address_and_prefix_in_two_options() -> None:
@@ -194,7 +194,7 @@ def test_rfc5555_4_5_prefix_from_the_pool_has_the_requested_length() -> None:
     for sequence, option in ((15, asked), (16, asked), (17, named)):
         update = mobile.update(sequence=sequence, flags=AHR, options=[option])
         assert acknowledged(agent, update) == [(0, "203.0.113.0", 28)]
-    assert agent.binding.ipv4 == (IPv4Grant(IPv4Network("203.0.113.0/28"), dynamic=True),)
+    assert agent.binding.ipv4 == (IPv4Grant.of(IPv4Network("203.0.113.0/28"), dynamic=True),)
 
 
 @pytest.mark.parametrize(("length", "pool"), [(28, None), (23, PREFIX_POOL), (32, PREFIX_POOL)])

@@ -94,7 +94,7 @@ def test_what_the_configuration_no_longer_grants_is_taken_out() -> None:
     agent = restart(store, entries=(poorer,), down=20.0)
     actions = agent.agent.actions()
     assert agent.binding.prefixes == (MNP1,)
-    assert agent.binding.ipv4 == (IPv4Grant(IPv4Network(HOME4)),)
+    assert agent.binding.ipv4 == (IPv4Grant.of(IPv4Network(HOME4)),)
     assert [type(action).__name__ for action in actions] == ["StoreBinding", "InstallBinding"]
 
 
@@ -106,7 +106,7 @@ def test_a_dynamic_address_stays_with_its_restored_binding() -> None:
             store.put(action.binding, action.replay)
     second = replace(DYNAMIC, home_address=SECOND.home_address, identifier=SECOND.identifier)
     again = restart(store, entries=(DYNAMIC, second), down=20.0, ipv4_pool=POOL)
-    assert again.binding.ipv4 == (IPv4Grant(IPv4Network("192.0.2.129/32"), dynamic=True),)
+    assert again.binding.ipv4 == (IPv4Grant.of(IPv4Network("192.0.2.129/32"), dynamic=True),)
     again.agent.actions()
     theirs = Mobile(second).update(
         now=again.now, identifier=SECOND.identifier, options=[IPv4HomeAddress(IPv4Address(0))]

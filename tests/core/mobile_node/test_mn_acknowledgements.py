@@ -266,7 +266,7 @@ def test_rfc5555_4_4_2_granted_ipv4_home_address_is_adopted_and_refused_later() 
     networks = (IPv6Network(HOME_ADDRESS), IPv4Network("10.1.0.5/32"))
     assert only(actions, HomeAddressesChanged) == [HomeAddressesChanged(networks)]
     assert only(actions, InstallPath)[-1].networks == networks
-    assert bench.node.ipv4_grants == (IPv4Grant(IPv4Network("10.1.0.5/32"), dynamic=True),)
+    assert bench.node.ipv4_grants == (IPv4Grant.of(IPv4Network("10.1.0.5/32"), dynamic=True),)
     bench.run(480.0)
     assert find(bench.last.update.options, IPv4HomeAddress) == IPv4HomeAddress(IPv4Address("10.1.0.5"), 32)
     refused = IPv4AddressAcknowledgement(130, IPv4Address("10.1.0.5"), 0)

@@ -245,8 +245,8 @@ def test_rfc5555_3_1_1_granted_dynamic_addresses_are_asked_for_by_name_afterward
     asked = wishes.options()
     assert not wishes.answered(asked, (acknowledgement(0, "10.2.0.16/29"), acknowledgement(0, "10.1.0.5/32")))
     assert wishes.grants == (
-        IPv4Grant(IPv4Network("10.1.0.5/32"), dynamic=True),
-        IPv4Grant(IPv4Network("10.2.0.16/29"), dynamic=True),  # the length granted overrides ours
+        IPv4Grant.of(IPv4Network("10.1.0.5/32"), dynamic=True),
+        IPv4Grant.of(IPv4Network("10.2.0.16/29"), dynamic=True),  # the length granted overrides ours
     )
     assert wishes.options() == (
         IPv4HomeAddress(IPv4Address("10.1.0.5"), 32),

@@ -104,7 +104,7 @@ def test_tour_of_all_network_kinds() -> None:
         agree(world)
         binding = world.home_agent.bindings[HOME_ADDRESS]
         assert binding.prefixes == (MOBILE_PREFIX,)
-        assert binding.ipv4 == (IPv4Grant(IPv4Network("10.1.0.9/32")),)
+        assert binding.ipv4 == (IPv4Grant.of(IPv4Network("10.1.0.9/32")),)
     world.move(home=HOME)
     world.run(1.0)
     agree(world)
