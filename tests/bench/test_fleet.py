@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from dsmip.bench import daemon, fleet, signalling
-from dsmip.daemon.config import HomeAgentFile, parse
+from dsmip.daemon.config import HomeAgentFile
+from dsmip.daemon.home_agent_plan import engine_config
+from dsmip.daemon.provisioned import load_complete
 from dsmip.store.memory import MemoryStore
 from dsmip.store.sqlite import SqliteStore
 
@@ -61,20 +63,16 @@ def test_nobody_has_the_address_of_another() -> None:
         fleet.vehicles(fleet.LARGEST + 1)
 
 
-def test_the_daemon_takes_the_configuration_file_and_sees_the_same_fleet() -> None:
+def test_the_daemon_takes_what_is_provisioned_and_sees_the_same_fleet(tmp_path: Path) -> None:
     vehicles = fleet.vehicles(5)
-    config = parse(daemon.configuration("ha", Path("state"), vehicles, 5), Path("ha.toml"))
+    file = tmp_path / "ha.toml"
+    file.write_text(daemon.configuration("ha", tmp_path / "state", 5))
+    daemon.provision(tmp_path / "state", vehicles)
+    config = load_complete(file)
     assert isinstance(config, HomeAgentFile)
     served = [
-        (
-            n.home_address,
-            n.identifier,
-            n.spi,
-            bytes(n.key or b""),
-            n.mobile_network_prefixes,
-            n.ipv4_home_address,
-        )
-        for n in config.mobile_node
+        (e.home_address, e.identifier, e.spi, e.key, e.prefixes, e.ipv4_home_address)
+        for e in engine_config(config).mobile_nodes
     ]
     assert served == [
         (e.home_address, e.identifier, e.spi, e.key, e.prefixes, e.ipv4_home_address)
