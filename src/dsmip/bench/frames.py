@@ -49,10 +49,15 @@ class _Message(ctypes.Structure):
     _fields_ = (("header", _MessageHeader), ("sent", ctypes.c_uint32))
 
 
-def packet(source: IPAddress, destination: IPAddress, size: int = SMALL) -> bytes:
+def packet(
+    source: IPAddress,
+    destination: IPAddress,
+    size: int = SMALL,
+    ports: tuple[int, int] = (_DISCARD, _DISCARD),
+) -> bytes:
     """A UDP packet of so many octets."""
     payload = bytes(size - _UDP_SIZE - (_IPV4_SIZE if source.version == 4 else _IPV6_SIZE))
-    datagram = encode_udp(source, _DISCARD, destination, _DISCARD, payload)
+    datagram = encode_udp(source, ports[0], destination, ports[1], payload)
     return _header(source, destination, NextHeader.UDP, len(datagram)) + datagram
 
 

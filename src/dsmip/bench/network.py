@@ -190,8 +190,8 @@ class Network:
             )
             namespaces.feed(["ip", "-n", name, "-6" if network.version == 6 else "-4", "-batch", "-"], lines)
 
-    def use(self, tunnel: TunnelFormat) -> None:
-        """Tunnel the mobile networks in this format, at both ends."""
+    def use(self, tunnel: TunnelFormat, bid: int = 0) -> None:
+        """Tunnel the mobile networks in this format, at both ends, over a path with this BID."""
         ipv6 = tunnel in (TunnelFormat.IPV6, TunnelFormat.UDP6)
         home_agent: IPAddress = fleet.HOME_AGENT if ipv6 else fleet.HOME_AGENT_IPV4
         care_of: IPAddress = CARE_OF if ipv6 else IPV4_CARE_OF
@@ -202,11 +202,14 @@ class Network:
             next_hop: IPAddress | None = None
             if node == "mr":
                 next_hop = IPv6Address("2001:db8:200::1") if ipv6 else IPv4Address("100.64.0.1")
-            plane.add_local(local)
-            plane.allow_source(BINDING, remote, port, None)
+            plane.add_local(local, bid if node == "mr" else 0)
+            plane.allow_source(BINDING, remote, port, None, bid if node == "ha" else 0)
             interface = index if node == "mr" else 0
             path = Path(tunnel, local, remote, port, port, interface, next_hop)
-            namespaces.call(self.namespace(node), functools.partial(plane.set_path, BINDING, path))
+            namespaces.call(self.namespace(node), functools.partial(plane.set_path, BINDING, path, bid))
+            if bid:
+                plane.set_preference(BINDING, (bid,))
+                plane.remove_path(BINDING)
             plane.set_networks(BINDING, MOBILE_NETWORKS)
 
     # Counting ----------------------------------------------------------------------------------------------

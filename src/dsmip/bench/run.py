@@ -123,9 +123,10 @@ def _handover(effort: Effort, collect: Collect, say: Say) -> None:
 
 
 def _throughput(effort: Effort, collect: Collect, say: Say) -> None:
-    from dsmip.bench import throughput
+    from dsmip.bench import flows, throughput
 
     throughput.measure(collect, say, repeat=effort.repeat, seconds=effort.seconds)
+    flows.measure(collect, say, repeat=effort.repeat, seconds=effort.seconds)
 
 
 def _signalling(effort: Effort, collect: Collect, say: Say) -> None:

@@ -8,7 +8,7 @@ import json
 import shutil
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,13 +76,7 @@ def measure(
 def _bulk(
     net: Network, collect: Collect, say: Say, repeat: int, seconds: float, formats: Sequence[Format]
 ) -> None:
-    if shutil.which("iperf3") is None:
-        raise LabError("iperf3 is not installed: install its package (apt-get install iperf3)")
-    argv = ["iperf3", "-s", "-p", str(_PORT)]
-    server = subprocess.Popen(
-        namespaces.command(net.namespace("host"), argv), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
+    with bulk_server(net):
         for form in formats:
             net.use(form.tunnel)
             await_answer(net, form.host)
@@ -91,16 +85,29 @@ def _bulk(
                 pairs = []
                 for number in range(repeat):
                     say(f"bulk TCP, {form.name} {direction}, {number + 1} of {repeat}")
-                    through = _transfer(net, form.host, direction, seconds)
-                    pairs.append((through, _transfer(net, form.plain_host, direction, seconds)))
+                    through = transfer(net, form.host, direction, seconds)
+                    pairs.append((through, transfer(net, form.plain_host, direction, seconds)))
                 name = f"throughput/bulk TCP {form.name} {direction}"
                 collect(compared(name, "Gbit/s", pairs, _PLAIN, bar=BULK_BAR))
+
+
+@contextlib.contextmanager
+def bulk_server(net: Network) -> Iterator[None]:
+    """What `transfer` connects to runs on the host. Raises LabError when iperf3 is missing."""
+    if shutil.which("iperf3") is None:
+        raise LabError("iperf3 is not installed: install its package (apt-get install iperf3)")
+    argv = ["iperf3", "-s", "-p", str(_PORT)]
+    server = subprocess.Popen(
+        namespaces.command(net.namespace("host"), argv), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        yield
     finally:
         server.terminate()
         server.wait()
 
 
-def _transfer(net: Network, host: IPAddress, direction: str, seconds: float) -> float:
+def transfer(net: Network, host: IPAddress, direction: str, seconds: float) -> float:
     """Gbit/s received over one connection; "down" is towards the host."""
     argv = ["iperf3", "-c", str(host), "-p", str(_PORT), "-t", f"{max(1, round(seconds))}", "-J"]
     if direction == "up":

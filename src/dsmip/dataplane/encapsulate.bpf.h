@@ -104,7 +104,7 @@ static __always_inline int encapsulate(struct __sk_buff *skb, const struct dsmip
 {
     struct dsmip_path *path = path_of(index, 0);
     __u32 reason = DSMIP_DROP_NO_PATH, sequence = 0;
-    int sequenced = 0, number = 1;
+    int sequenced = 0;
     struct manner manner = {};
     struct bids bids = {};
 
@@ -120,20 +120,17 @@ static __always_inline int encapsulate(struct __sk_buff *skb, const struct dsmip
 
         if (!choice)
             return drop(DSMIP_DROP_NO_PATH);
-        number = choose(skb, index, choice, inner, &bids, &reason);
-        if (!number)
-            return drop(reason);
+        path = choose(skb, index, choice, inner, &bids, &reason);
         /* The segments of an offload packet would all bear the same number. */
-        if (number > 1 && !skb->gso_size) {
+        if (path && bids.bid[1] && !skb->gso_size) {
             sequenced = choice->duplication != 0;
             if (sequenced)
                 sequence = next_sequence(choice);
             send_copies(skb, config, &bids, sequence, sequenced);
         }
-        path = path_of(index, bids.bid[0]);
     }
     if (!path)
-        return drop(DSMIP_DROP_NO_PATH);
+        return drop(reason);
     if (has_passed(path->expires_ns))
         return drop(DSMIP_DROP_EXPIRED);
     manner.format = path->format;

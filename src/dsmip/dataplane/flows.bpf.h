@@ -16,7 +16,7 @@
 #define IPV6_MORE_FRAGMENTS 1
 #define IPV6_OFFSET 0xfff8
 
-#define FLOW_CACHE 1024 /* a power of two */
+#define FLOW_CACHE_BITS 10
 #define FRAGMENT_CACHE 1024
 
 /* What rules look at, and whose: with the generation of its rules it is the key of a cached decision. Values in
@@ -57,7 +57,7 @@ struct fragment_key {
 
 struct {
     __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-    __uint(max_entries, FLOW_CACHE);
+    __uint(max_entries, 1 << FLOW_CACHE_BITS);
     __type(key, __u32);
     __type(value, struct decision);
 } decisions SEC(".maps");
@@ -259,10 +259,19 @@ static __always_inline int is_same_flow(const struct flow *one, const struct flo
     return !difference;
 }
 
-/* The first matching rule's BIDs; `bids` stays empty when no rule matches. */
-static __always_inline void first_rule(struct __sk_buff *skb, struct flow *flow, struct bids *bids)
+/* Where in the cache a flow belongs: of its addresses and ports, the upper bits of a product. */
+static __always_inline __u32 place_of(const struct flow *flow)
 {
-    __u32 place = bpf_get_hash_recalc(skb) & (FLOW_CACHE - 1);
+    __u64 sum = flow->source[0] + 3 * flow->source[1] + 5 * flow->destination[0] + 7 * flow->destination[1];
+
+    sum += (__u64)flow->source_port << 32 | (__u64)flow->destination_port << 16 | flow->protocol;
+    return ((sum ^ flow->spi) * 0x9e3779b97f4a7c15ULL) >> (64 - FLOW_CACHE_BITS);
+}
+
+/* The first matching rule's BIDs; `bids` stays empty when no rule matches. */
+static __always_inline void first_rule(struct flow *flow, struct bids *bids)
+{
+    __u32 place = place_of(flow);
     struct decision *known = bpf_map_lookup_elem(&decisions, &place);
 
     if (known && is_same_flow(&known->flow, flow)) {
@@ -303,7 +312,7 @@ static __always_inline void classify(struct __sk_buff *skb, const struct inner *
             return;
         }
     }
-    first_rule(skb, flow, bids);
+    first_rule(flow, bids);
     if (upper.fragmented && upper.first)
         bpf_map_update_elem(&fragments, &key, bids, BPF_ANY);
 }

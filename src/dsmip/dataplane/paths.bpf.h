@@ -81,31 +81,42 @@ __noinline int find_silent(__u32 index, __u32 *reason)
     return 0;
 }
 
-/* The BIDs over which a packet of a binding without plain path goes, several if it is copied. Returns their
- * number; 0 and the reason if it is dropped. */
-static __always_inline int choose(struct __sk_buff *skb, __u32 index, const struct dsmip_choice *choice,
-                                  const struct inner *inner, struct bids *bids, __u32 *reason)
+static __always_inline struct dsmip_path *usable_path(__u32 index, __u16 bid)
 {
-    int usable;
+    struct dsmip_path *path = path_of(index, bid);
+
+    return path && is_usable(path) ? path : NULL;
+}
+
+/* The path that a packet of a binding without plain path takes, with its BID and those of its copies in `bids`.
+ * NULL and the reason if it is dropped. */
+static __always_inline struct dsmip_path *choose(struct __sk_buff *skb, __u32 index,
+                                                 const struct dsmip_choice *choice,
+                                                 const struct inner *inner, struct bids *bids, __u32 *reason)
+{
+    struct dsmip_path *path;
 
     if (choice->generation) {
         struct flow flow = {.index = index, .generation = choice->generation};
 
         classify(skb, inner, &flow, bids);
         if (bids->bid[0]) {
-            usable = keep_usable(index, bids, DSMIP_MAX_COPIES);
-            if (!usable)
-                usable = find_active_rule(&flow, bids);
-            if (usable)
-                return usable;
+            path = bids->bid[1] ? NULL : usable_path(index, bids->bid[0]);
+            if (path)
+                return path;
+            if (keep_usable(index, bids, DSMIP_MAX_COPIES) || find_active_rule(&flow, bids))
+                return path_of(index, bids->bid[0]);
         }
     }
+    __builtin_memset(bids, 0, sizeof(*bids));
+    bids->bid[0] = choice->bids[0];
+    path = usable_path(index, choice->bids[0]);
+    if (path)
+        return path;
     __builtin_memcpy(bids, choice->bids, sizeof(*bids));
-    usable = keep_usable(index, bids, 1);
-    if (usable)
-        return usable;
-    bids->bid[0] = find_silent(index, reason);
-    return bids->bid[0] != 0;
+    if (!keep_usable(index, bids, 1))
+        bids->bid[0] = find_silent(index, reason);
+    return bids->bid[0] ? path_of(index, bids->bid[0]) : NULL;
 }
 
 #endif
