@@ -112,6 +112,7 @@ def test_a_path_in_octets() -> None:
         7,
         ip_address("2001:db8::1"),
         1.5,
+        1400,
     )
     assert maps.PATH.unpack(maps.encode_path(path, raw=True)) == (
         1_500_000_000,
@@ -126,6 +127,7 @@ def test_a_path_in_octets() -> None:
         10,
         2,
         1,
+        1400,
         0,
     )
 

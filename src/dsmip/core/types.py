@@ -56,7 +56,8 @@ class Path:
 
     `interface` is a kernel ifindex, 0 = decided by the route to `remote`. `next_hop` None = decided by the
     route, or `remote` itself when on-link. `expires` is CLOCK_MONOTONIC seconds after which the data plane
-    drops packets of this path by itself; None = never.
+    drops packets of this path by itself; None = never. `mtu` is that of inner packets, to which the MSS of
+    TCP connections is lowered; 0 = leave it alone.
     """
 
     format: TunnelFormat
@@ -67,6 +68,7 @@ class Path:
     interface: int = 0
     next_hop: IPAddress | None = None
     expires: float | None = None
+    mtu: int = 0
 
 
 @dataclass(frozen=True, slots=True)

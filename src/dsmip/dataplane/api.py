@@ -98,7 +98,7 @@ class DataPlane(Protocol):
 
     def set_path(self, index: int, path: Path, bid: int = 0) -> None:
         """Send packets of this binding over `path` from the next packet on. Setting it once more keeps what
-        is known of it (`PathState.heard`) unless something beside `expires` is different."""
+        is known of it (`PathState.heard`) unless more than `expires` and `mtu` is different."""
 
     def remove_path(self, index: int, bid: int = 0) -> None:
         """Send no more packets over this path. With none left, packets are dropped and counted."""

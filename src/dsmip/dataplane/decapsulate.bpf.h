@@ -3,6 +3,7 @@
 #ifndef DSMIP_DECAPSULATE_H
 #define DSMIP_DECAPSULATE_H
 
+#include "mss.bpf.h"
 #include "probes.bpf.h"
 
 #define ECN_MASK 3
@@ -186,6 +187,11 @@ static __always_inline int decapsulate(struct __sk_buff *skb, const struct dsmip
         return drop(DSMIP_DROP_ECN);
     if (ecn != (inner->traffic_class & ECN_MASK) && set_ecn(skb, offset, inner, ecn))
         return drop(DSMIP_DROP_FAILED);
+    if (is_syn(skb, inner, offset)) {
+        path = path_of(index, bid);
+        if (path)
+            clamp_mss(skb, offset, inner->header_length, path->mtu);
+    }
     counters = traffic_of(index, bid);
     if (counters) {
         __sync_fetch_and_add(&counters->received_packets, packets_in(skb));

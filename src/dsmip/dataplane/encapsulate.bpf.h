@@ -3,6 +3,7 @@
 #ifndef DSMIP_ENCAPSULATE_H
 #define DSMIP_ENCAPSULATE_H
 
+#include "mss.bpf.h"
 #include "outer.bpf.h"
 #include "paths.bpf.h"
 #include "route.bpf.h"
@@ -50,6 +51,8 @@ static __always_inline int send_over(struct __sk_buff *skb, const struct dsmip_p
 
     if (path->format == DSMIP_FORMAT_LINK)
         return to_neighbour(skb, path->interface, path->next_hop_family, path->next_hop);
+    if (path->mtu && is_syn(skb, inner, 0))
+        clamp_mss(skb, 0, inner->header_length, path->mtu);
     outer_version = write_outer(skb, path, manner, inner);
     if (outer_version == -EALREADY)
         return segment_first(skb, inner);

@@ -41,7 +41,7 @@ class FakeDataPlane:
     def set_path(self, index: int, path: Path, bid: int = 0) -> None:
         """See `api.DataPlane`."""
         previous = self.installed.get((index, bid))
-        if previous is None or replace(previous, expires=path.expires) != path:
+        if previous is None or replace(previous, expires=path.expires, mtu=path.mtu) != path:
             self.probes.pop((index, bid), None)
         self.installed[index, bid] = path
 

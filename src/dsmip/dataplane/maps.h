@@ -79,7 +79,8 @@ struct dsmip_path {
     __u16 next_hop_family; /* 0 = none */
     __u8 format;
     __u8 flags;
-    __u32 reserved;
+    __u16 mtu; /* of inner packets, for TCP to know; 0 = it need not */
+    __u16 reserved;
 };
 
 /* Where packets of a binding without plain path go. */

@@ -28,7 +28,7 @@ U32 = struct.Struct("=I")
 NETWORK6 = struct.Struct("=16sII")
 NETWORK4 = struct.Struct("=4sI")
 PATH_KEY = struct.Struct("=IHH")
-PATH = struct.Struct("=QQQ16s16s16sI2s2sHBBI")
+PATH = struct.Struct("=QQQ16s16s16sI2s2sHBBHH")
 CHOICE = struct.Struct("=Q8HII")
 RULE = struct.Struct("=2Q2Q2Q2QIIIIHHHH8HBBBBBBH")
 RULES = struct.Struct("=II")
@@ -137,18 +137,22 @@ def encode_path(path: Path, *, raw: bool) -> bytes:
         _family(path.next_hop),
         formats[path.format],
         PATH_RAW if raw else 0,
+        path.mtu,
         0,
     )
 
 
 _EXPIRES = slice(0, 8)
 _LIVENESS = slice(8, 24)
-_WAY = slice(24, PATH.size)
+_WAY = slice(24, PATH.size - 4)
+_MTU = slice(PATH.size - 4, PATH.size)
 
 
 def with_liveness_of(path: bytes, previous: bytes) -> bytes:
     """The path, with what was heard of it before, if it is the same way as the previous one."""
-    return path[_EXPIRES] + previous[_LIVENESS] + path[_WAY] if path[_WAY] == previous[_WAY] else path
+    if path[_WAY] != previous[_WAY]:
+        return path
+    return path[_EXPIRES] + previous[_LIVENESS] + path[_WAY] + path[_MTU]
 
 
 def decode_liveness(path: bytes) -> tuple[float | None, float | None]:
