@@ -27,6 +27,7 @@ from dsmip.core.mobile_node_registration_state import RegistrationState
 from dsmip.core.mobile_node_several import OneOfSeveral, status_of
 from dsmip.core.mobile_node_tunnel import Tunnel
 from dsmip.core.mobile_node_updates import Purpose, Request
+from dsmip.core.network_memory import Encapsulation
 from dsmip.core.retransmission import INITIAL_BINDACK_TIMEOUT
 from dsmip.core.types import CareOfAddress, HomeAttachment, Instant, TunnelFormat
 from dsmip.wire.constants import BAFlag, BAStatus, BUFlag
@@ -144,10 +145,6 @@ class Registration(RegistrationState):
         if _due(self._refresh_at, now.monotonic):
             self.register(now)
         self._probed(self._prober.run(self.care_of, now), now)
-
-    def forget(self) -> None:
-        """The home agent has no such binding (any more)."""
-        self.entry = None
 
     def end_waiting(self, now: Instant) -> None:
         """Another Binding Update has its answer: one that waits for its turn is due."""
@@ -380,6 +377,14 @@ class Registration(RegistrationState):
     def echo_reply(self, identifier: int, sequence: int, now: Instant) -> None:
         """The home agent answered an Echo Request from the home address."""
         self._probed(self._prober.answered(identifier, sequence, self.care_of, now), now)
+
+    def doubt_ip_in_ip(self, now: Instant) -> None:
+        """The path fell silent: if it has no UDP, that may be why, and the next update asks for UDP."""
+        path = self.tunnel.path
+        if self.care_of is not None and path is not None and path.format is TunnelFormat.IPV4:
+            self._encapsulation.leave()
+            network = self.care_of.network
+            self._memory.remember_encapsulation(network, Encapsulation.FILTERED, now.monotonic)
 
     def _probed(self, result: ProbeResult | None, now: Instant) -> None:
         if result is ProbeResult.TRY_IP_IN_IP:

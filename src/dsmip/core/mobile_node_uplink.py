@@ -181,7 +181,7 @@ class Uplink:
 
     def forget(self) -> None:
         """The home agent has no such binding (any more)."""
-        self.registration.forget()
+        self.registration.entry = None
         self.priority = 0
         self.gone_until = None
         self._place = None
@@ -226,6 +226,7 @@ class Uplink:
         self.repair_at = None
         if self.path.health is Health.SILENT:
             self._repaired_at = now.monotonic
+            self.registration.doubt_ip_in_ip(now)
             self.registration.register(now)
 
     def report(self, now: Instant) -> UplinkReport:

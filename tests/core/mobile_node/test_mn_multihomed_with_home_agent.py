@@ -27,10 +27,11 @@ from dsmip.core.actions import Action, InstallBinding, SendDatagram, SendIPv4, S
 from dsmip.core.flow_selectors import FlowDescription
 from dsmip.core.home_agent import HomeAgent
 from dsmip.core.home_agent_config import HomeAgentConfig
-from dsmip.core.mobile_node import MobileNodeState
+from dsmip.core.mobile_node import MobileNode, MobileNodeState
 from dsmip.core.mobile_node_config import MobileNodeConfig
 from dsmip.core.mobile_node_policy import FlowPolicy
-from dsmip.core.types import Binding, FlowBinding, UdpEndpoint
+from dsmip.core.network_memory import Encapsulation, NetworkMemory
+from dsmip.core.types import Binding, FlowBinding, TunnelFormat, UdpEndpoint
 from dsmip.wire.extensions import Extensions
 from dsmip.wire.flows import FlowIdentification, FlowSummary
 from dsmip.wire.multihoming import BindingIdentifier
@@ -224,6 +225,22 @@ def test_a_nat_that_maps_anew_is_repaired_when_the_path_falls_silent() -> None:
     entry = binding.care_of_binding(NATED_BID)
     assert entry is not None
     assert entry.nat_source == UdpEndpoint(OUTSIDE, 40002)
+    world.agree()
+
+
+def test_a_path_in_protocol_41_that_falls_silent_is_tried_in_udp() -> None:
+    memory = NetworkMemory()
+    memory.remember_encapsulation(SAT.network, Encapsulation.IP_IN_IP, 0.0)
+    world = RealWorld()
+    world.node = MobileNode(MULTIHOMED, at(0.0), random.Random(1), memory)
+    world.move(SAT, LTE)
+    world.wait(0.1)
+    [bid] = [bid for bid, path in world.paths.items() if path.format is TunnelFormat.IPV4]
+    world.dead.add(SAT.interface)
+    world.wait(120.0)
+    world.dead.clear()
+    world.wait(120.0)
+    assert world.paths[bid].format is TunnelFormat.UDP4
     world.agree()
 
 
