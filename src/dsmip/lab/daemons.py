@@ -20,8 +20,8 @@ PIN_ROOT = RUN_ROOT / "bpf"
 EVENTS_VARIABLE = "DSMIP_EVENTS"
 NODES = ("ha", "mr")
 #: Seconds a daemon gets to come up, and to take out of the kernel what it put in.
-START_WITHIN = 20.0
-STOP_WITHIN = 10.0
+START_WITHIN = 90.0
+STOP_WITHIN = 30.0
 
 Ready = Callable[[str], bool]
 

@@ -15,7 +15,7 @@ from dsmip.lab import plan
 from dsmip.lab.errors import LabError
 from dsmip.lab.processes import Processes
 
-_READY_WITHIN = 5.0
+_READY_WITHIN = 90.0
 _POLL = 0.01
 
 #: /proc/net/udp: port 67 bound; /proc/net/raw6: a raw ICMPv6 socket.
