@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import pty
+import re
 import shutil
 import struct
 import subprocess
@@ -242,3 +243,28 @@ def test_watch_on_the_mobile_router_and_without_a_terminal(lab: Lab) -> None:
     text = dsmip("watch", "obs-mr", "--once")
     assert "obs-mr (mobile-router): registered; tunnel ipv6" in text
     assert "moved to" in text
+
+
+def test_different_keys_are_explained_at_both_ends(lab: Lab) -> None:
+    config = lab.directory / "mr.toml"
+    good = config.read_text()
+    lab.stop_daemons(only="mr")
+    key = re.search(r'^key = "(.)', good, flags=re.MULTILINE)
+    assert key is not None
+    config.write_text(good.replace(f'key = "{key[1]}', f'key = "{"0" if key[1] != "0" else "1"}'))
+    try:
+        lab.start_daemons(only="mr")
+        wait_until(lambda: "were not believed" in story("mr1"), 30, "the home agent tells")
+        assert "! " in story("mr1")
+        assert "-> The keys at the two ends differ" in story("mr1")
+        wait_until(lambda: "not believed" in story("--daemon", "obs-mr"), 30, "the mobile router tells")
+        assert "-> The keys at the two ends differ" in story("--daemon", "obs-mr")
+    finally:
+        lab.stop_daemons(only="mr")
+        config.write_text(good)
+        lab.start_daemons(only="mr")
+        wait_until(lambda: bool(ask("obs-ha", "bindings")), 20, "all is well again")
+
+
+def story(*arguments: str) -> str:
+    return " ".join(dsmip("explain", *arguments).split())

@@ -30,7 +30,7 @@ _MTU = "MTU of the tunnel device: that of the narrowest path less the 20 to 48 o
 _STATE = "Where bindings and what must survive a restart are kept; /var/lib/dsmip/NAME by default."
 _LISTEN = 'Address and port: "127.0.0.1:9418" or "[::1]:9418".'
 _REMOTE = "Confirms that other machines may connect, over plain HTTP."
-_HOSTS = "Names under which a proxy in front of this is reached. Other names are refused (DNS rebinding)."
+_HOSTS = "Names by which this, or a proxy in front, is reached. Others are refused (DNS rebinding)."
 
 _IPSEC = "Manual keys for signalling under IPsec (ESP); the same at both ends."
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
@@ -11,11 +10,9 @@ from dsmip.daemon.config import HomeAgentFile, MobileNodeFile
 from dsmip.daemon.home_agent_questions import HomeAgentQuestions
 from dsmip.daemon.http import Answer, HttpServer, Request, Response
 from dsmip.daemon.mobile_node_questions import MobileNodeQuestions
-from dsmip.daemon.runtime import Runtime, StartError
+from dsmip.daemon.runtime import Runtime
 from dsmip.daemon.web_token import token_of
 from dsmip.dataplane.api import DataPlaneError
-
-log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
@@ -24,45 +21,62 @@ async def watched(
     runtime: Runtime,
     questions: HomeAgentQuestions | MobileNodeQuestions,
 ) -> AsyncIterator[None]:
-    """Serve what is configured. Raises StartError when a package or an address is missing."""
+    """Serve what is configured. What cannot be served is told, and packets flow all the same."""
     servers: list[HttpServer] = []
     try:
-        if config.metrics is not None:
-            place = config.metrics.listen.place
-            answer = _guarded(_routed("/metrics", _metrics(config, runtime, questions)))
-            servers.append(await _opened("metrics", HttpServer(place, answer, config.metrics.hosts)))
-            log.info("metrics at http://%s/metrics", place.host)
-        if isinstance(config, HomeAgentFile) and config.web is not None:
-            assert isinstance(questions, HomeAgentQuestions)
-            from dsmip.daemon.web import WebPage
-
-            place = config.web.listen.place
-            token = token_of(config.web, runtime.state_directory)
-            page = WebPage(questions, runtime.events, token)
-            servers.append(await _opened("web", HttpServer(place, _guarded(page.answer), config.web.hosts)))
-            log.info("status page at http://%s/; `dsmip web` prints the address with its token", place.host)
+        for what, make in (("metrics", _metrics), ("web", _web)):
+            try:
+                server = make(config, runtime, questions)
+                if server is not None:
+                    await server.start()
+                    servers.append(server)
+            except (_NotWatchedError, OSError) as error:
+                reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+                runtime.events.event("not-watched", {"what": what, "error": reason})
         yield
     finally:
         for server in servers:
             await server.stop()
 
 
+class _NotWatchedError(RuntimeError):
+    """Something that is configured cannot be served; the message says why and the mend."""
+
+
 def _metrics(
     config: HomeAgentFile | MobileNodeFile,
     runtime: Runtime,
     questions: HomeAgentQuestions | MobileNodeQuestions,
-) -> Answer:
+) -> HttpServer | None:
+    table = config.metrics
+    if table is None:
+        return None
     try:
         from dsmip.daemon.metrics import HomeAgentMetrics, MobileNodeMetrics
     except ModuleNotFoundError as error:
-        raise StartError(
-            f"[metrics] needs the Python package {error.name}: apt install python3-prometheus-client,"
+        raise _NotWatchedError(
+            f"the Python package {error.name} is missing: apt install python3-prometheus-client,"
             " or pip install prometheus-client"
         ) from error
     if isinstance(questions, HomeAgentQuestions):
-        per_mobile_node = config.metrics is not None and config.metrics.per_mobile_node
-        return HomeAgentMetrics(runtime, questions, per_mobile_node=per_mobile_node).answer
-    return MobileNodeMetrics(runtime, questions).answer
+        answer = HomeAgentMetrics(runtime, questions, per_mobile_node=table.per_mobile_node).answer
+    else:
+        answer = MobileNodeMetrics(runtime, questions).answer
+    return HttpServer(table.listen.place, _guarded(_routed("/metrics", answer)), table.hosts)
+
+
+def _web(
+    config: HomeAgentFile | MobileNodeFile,
+    runtime: Runtime,
+    questions: HomeAgentQuestions | MobileNodeQuestions,
+) -> HttpServer | None:
+    if not isinstance(config, HomeAgentFile) or config.web is None:
+        return None
+    assert isinstance(questions, HomeAgentQuestions)
+    from dsmip.daemon.web import WebPage
+
+    page = WebPage(questions, runtime.events, token_of(config.web, runtime.state_directory))
+    return HttpServer(config.web.listen.place, _guarded(page.answer), config.web.hosts)
 
 
 def _guarded(answer: Answer) -> Answer:
@@ -84,11 +98,3 @@ def _routed(path: str, answer: Answer) -> Answer:
         return await answer(request)
 
     return only_there
-
-
-async def _opened(what: str, server: HttpServer) -> HttpServer:
-    try:
-        await server.start()
-    except OSError as error:
-        raise StartError(f"{what}.listen: {error.strerror or error}") from error
-    return server
