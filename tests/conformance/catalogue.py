@@ -26,6 +26,7 @@ DIRECTORY = HERE / "catalogue"
 ROLES = {
     "home_agent": "Home agent",
     "nemo_home_agent": "NEMO home agent",
+    "multihoming_home_agent": "Home agent of multihomed mobile nodes",
     "mobile_node": "Mobile node",
     "mobile_router": "NEMO mobile router",
 }
