@@ -29,7 +29,7 @@ from dsmip.core.home_agent import HomeAgent
 from dsmip.core.home_agent_config import HomeAgentConfig
 from dsmip.core.mobile_node import MobileNode, MobileNodeState
 from dsmip.core.mobile_node_config import MobileNodeConfig
-from dsmip.core.mobile_node_policy import FlowPolicy
+from dsmip.core.mobile_node_policy import FlowPolicy, Probing
 from dsmip.core.network_memory import Encapsulation, NetworkMemory
 from dsmip.core.types import Binding, FlowBinding, TunnelFormat, UdpEndpoint
 from dsmip.wire.extensions import Extensions
@@ -336,11 +336,13 @@ def test_a_flapping_uplink_costs_few_updates_and_no_disagreement() -> None:
     assert world.preference[0] == WLAN_BID
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(6))
 def test_after_any_tour_with_any_loss_both_ends_agree(seed: int) -> None:
     rng = random.Random(seed)
     loss = [0.3]
-    world = RealWorld(WITH_FLOWS, lose=lambda: rng.random() < loss[0], latency=rng.choice([0.005, 0.05, 0.3]))
+    slow = replace(POLICY, flows=(VIDEO, VOICE, BULK), probing=Probing(0.1, 10.0, 60.0))
+    config = replace(MULTIHOMED, multihoming=slow)
+    world = RealWorld(config, lose=lambda: rng.random() < loss[0], latency=rng.choice([0.005, 0.05, 0.3]))
     uplinks = [WLAN, LTE, NATED, SAT]
     for _ in range(15):
         kind = rng.random()

@@ -16,6 +16,7 @@ from multihomed_world import (
     MULTIHOMED,
     NATED,
     NATED_BID,
+    POLICY,
     SAT,
     SAT_BID,
     WLAN,
@@ -508,6 +509,9 @@ def test_another_policy_moves_traffic_without_dropping_a_binding() -> None:
 
 # Anything at all --------------------------------------------------------------------------------------------
 
+#: Few probes: the end takes as long as a lifetime.
+SLOW = replace(MULTIHOMED, multihoming=replace(POLICY, probing=Probing(0.1, 10.0, 60.0)))
+
 _UPLINKS = {"wlan0": WLAN, "wwan0": LTE, "lte1": NATED, "sat0": SAT}
 
 steps = st.lists(
@@ -525,7 +529,7 @@ steps = st.lists(
 def test_after_anything_both_ends_agree(script: list[tuple[str, str, float]], seed: int, loss: float) -> None:
     rng = random.Random(seed)
     losing = [loss]
-    world = MultihomedWorld(lose=lambda: rng.random() < losing[0])
+    world = MultihomedWorld(SLOW, lose=lambda: rng.random() < losing[0])
     several = world.node.multihoming
     assert several is not None
     for what, name, pause in script:
