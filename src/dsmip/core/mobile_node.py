@@ -382,7 +382,8 @@ class MobileNode(MobileNodeView):
             (self._active or self._registration).stop("the home prefix is not valid any more")
         due = prefix.due
         if due is not None and due <= now.monotonic and self._may_ask_about_prefix():
-            solicitation = prefix.transmit(self.care_of, now.monotonic)
+            care_of = self.care_of if self._active is None else self._active.care_of_over_ipv6(now)
+            solicitation = prefix.transmit(care_of, now.monotonic)
             if solicitation is not None:
                 self._emit(solicitation)
 

@@ -8,7 +8,7 @@ Who goes where is the business of the `arranger`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 from dsmip.core import mobile_node_events as events
 from dsmip.core.actions import Drop, Event
@@ -147,19 +147,24 @@ class Multihoming:
     @property
     def primary(self) -> Registration | None:
         """The registration of the path that packets of no flow take; None without any care-of address."""
+        registrations = (uplink.registration for uplink in self._in_order())
+        return next((one for one in registrations if one.care_of is not None), None)
+
+    def _in_order(self) -> list[Uplink]:
+        """All uplinks, those of the data plane in its order first."""
         bids, _ = self.arranger.told
-        for bid in bids:
-            for uplink in self._uplinks.values():
-                if uplink.bid == bid and uplink.registration.care_of is not None:
-                    return uplink.registration
-        for uplink in self._uplinks.values():
-            if uplink.registration.care_of is not None:
-                return uplink.registration
-        return None
+        place = {bid: number for number, bid in enumerate(bids)}
+        return sorted(self._uplinks.values(), key=lambda one: (place.get(one.bid, MAX_UPLINKS), one.bid))
 
     def works(self, now: Instant) -> bool:
         """True while at least one path may be used."""
         return any(uplink.registration.works(now) for uplink in self._uplinks.values())
+
+    def care_of_over_ipv6(self, now: Instant) -> CareOfAddress | None:
+        """A registered IPv6 care-of address, for what cannot be sent from an IPv4 network."""
+        working = [uplink.registration for uplink in self._in_order() if uplink.registration.works(now)]
+        found = (one.care_of for one in working if one.care_of is not None)
+        return next((care_of for care_of in found if isinstance(care_of.address, IPv6Address)), None)
 
     def bound_until(self, now: Instant) -> float | None:
         """When the last binding ends that the home agent may keep, in CLOCK_MONOTONIC seconds."""
@@ -226,10 +231,7 @@ class Multihoming:
             uplink.registration.home_prefix_changed(now)
 
     def register_on_request(self, why: str, now: Instant) -> None:
-        """Someone asked for a Binding Update: see `Registration.register_on_request`.
-
-        A home agent that lost one binding has lost all.
-        """
+        """Someone asked for a Binding Update. A home agent that lost one binding has lost all."""
         bound = [uplink for uplink in self._uplinks.values() if uplink.is_bound and uplink.gone_until is None]
         sent_at = self._common.counters.last_sent_at
         if not bound or (sent_at is not None and now.monotonic - sent_at < INITIAL_BINDACK_TIMEOUT):
@@ -393,7 +395,4 @@ class Multihoming:
 
     def report(self, now: Instant) -> tuple[UplinkReport, ...]:
         """All uplinks, those of the data plane in its order first."""
-        bids, _ = self.arranger.told
-        place = {bid: number for number, bid in enumerate(bids)}
-        reports = [uplink.report(now) for uplink in self._uplinks.values()]
-        return tuple(sorted(reports, key=lambda one: (place.get(one.bid, MAX_UPLINKS), one.bid)))
+        return tuple(uplink.report(now) for uplink in self._in_order())
