@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dsmip.cli import attachments, main
+from dsmip.cli import attachments, main, show
 from dsmip.cli.attachments import render
 
 RESULT: dict[str, Any] = {
@@ -74,3 +74,20 @@ def test_words(
 def test_words_that_make_no_sense(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main.main(["attachments", *words]) == 1
     assert capsys.readouterr().err
+
+
+def test_flows_name_interfaces_where_they_are_known(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = {
+        "name": "video",
+        "fid": 1,
+        "priority": 10,
+        "selector": "udp",
+        "bids": [1, 3],
+        "active": True,
+    }
+    for extra, text in (({}, "1, 3"), ({"interfaces": ["wlan0", "lte1"]}, "1 (wlan0), 3 (lte1)")):
+        monkeypatch.setattr(show, "question", lambda *_, extra=extra, **__: [{**row, **extra}])
+        assert main.main(["flows"]) == 0
+        assert text in capsys.readouterr().out

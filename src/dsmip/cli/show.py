@@ -107,12 +107,19 @@ def _flows(rows: list[dict[str, Any]]) -> str:
             str(row["fid"]),
             str(row["priority"]),
             row["selector"],
-            ", ".join(str(bid) for bid in row["bids"]),
+            _paths(row["bids"], row.get("interfaces") or []),
             "active" if row["active"] else "inactive",
         )
         for row in rows
     ]
     return table(("NAME", "FLOW", "PRIORITY", "PACKETS", "BIDS", "STATE"), lines) if lines else "no flows"
+
+
+def _paths(bids: list[int], interfaces: list[str]) -> str:
+    """Binding identifiers, with the interfaces where they are known: on the mobile node."""
+    if len(interfaces) != len(bids):
+        return ", ".join(map(str, bids))
+    return ", ".join(f"{bid} ({name})" for bid, name in zip(bids, interfaces, strict=True))
 
 
 def _stats(result: dict[str, dict[str, int]]) -> str:
