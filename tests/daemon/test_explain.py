@@ -234,7 +234,7 @@ def test_a_mobile_node_with_another_key_than_its_home_agent() -> None:
     journal = Journal()
     journal.drop("authenticator", "status 146: do the keys differ?", "", NOW - 3)
     told = mobile_node(journal, state="registering")
-    assert "! 1 answer was not believed, because the home agent's authenticator is wrong" in told
+    assert "! 1 packet was not believed, because the home agent's authenticator is wrong" in told
     assert "-> The keys at the two ends differ" in told
 
 

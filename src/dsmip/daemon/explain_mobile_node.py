@@ -34,7 +34,7 @@ def tell(facts: Facts) -> list[Sentence]:
     sentences = [*_state(facts), *_networks(facts), *_unanswered(facts)]
     if story.refused is not None:
         sentences += explain.refused(story.refused, now, current=story.refused.unix > accepted)
-    sentences += explain.refusals(story, "answer", accepted, now)
+    sentences += explain.refusals(story, "packet", accepted, now)
     sentences += explain.moments(story, now)
     return sentences
 
