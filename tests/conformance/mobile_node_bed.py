@@ -63,6 +63,7 @@ from tests.core.mobile_node.mobile_node_bench import (
 PREFIX = "dsmip-cfmn-"
 CORRESPONDENT = IPv6Address("2001:db8:c0::1")
 NODE_MAC = bytes.fromhex("0200005e2001")
+LINK_LOCAL = IPv6Address("fe80::ff:fe5e:2001")
 HOME_AGENT_MAC = bytes.fromhex("0200005e20aa")
 LAN_NODE = IPv6Address("2001:db8:4::99")
 LAN_NODE_MAC = bytes.fromhex("0200005e2099")

@@ -160,3 +160,15 @@ class Wire:
             self.frames.append(frame)
             for handler in self.handlers:
                 handler(frame)
+
+
+def icmp(kind: type, **fields: object) -> Callable[[Frame], Frame | None]:
+    """Frames with an ICMPv6 message of this class and these fields."""
+
+    def match(frame: Frame) -> Frame | None:
+        message = frame.message
+        if not isinstance(message, kind):
+            return None
+        return frame if all(getattr(message, name) == value for name, value in fields.items()) else None
+
+    return match

@@ -13,7 +13,6 @@ from dsmip.wire.checksum import pseudo_checksum_v6
 from dsmip.wire.constants import BEStatus, BUFlag, NextHeader
 from dsmip.wire.icmpv6 import (
     EchoReply,
-    EchoRequest,
     MobilePrefixSolicitation,
     NeighborAdvertisement,
     NeighborSolicitation,
@@ -30,6 +29,7 @@ from tests.conformance.mobile_node_bed import (
     HOME_AGENT,
     HOME_AGENT_MAC,
     HOME_ROUTER,
+    LINK_LOCAL,
     NODE_MAC,
     SILENCE,
     UNSPECIFIED,
@@ -40,31 +40,18 @@ from tests.conformance.mobile_node_bed import (
     foreign,
     tunnelled_reply,
 )
-from tests.conformance.mobile_node_wire import ALL_NODES, ALL_NODES_MAC, Frame
+from tests.conformance.mobile_node_wire import ALL_NODES, ALL_NODES_MAC, Frame, icmp
 
 pytestmark = pytest.mark.root
 
 #: Octets in front of the Mobility Header of an acknowledgement: IPv6 and type 2 routing header.
 MOBILITY_HEADER = 40 + 24
-LINK_LOCAL = IPv6Address("fe80::ff:fe5e:2001")
 
 
 @pytest.fixture(scope="module")
 def mn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
     with bed(tmp_path_factory.mktemp("mn"), "mobile-node") as made:
         yield made
-
-
-def icmp(kind: type, **fields: object) -> Callable[[Frame], Frame | None]:
-    """Frames with an ICMPv6 message of this class and these fields."""
-
-    def match(frame: Frame) -> Frame | None:
-        message = frame.message
-        if not isinstance(message, kind):
-            return None
-        return frame if all(getattr(message, name) == value for name, value in fields.items()) else None
-
-    return match
 
 
 def with_octet(offset: int, value: int) -> Callable[[bytes], bytes]:
@@ -255,52 +242,6 @@ def test_mn_mh_001_binding_error_for_an_unassigned_type(mn: Bed) -> None:
     assert error.packet.destination == HOME_AGENT
     assert error.message.status == BEStatus.UNRECOGNIZED_MH_TYPE
     assert error.message.home_address == UNSPECIFIED
-
-
-# Data -------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.row("MN-RO-001", "MN-RR-011")
-def test_mn_ro_001_without_route_optimisation_data_goes_by_the_tunnel(mn: Bed) -> None:
-    mn.register()
-    mark = mn.wire.mark()
-    assert mn.answers_ping()
-    mn.wire.pump(0.5)
-    # Neither a test init message nor anything else of the Mobility Header for the correspondent node.
-    for frame in mn.wire.frames[mark:]:
-        assert frame.packet.destination != CORRESPONDENT
-        assert frame.inner is None or frame.inner.packet.next_header != NextHeader.MOBILITY
-
-
-@pytest.mark.row("MN-RO-003")
-def test_mn_ro_003_at_home_it_is_an_ordinary_host(mn: Bed) -> None:
-    mn.register()
-    mn.come_home()
-    mark = mn.wire.mark()
-    mn.send(echo(CORRESPONDENT, HOME_ADDRESS))
-    reply = mn.wire.wait(icmp(EchoReply), mark, 2.0, "an Echo Reply")
-    assert reply.packet.source == HOME_ADDRESS
-    assert reply.packet.destination == CORRESPONDENT
-    assert reply.packet.home_address is None
-
-
-@pytest.mark.row("MN-RO-003")
-def test_mn_ro_003_neighbour_discovery_never_uses_the_home_address(mn: Bed) -> None:
-    mark = mn.plug(foreign())
-    mn.registered()
-    router = mn.router
-    assert router is not None
-    mn.wire.icmpv6(
-        NeighborSolicitation(LINK_LOCAL, (SourceLinkLayerAddress(router.mac),)),
-        router.address, LINK_LOCAL, router.mac, NODE_MAC,
-    )  # fmt: skip
-    mn.wire.icmpv6(EchoRequest(1, 1, b"x"), router.address, LINK_LOCAL, router.mac, NODE_MAC)
-    reply = mn.wire.wait(icmp(EchoReply), mark, 2.0, "an Echo Reply on the link")
-    assert reply.packet.source == LINK_LOCAL
-    assert mn.wire.find(icmp(NeighborAdvertisement, target=LINK_LOCAL), mark) is not None
-    for frame in mn.wire.frames[mark:]:
-        assert frame.packet.source != HOME_ADDRESS
-        assert frame.packet.home_address is None or frame.packet.next_header == NextHeader.MOBILITY
 
 
 # Returning home ---------------------------------------------------------------------------------------------
