@@ -233,8 +233,17 @@ class Arranger:
             self._heard_flows_at = update.sent_at
             answers = find_all(message.options, FlowIdentification)
             if answers or update.lifetime:  # with the last binding all flows have ended, and none is answered
-                self.flows.acknowledged(update.carried.flows, answers)
+                self._flows_answered(update, answers)
             self._agree(read_extensions(message.options) or Extensions.NONE)
+
+    def _flows_answered(self, update: SentUpdate, answers: tuple[FlowIdentification, ...]) -> None:
+        before, supported = dict(self.flows.refused), self.flows.supported
+        self.flows.acknowledged(update.carried.flows, answers)
+        for fid, status in self.flows.refused.items():
+            if before.get(fid) != status:
+                self._emit(events.flow_refused(self.flow_name(fid), fid, status))
+        if supported and not self.flows.supported:
+            self._emit(Event("flows-not-supported", {"home_agent": str(self._config.home_agent)}))
 
     def _agree(self, extensions: Extensions) -> None:
         agreed = extensions & _OFFER

@@ -127,3 +127,8 @@ def path_health(interface: str, bid: int, health: str) -> Event:
 def arrangement(order: list[str], flows: int) -> Event:
     """Traffic takes these uplinks now, the first for all that match none of so many flow rules."""
     return Event("arrangement", {"order": " ".join(order), "flow_rules": flows})
+
+
+def flow_refused(name: str, fid: int, status: int) -> Event:
+    """The home agent does not take a flow (RFC 6089 section 4.2); what we send follows it all the same."""
+    return Event("flow-refused", {"flow": name, "fid": fid, "status": status})

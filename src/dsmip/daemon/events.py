@@ -37,6 +37,9 @@ _WARNINGS = frozenset(
         "reload-refused",
         "refused",
         "binding-refused",
+        "single-binding",
+        "flow-refused",
+        "flows-not-supported",
         "clock-corrected",
     )
 )

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable, Mapping
 
 from dsmip.core.actions import InstallPath, RemovePath, SetDuplication, SetFlowRules, SetPreference
 from dsmip.core.types import IPAddress
-from dsmip.dataplane.api import DataPlane, PathState
+from dsmip.dataplane.api import DataPlane, DataPlaneError, PathState
 
 #: Seconds between looks at the traffic of each path, which decide how often it is probed.
 LOOK = 0.5
+
+log = logging.getLogger(__name__)
 
 PathAction = InstallPath | RemovePath | SetPreference | SetFlowRules | SetDuplication
 
@@ -106,9 +109,14 @@ class TrafficWatch:
 
     def _look(self) -> None:
         self.start()
+        try:
+            states = self._paths.states()
+        except DataPlaneError as error:
+            log.warning("the traffic of the paths cannot be read: %s", error)
+            return
         self._count(
             {
                 bid: (state.traffic.sent_packets, state.traffic.received_packets)
-                for bid, state in self._paths.states().items()
+                for bid, state in states.items()
             }
         )
