@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from dsmip.bench import handover, run, throughput
+from dsmip.bench import flows, handover, run, throughput
 from dsmip.bench.figures import Figure
 from dsmip.bench.network import NODES, Network
 from dsmip.lab import namespaces
@@ -43,6 +43,23 @@ def test_throughput() -> None:
     }
     for figure in found:
         assert figure.value.minimum > 0
+
+
+def test_flow_rules() -> None:
+    if shutil.which("iperf3") is None:
+        pytest.skip("needs iperf3")
+    found: list[Figure] = []
+    flows.measure(found.append, lambda _: None, repeat=1, seconds=0.1, formats=flows.FORMATS[1:])
+    assert names(found) == {
+        *(f"throughput/bulk TCP IPv4-in-UDP {direction}, 32 flow rules" for direction in ("down", "up")),
+        *(
+            f"throughput/{what} IPv4-in-UDP down, 32 flow rules, {which}"
+            for what in ("64 B packets", "eBPF program")
+            for which in ("one flow", "8,192 flows")
+        ),
+    }
+    assert all(figure.value.minimum > 0 for figure in found)
+    assert len(flows.rules(ipv6=True)) == flows.RULES == 32
 
 
 def test_signalling() -> None:

@@ -150,10 +150,10 @@ class Bench:
         self.plane.set_networks(BINDING, [ip_network(HOME6), ip_network(HOME4)])
         return paths
 
-    def bids_on_wire(self, wanted: int = 1) -> list[int]:
+    def bids_on_wire(self, wanted: int = 1, patience: float = 0.5) -> list[int]:
         """Over which paths of `bind_bids` packets have left the uplink."""
         found = []
-        for frame in self.on_wire(wanted):
+        for frame in self.on_wire(wanted, patience):
             start = 14 + (20 if frame[12:14] == b"\x08\x00" else 40)
             source, destination = frame[start - 8 : start - 4], frame[start - 4 : start]
             if frame[12:14] == b"\x86\xdd":

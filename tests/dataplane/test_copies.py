@@ -97,6 +97,13 @@ def test_three_copies_at_most_over_usable_paths(bench: Bench) -> None:
     assert bench.bids_on_wire(2) == [9]
 
 
+def test_a_path_named_twice_gets_one_copy(bench: Bench) -> None:
+    copied_over(bench, 1, 2)
+    bench.plane.set_flows(BINDING, [FlowRule(IPv6TrafficSelector(), (2, 0, 2, 1, 1))])
+    bench.send(outgoing(bench))
+    assert sorted(bench.bids_on_wire(2) + bench.bids_on_wire(1, patience=0.02)) == [1, 2]
+
+
 def test_each_copy_counts_for_its_path(bench: Bench) -> None:
     copied_over(bench, 1, 2)
     assert len(sent(bench, 2)) == 2

@@ -109,11 +109,14 @@ def test_several_paths() -> None:
 
 def test_too_many() -> None:
     rule = FlowRule(IPv6TrafficSelector(), (1,))
-    for wrong in (range(9), (65536,), (-1,)):
+    for wrong in (range(1, 10), (65536,), (-1,)):
         with pytest.raises(ValueError, match="BID"):
             FakeDataPlane().set_preference(1, wrong)
         with pytest.raises(ValueError, match="BID"):
             FakeDataPlane().set_flows(1, [FlowRule(rule.selector, tuple(wrong))])
+    fake = FakeDataPlane()
+    fake.set_flows(1, [FlowRule(rule.selector, (2, 0, 1, *[2] * 9))])
+    assert fake.flows[1][0].bids == (2, 1)
     with pytest.raises(ValueError, match="at most 64"):
         FakeDataPlane().set_flows(1, [rule] * 65)
 

@@ -65,22 +65,21 @@ class DataPlaneError(RuntimeError):
 
 
 def checked_bids(bids: Sequence[int]) -> tuple[int, ...]:
-    """Without 0, which as a plain binding needs no choice. ValueError for more than MAX_BIDS, or beyond 16
-    bits."""
-    if len(bids) > MAX_BIDS:
-        raise ValueError(f"{len(bids)} BIDs, at most {MAX_BIDS} are possible")
-    if wrong := [bid for bid in bids if not 0 <= bid <= 0xFFFF]:
+    """Each once, and without 0, which as a plain binding needs no choice. ValueError for more than MAX_BIDS,
+    or beyond 16 bits."""
+    distinct = tuple(dict.fromkeys(bid for bid in bids if bid))
+    if len(distinct) > MAX_BIDS:
+        raise ValueError(f"{len(distinct)} BIDs, at most {MAX_BIDS} are possible")
+    if wrong := [bid for bid in distinct if not 0 < bid <= 0xFFFF]:
         raise ValueError(f"not a BID: {wrong[0]}")
-    return tuple(bid for bid in bids if bid)
+    return distinct
 
 
-def checked_rules(rules: Sequence[FlowRule]) -> Sequence[FlowRule]:
-    """The same; ValueError for more than MAX_FLOWS, or wrong BIDs."""
+def checked_rules(rules: Sequence[FlowRule]) -> tuple[FlowRule, ...]:
+    """With checked BIDs. ValueError for more than MAX_FLOWS, or wrong BIDs."""
     if len(rules) > MAX_FLOWS:
         raise ValueError(f"{len(rules)} flow rules, at most {MAX_FLOWS} are possible")
-    for rule in rules:
-        checked_bids(rule.bids)
-    return rules
+    return tuple(FlowRule(rule.selector, checked_bids(rule.bids)) for rule in rules)
 
 
 class DataPlane(Protocol):

@@ -58,8 +58,7 @@ class FakeDataPlane:
 
     def set_flows(self, index: int, rules: Sequence[FlowRule]) -> None:
         """See `api.DataPlane`."""
-        checked_rules(rules)
-        self.flows[index] = tuple(rules)
+        self.flows[index] = checked_rules(rules)
         if not rules:
             del self.flows[index]
 

@@ -77,10 +77,9 @@ class Paths:
     def set_flows(self, index: int, rules: Sequence[FlowRule]) -> None:
         """See `api.DataPlane`. The programs remember which rule a flow matched, under the generation: it
         changes after the rules have, so that nothing is remembered of the old ones."""
-        checked_rules(rules)
         choice = self._choice(index)
-        if rules:
-            self._rules.update(maps.encode_index(index), encode_rules(rules))
+        if wanted := checked_rules(rules):
+            self._rules.update(maps.encode_index(index), encode_rules(wanted))
             self._choose(index, replace(choice, generation=time.monotonic_ns()))
         elif choice.generation:
             self._choose(index, replace(choice, generation=0))
