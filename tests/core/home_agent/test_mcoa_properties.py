@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dsmip.core.actions import InstallBinding, RemoveBinding, SendDatagram, SendPacket, StoreBinding
-from dsmip.core.types import Binding, TunnelFormat
+from dsmip.core.flow_bindings import FlowRegistrar
+from dsmip.core.types import Binding, FlowBinding, TunnelFormat
 from dsmip.store.records import decode_binding, encode_binding
 from dsmip.wire.constants import BUFlag
 from dsmip.wire.flows import FlowIdentification, FlowSummary
@@ -143,3 +144,44 @@ def test_no_option_changes_anything_without_the_key(script: list[tuple[str, obje
     for step in script:
         assert not play(node, step).changed
         assert node.agent.binding == before
+
+
+#: Most of them fine, so that there are flows to be in conflict with.
+FLOW_OPTIONS = st.builds(
+    FlowIdentification,
+    FIDS,
+    st.integers(0, 5),
+    st.just(0),
+    st.sampled_from([(1,), (2,), (1, 2), (2, 3), ()]),
+    st.sampled_from([IPv6TrafficSelector(), None, IPv6TrafficSelector(source_port=(2, 1))]),
+)
+UPDATES = st.tuples(
+    st.lists(FLOW_OPTIONS, min_size=1, max_size=5, unique_by=lambda option: option.fid)
+    | st.lists(FLOW_OPTIONS, max_size=3),
+    st.lists(FIDS, max_size=5),
+    st.sampled_from([frozenset({1, 2, 3}), frozenset({1, 2}), frozenset({2})]),
+)
+
+
+@settings(max_examples=200)
+@given(st.lists(UPDATES, max_size=6), st.integers(1, 5))
+def test_any_sequence_of_flows_leaves_a_list_that_makes_sense(
+    script: list[tuple[list[FlowIdentification], list[int], frozenset[int]]], limit: int
+) -> None:
+    held: tuple[FlowBinding, ...] = ()
+    for asked, kept, bids in script:
+        flows, answers = FlowRegistrar(bids, (), limit).update(asked, kept, held)
+        priorities = [flow.priority for flow in flows]
+        assert priorities == sorted(set(priorities))
+        assert len({flow.fid for flow in flows}) == len(flows) <= limit
+        # Nothing that was neither named nor asked for, and an answer to each that was asked for.
+        assert {flow.fid for flow in flows} <= {*kept, *(option.fid for option in asked)}
+        assert [answer.fid for answer in answers[: len(asked)]] == [option.fid for option in asked]
+        before, after = ({flow.fid: flow for flow in one} for one in (held, flows))
+        for option, answer in zip(asked, answers, strict=False):
+            if answer.status:
+                assert after.get(option.fid) == before.get(option.fid)
+            else:
+                assert after[option.fid].priority == option.priority
+                assert not option.bids or set(after[option.fid].bids) == set(option.bids)
+        held = flows
