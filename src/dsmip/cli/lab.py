@@ -63,12 +63,19 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     for verb in (up, show, move, link, execute, down):
         verb.add_argument("--name", default="lab", help="name of the lab, if there are several")
 
-    demo = commands.add_parser("demo", help="the tour through every kind of network, measured")
+    demo = commands.add_parser("demo", help="a tour through every kind of network, measured")
+    demo.add_argument(
+        "--tour",
+        choices=("networks", "multihomed"),
+        default="networks",
+        help="networks: one uplink from network to network (default); multihomed: three links at once, "
+        "handovers planned, by pulled cable and by silent death, flows on links of their own",
+    )
     demo.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     demo.add_argument(
-        "--out", type=Path, metavar="DIR", help="write result.json, tour.png and tour.svg there"
+        "--out", type=Path, metavar="DIR", help="write result.json and the picture (.png, .svg) there"
     )
-    demo.add_argument("--dwell", type=float, metavar="S", help="seconds on each network")
+    demo.add_argument("--dwell", type=float, metavar="S", help="seconds after each move")
     demo.add_argument(
         "--delay", type=float, default=0.0, metavar="MS", help="delay each way to the access networks"
     )
@@ -187,6 +194,10 @@ def _down(options: argparse.Namespace) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
+    return _multihomed(options) if options.tour == "multihomed" else _networks(options)
+
+
+def _networks(options: argparse.Namespace) -> int:
     from dsmip.lab import report, tour
     from dsmip.lab.lab import Lab
 
@@ -211,5 +222,37 @@ def _demo(options: argparse.Namespace) -> int:
         else:
             console.print(report.tour(result))
         return FAILED if result.broken or result.failed else 0
+
+    return _guarded(work)
+
+
+def _multihomed(options: argparse.Namespace) -> int:
+    from dsmip.lab.lab import Lab
+    from dsmip.lab.multihomed import report, result, scenario, tour
+    from dsmip.lab.uplinks import MULTIHOMED
+
+    console = _console(stderr=options.json)
+
+    def work() -> int:
+        console.print("building the lab: home agent, correspondent, mobile router with Wi-Fi and two modems")
+        name = f"demo{os.getpid()}"
+        start = scenario.START.network
+        with Lab.up(name, at=start, uplinks=MULTIHOMED, delay=options.delay / 1000) as lab:
+            lab.write_configs(policy=scenario.POLICY)
+            lab.start_daemons()
+            trip = tour.Tour(
+                lab,
+                dwell=options.dwell or tour.DWELL,
+                listener=lambda progress: console.print(report.progress(progress)),
+            )
+            found = trip.run()
+        if options.out is not None:
+            for path in result.write(found, options.out).values():
+                console.print(f"wrote {path}")
+        if options.json:
+            print(json.dumps(found.as_json(), indent=2))
+        else:
+            console.print(report.tour(found))
+        return FAILED if found.broken or found.failed or found.missed else 0
 
     return _guarded(work)

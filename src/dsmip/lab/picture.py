@@ -16,7 +16,7 @@ from matplotlib.ticker import FuncFormatter
 from dsmip.lab.result import Band, Timeline
 
 #: Everything that would otherwise come from the user's settings, and what makes two SVGs alike.
-_STYLE: dict[str, Any] = {
+STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "axes.spines.top": False,
@@ -60,7 +60,7 @@ Point = tuple[float, float]
 
 def draw(timeline: Timeline, paths: Iterable[Path]) -> None:
     """Draw the timeline into each path; the suffix (.png, .svg) says how."""
-    with pyplot.rc_context(_STYLE):
+    with pyplot.rc_context(STYLE):
         figure, axes = pyplot.subplots(2, 1, figsize=_SIZE, sharex=True, gridspec_kw={"hspace": 0.12})
         floor, ceiling = _limits(timeline)
         for axis, family in zip(axes, ("v6", "v4"), strict=True):

@@ -73,6 +73,38 @@ class ControlReader:
         return [record for record in map(json.loads, whole.splitlines()) if record["kind"] != _KIND]
 
 
+class DataReader:
+    """Follows the data packets while they are being written."""
+
+    def __init__(self, directory: Path) -> None:
+        self._kinds = directory / _CONTROL_FILE
+        self._data = directory / _DATA_FILE
+        self._offset = 0
+        self._classes: list[DataClass] = []
+        self._latest: dict[DataClass, float] = {}
+
+    def latest(self) -> dict[DataClass, float]:
+        """When the last packet of each class passed."""
+        try:
+            with self._data.open("rb") as file:
+                file.seek(self._offset)
+                data = file.read()
+        except FileNotFoundError:
+            return {}
+        data = data[: len(data) // _DATA.size * _DATA.size]
+        self._offset += len(data)
+        for moment, number in _DATA.iter_unpack(data):
+            if number >= len(self._classes):  # a class is written down before its first packet
+                records = map(json.loads, self._kinds.read_bytes().rpartition(b"\n")[0].splitlines())
+                self._classes = [_class(record) for record in records if record["kind"] == _KIND]
+            self._latest[self._classes[number]] = moment
+        return self._latest
+
+
+def _class(record: Mapping[str, Any]) -> DataClass:
+    return DataClass(**{field: record[field] for field in DataClass._fields})
+
+
 def load(directory: Path) -> Wire:
     """Read everything the sniffer wrote."""
     control: list[dict[str, Any]] = []
@@ -80,7 +112,7 @@ def load(directory: Path) -> Wire:
     for line in (directory / _CONTROL_FILE).read_text(encoding="ascii").splitlines():
         record = json.loads(line)
         if record["kind"] == _KIND:
-            classes.append(DataClass(**{field: record[field] for field in DataClass._fields}))
+            classes.append(_class(record))
         else:
             control.append(record)
     times: defaultdict[DataClass, list[float]] = defaultdict(list)

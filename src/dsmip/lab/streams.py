@@ -1,8 +1,8 @@
-"""One packet a millisecond each way over IPv6 and over IPv4, with everything written down.
+"""Packets at a steady pace each way over IPv6 and over IPv4, with everything written down.
 
-One process a node (`python -m dsmip.lab.streams ...`) sends two streams and receives the two of the other
-node. A late sender catches up and never skips: packet `n` is due `n` milliseconds after the first. Receive
-times are the kernel's, so the receiver may read its sockets at leisure.
+One process a node (`python -m dsmip.lab.streams ...`) sends its streams and receives those of the other
+node. A late sender catches up and never skips: packet `n` is due `n` intervals after the first. Receive times
+are the kernel's, so the receiver may read its sockets at leisure.
 
 Two kinds of file come out of it, both of fixed records and growing while the process runs: `NAME.sent` has
 the send time of each sequence number, `NAME.received` has sequence number and receive time in the order of
@@ -25,6 +25,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+import msgspec
+
 from dsmip.lab import clock, plan
 from dsmip.lab.processes import Processes
 
@@ -35,9 +37,7 @@ INTERVAL = 0.001
 DOWN, UP = "down", "up"
 FAMILIES = ("v6", "v4")
 
-_PAYLOAD = struct.Struct("!I60x")
-#: Payload of one packet, in octets.
-PACKET_OCTETS = _PAYLOAD.size
+_SEQUENCE = struct.Struct("!I")
 _RECEIVED = struct.Struct("<Id")
 #: Sockets are read and files written once in so many packets.
 _READ_EVERY = 20
@@ -45,6 +45,27 @@ _READ_EVERY = 20
 _LINGER = 1.0
 _BIND_WITHIN = 10.0
 _BUFFER = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """Streams of one kind, one each way and family: UDP from `port` to `port`, a packet of `octets` payload
+    every `every` milliseconds. `name` "" is the one that measures every handover."""
+
+    name: str
+    port: int
+    every: int = 1
+    octets: int = 64
+    families: tuple[str, ...] = FAMILIES
+
+    def stream(self, direction: str, family: str) -> str:
+        """The name of one of its streams, for instance `down-v6` or `voice-up-v4`."""
+        return "-".join(part for part in (self.name, direction, family) if part)
+
+
+PLAIN = Flow("", PORT)
+#: Payload of one of its packets, in octets.
+PACKET_OCTETS = PLAIN.octets
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,28 +78,36 @@ class Stream:
     received: Sequence[tuple[int, float]]
 
 
-def stream_name(direction: str, family: str) -> str:
-    """For instance `down-v6`."""
-    return f"{direction}-{family}"
+stream_name = PLAIN.stream
 
 
-def start(processes: Processes, directory: Path) -> None:
-    """Start both ends in a lab; their files go into `directory`. They run until they are stopped."""
+def start(processes: Processes, directory: Path, flows: Sequence[Flow] = (PLAIN,), tag: str = "") -> None:
+    """Start both ends in a lab; their files go into `directory`. They run until they are stopped.
+
+    `tag` tells the processes from others of this kind; `labels` has what they are called then.
+    """
+    described = msgspec.json.encode(flows).decode()
     ends = (
         ("cn", DOWN, UP, (plan.CORRESPONDENT, plan.CORRESPONDENT_IPV4), (plan.HOST, plan.HOST_IPV4)),
         ("host", UP, DOWN, (plan.HOST, plan.HOST_IPV4), (plan.CORRESPONDENT, plan.CORRESPONDENT_IPV4)),
     )
     for node, sends, receives, local, remote in ends:
-        argv = [sys.executable, "-m", "dsmip.lab.streams", str(directory), sends, receives]
-        processes.start(f"streams-{node}", node, [*argv, *map(str, local), *map(str, remote)])
+        argv = [sys.executable, "-m", "dsmip.lab.streams", described, str(directory), sends, receives]
+        label = next(label for label in labels(tag) if label.endswith(node))
+        processes.start(label, node, [*argv, *map(str, local), *map(str, remote)])
 
 
-LABELS = ("streams-cn", "streams-host")
+def labels(tag: str = "") -> tuple[str, str]:
+    """What the processes that `start` starts are called."""
+    return f"streams-{tag}cn", f"streams-{tag}host"
 
 
-def arrived(directory: Path, direction: str, family: str) -> tuple[int, float]:
+LABELS = labels()
+
+
+def arrived(directory: Path, direction: str, family: str, flow: Flow = PLAIN) -> tuple[int, float]:
     """How many packets of a stream have arrived so far, and when the last one did (0.0 = none)."""
-    path = directory / f"{stream_name(direction, family)}.received"
+    path = directory / f"{flow.stream(direction, family)}.received"
     try:
         with path.open("rb") as file:
             count = os.fstat(file.fileno()).st_size // _RECEIVED.size
@@ -90,13 +119,13 @@ def arrived(directory: Path, direction: str, family: str) -> tuple[int, float]:
         return 0, 0.0
 
 
-def load(directory: Path) -> dict[str, Stream]:
-    """Read the four streams, by name."""
+def load(directory: Path, flow: Flow = PLAIN) -> dict[str, Stream]:
+    """Read the streams of a flow, by name."""
     return {
         name: Stream(
             name, _load_sent(directory / f"{name}.sent"), _load_received(directory / f"{name}.received")
         )
-        for name in (stream_name(direction, family) for direction in (DOWN, UP) for family in FAMILIES)
+        for name in (flow.stream(direction, family) for direction in (DOWN, UP) for family in flow.families)
     }
 
 
@@ -115,24 +144,28 @@ def _load_received(path: Path) -> Sequence[tuple[int, float]]:
 class Endpoint:
     """The sending end of one stream and the receiving end of its opposite."""
 
-    def __init__(self, directory: Path, sends: str, receives: str, local: str, remote: str) -> None:
+    def __init__(
+        self, flow: Flow, directory: Path, sends: str, receives: str, local: str, remote: str
+    ) -> None:
         family = socket.AF_INET6 if ":" in local else socket.AF_INET
-        self._remote = (remote, PORT)
+        self.every = flow.every
+        self._padding = bytes(flow.octets - _SEQUENCE.size)
+        self._remote = (remote, flow.port)
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
         self._socket.setsockopt(socket.SOL_SOCKET, clock.SO_TIMESTAMPNS, 1)
         self._socket.setblocking(False)
-        self._bind(local)
+        self._bind(local, flow.port)
         self._sent = array("d")
         self._sent_file = (directory / f"{sends}.sent").open("wb", buffering=0)
         self._received_file = (directory / f"{receives}.received").open("wb", buffering=0)
 
-    def _bind(self, local: str) -> None:
+    def _bind(self, local: str, port: int) -> None:
         """Bind; the host's address may still be on its way from a router advertisement."""
         deadline = time.monotonic() + _BIND_WITHIN
         while True:
             try:
-                self._socket.bind((local, PORT))
+                self._socket.bind((local, port))
                 return
             except OSError:
                 if time.monotonic() > deadline:
@@ -143,7 +176,7 @@ class Endpoint:
         """Send one packet. One that the kernel refuses counts as sent, and is missed at the other end."""
         self._sent.append(time.monotonic())
         with contextlib.suppress(OSError):
-            self._socket.sendto(_PAYLOAD.pack(sequence), self._remote)
+            self._socket.sendto(_SEQUENCE.pack(sequence) + self._padding, self._remote)
 
     def drain(self) -> None:
         """Take what has arrived and write everything down."""
@@ -151,11 +184,11 @@ class Endpoint:
         records = bytearray()
         while True:
             try:
-                data, ancillary, _, _ = self._socket.recvmsg(_PAYLOAD.size, clock.ANCILLARY_SIZE)
+                data, ancillary, _, _ = self._socket.recvmsg(_SEQUENCE.size, clock.ANCILLARY_SIZE)
             except (BlockingIOError, ConnectionRefusedError):
                 break
-            if len(data) == _PAYLOAD.size:
-                records += _RECEIVED.pack(_PAYLOAD.unpack(data)[0], clock.stamp(ancillary, clocks))
+            if len(data) == _SEQUENCE.size:
+                records += _RECEIVED.pack(_SEQUENCE.unpack(data)[0], clock.stamp(ancillary, clocks))
         if records:
             self._received_file.write(records)
         if self._sent:
@@ -174,15 +207,16 @@ def run(ends: Sequence[Endpoint]) -> None:
     signal.signal(signal.SIGTERM, stop)
     clock.prefer_this_process()
     began = time.monotonic()
-    sequence = 0
+    tick = 0
     while not stopping:
-        due = began + sequence * INTERVAL
+        due = began + tick * INTERVAL
         if (early := due - time.monotonic()) > 0:
             time.sleep(early)
         for end in ends:
-            end.send(sequence)
-        sequence += 1
-        if sequence % _READ_EVERY == 0:
+            if tick % end.every == 0:
+                end.send(tick // end.every)
+        tick += 1
+        if tick % _READ_EVERY == 0:
             for end in ends:
                 end.drain()
     until = time.monotonic() + _LINGER
@@ -195,20 +229,22 @@ def run(ends: Sequence[Endpoint]) -> None:
 def main() -> None:
     """The process of one node."""
     parser = argparse.ArgumentParser(prog="python -m dsmip.lab.streams")
-    for name in ("directory", "sends", "receives", "local6", "local4", "remote6", "remote4"):
+    for name in ("flows", "directory", "sends", "receives", "local6", "local4", "remote6", "remote4"):
         parser.add_argument(name)
     given = parser.parse_args()
     directory = Path(given.directory)
     run(
         [
             Endpoint(
+                flow,
                 directory,
-                stream_name(given.sends, family),
-                stream_name(given.receives, family),
+                flow.stream(given.sends, family),
+                flow.stream(given.receives, family),
                 getattr(given, f"local{family[1]}"),
                 getattr(given, f"remote{family[1]}"),
             )
-            for family in FAMILIES
+            for flow in msgspec.json.decode(given.flows, type=list[Flow])
+            for family in flow.families
         ]
     )
 

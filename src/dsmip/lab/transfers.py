@@ -1,6 +1,6 @@
-"""A TCP download over each family, paced so that it lasts as long as the tour, checked octet for octet.
+"""A TCP transfer over each family, paced so that it lasts as long as the tour, checked octet for octet.
 
-`python -m dsmip.lab.transfers serve|fetch DIRECTORY ADDRESS6 ADDRESS4`: the server sends a pseudo-random
+`python -m dsmip.lab.transfers serve|fetch DIRECTORY ADDRESS6 ADDRESS4 RATE`: the server sends a pseudo-random
 content until SIGTERM tells it to come to an end, the client reads until then. Both keep `NAME.json` files.
 What should have arrived is computed anew from the seed, not taken from the server's word.
 """
@@ -24,7 +24,6 @@ from dsmip.lab.processes import Processes
 
 PORT = 5002
 NAMES = {"tcp-v6": 6, "tcp-v4": 4}
-SERVER, CLIENT = "transfers-cn", "transfers-host"
 #: Octets a second and connection.
 RATE = 1_000_000
 _CHUNK = 16_384
@@ -32,6 +31,26 @@ _CONNECT_WITHIN = 10.0
 #: Seconds without one octet after which a connection counts as broken.
 _SILENCE = 30.0
 _REPORT_EVERY = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Direction:
+    """Who sends: where server and client run, what they are called, and the server's addresses."""
+
+    name: str
+    nodes: tuple[str, str]
+    addresses: tuple[IPv6Address, IPv4Address]
+
+    @property
+    def labels(self) -> tuple[str, str]:
+        """Server and client as processes of the lab."""
+        server, client = self.nodes
+        return f"transfers-{self.name}-{server}", f"transfers-{self.name}-{client}"
+
+
+#: The correspondent sends to the host behind the mobile router, or the other way.
+DOWNLOAD = Direction("download", ("cn", "host"), (plan.CORRESPONDENT, plan.CORRESPONDENT_IPV4))
+UPLOAD = Direction("upload", ("host", "cn"), (plan.HOST, plan.HOST_IPV4))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,19 +92,24 @@ class _Content:
         return self._random.randbytes(_CHUNK)
 
 
-def start(processes: Processes, directory: Path) -> None:
-    """Start both downloads in a lab; their files go into `directory`."""
-    for label, node, role in ((SERVER, "cn", "serve"), (CLIENT, "host", "fetch")):
-        addresses = [str(plan.CORRESPONDENT), str(plan.CORRESPONDENT_IPV4)]
-        argv = [sys.executable, "-m", "dsmip.lab.transfers", role, str(directory), *addresses]
-        processes.start(label, node, argv)
+def start(processes: Processes, directory: Path, direction: Direction = DOWNLOAD, rate: int = RATE) -> None:
+    """Start both transfers of a direction in a lab; their files go into `directory`, which is theirs alone.
+
+    `rate` is in octets a second, each.
+    """
+    for label, node, role in zip(direction.labels, direction.nodes, ("serve", "fetch"), strict=True):
+        argv = [sys.executable, "-m", "dsmip.lab.transfers", role, str(directory)]
+        processes.start(label, node, [*argv, *map(str, direction.addresses), str(rate)])
 
 
-def finish(processes: Processes, directory: Path, within: float = 15.0) -> list[Session]:
-    """Bring the downloads to an end, wait up to `within` seconds for the last octet, and judge them."""
-    processes.signal(SERVER, signal.SIGTERM)
-    processes.wait(CLIENT, within)
-    processes.stop([CLIENT, SERVER])
+def finish(
+    processes: Processes, directory: Path, within: float = 15.0, direction: Direction = DOWNLOAD
+) -> list[Session]:
+    """Bring the transfers to an end, wait up to `within` seconds for the last octet, and judge them."""
+    server, client = direction.labels
+    processes.signal(server, signal.SIGTERM)
+    processes.wait(client, within)
+    processes.stop([client, server])
     return [judge(name, read(directory, "serve", name), read(directory, "fetch", name)) for name in NAMES]
 
 
@@ -127,7 +151,7 @@ class _Report:
         temporary.replace(self._path)
 
 
-def _serve(name: str, listening: socket.socket, report: _Report, ending: threading.Event) -> None:
+def _serve(name: str, listening: socket.socket, report: _Report, rate: int, ending: threading.Event) -> None:
     content, digest, octets = _Content(name), hashlib.sha256(), 0
     end = End()
     try:
@@ -141,7 +165,7 @@ def _serve(name: str, listening: socket.socket, report: _Report, ending: threadi
                 octets += len(chunk)
                 report.write(End(octets))
                 # What an outage held up is not made up for: the streams shall not meet a burst.
-                due = max(due + _CHUNK / RATE, time.monotonic())
+                due = max(due + _CHUNK / rate, time.monotonic())
             connection.shutdown(socket.SHUT_WR)
             connection.recv(1)  # the client closes when it has everything
         end = End(octets, digest.hexdigest(), finished=True)
@@ -187,7 +211,7 @@ def _listen(address: str) -> socket.socket:
     return _patient(socket.create_server((address, PORT), family=family))
 
 
-def main(role: str, directory: Path, address6: IPv6Address, address4: IPv4Address) -> None:
+def main(role: str, directory: Path, address6: IPv6Address, address4: IPv4Address, rate: int) -> None:
     """One end's process: a thread a connection."""
     addresses = {6: str(address6), 4: str(address4)}
     ending = threading.Event()
@@ -198,7 +222,7 @@ def main(role: str, directory: Path, address6: IPv6Address, address4: IPv4Addres
         report = _Report(directory, role, name)
         report.write(End(), now=True)
         if role == "serve":
-            arguments = (name, _listen(addresses[family]), report, ending)
+            arguments = (name, _listen(addresses[family]), report, rate, ending)
             threads.append(threading.Thread(target=_serve, args=arguments, daemon=True))
         else:
             threads.append(threading.Thread(target=_fetch, args=(addresses[family], report), daemon=True))
@@ -209,4 +233,5 @@ def main(role: str, directory: Path, address6: IPv6Address, address4: IPv4Addres
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), IPv6Address(sys.argv[3]), IPv4Address(sys.argv[4]))
+    role, directory, *rest = sys.argv[1:]
+    main(role, Path(directory), IPv6Address(rest[0]), IPv4Address(rest[1]), int(rest[2]))
