@@ -11,17 +11,20 @@ from rich.text import Text
 
 from dsmip.lab.result import OURS_BAR_MS, Move, Result
 from dsmip.lab.tour import Progress
+from dsmip.lab.uplinks import Shape
 
 
 def lab(shown: Mapping[str, Any]) -> RenderableType:
     """What `Lab.show` returned, as text."""
-    where = shown["at"] or "nowhere"
+    plugged = {uplink["interface"]: uplink["network"] or "nowhere" for uplink in shown["uplinks"]}
+    single = len(plugged) == 1
+    where = ", ".join(network if single else f"{link} {network}" for link, network in plugged.items())
     head = Text.assemble(
         ("lab ", "dim"), (shown["name"], "bold"), ", mobile router at ", (where, "bold green")
     )
     networks = Table("network", "IPv6", "IPv4", "what it is", title="Access networks", title_justify="left")
     for network in shown["networks"]:
-        here = network["network"] == shown["at"]
+        here = network["network"] in plugged.values()
         networks.add_row(
             network["network"] + (" *" if here else ""),
             network["ipv6"] or "-",
@@ -36,8 +39,12 @@ def lab(shown: Mapping[str, Any]) -> RenderableType:
             addresses = [text for text in interface["addresses"] if not text.startswith("fe80:")]
             nodes.add_row(*names, interface["name"], "  ".join(addresses) or "-")
             names = ["", ""]
+    shaped = [uplink for uplink in shown["uplinks"] if uplink["shape"]]
+    uplinks = Table("uplink", "network", "each way", title="Uplinks", title_justify="left")
+    for uplink in shaped:
+        uplinks.add_row(uplink["interface"], uplink["network"] or "-", str(Shape(**uplink["shape"])))
     dead = [process["label"] for process in shown["processes"] if process["pid"] is None]
-    parts: list[RenderableType] = [head, networks, nodes]
+    parts: list[RenderableType] = [head, *([uplinks] if shaped else []), networks, nodes]
     if dead:
         parts.append(Text(f"not running any more: {', '.join(dead)}", style="red"))
     return Group(*parts)

@@ -14,6 +14,7 @@ from dsmip.lab.multihomed.result import IN_A_ROW_BAR, SILENT_BAR_MS, Result
 from dsmip.lab.multihomed.scenario import Kind
 from dsmip.lab.multihomed.tour import Progress
 
+_FIGURES = ("moved up", "moved down", "outage v6", "outage v4", "lost v6", "lost v4", "twice", "late")
 _STYLES = {Kind.PLANNED: "green", Kind.PULLED: "yellow", Kind.SILENT: "magenta"}
 
 
@@ -28,16 +29,7 @@ def tour(result: Result) -> RenderableType:
     moves = Table(title="Handovers (times in ms)", title_justify="left", header_style="bold")
     for heading in ("kind", "from", "to", "tunnel"):
         moves.add_column(heading, overflow="fold")
-    for heading in (
-        "moved up",
-        "moved down",
-        "outage v6",
-        "outage v4",
-        "lost v6",
-        "lost v4",
-        "twice",
-        "late",
-    ):
+    for heading in _FIGURES:
         moves.add_column(heading, justify="right")
     for move in result.moves:
         moves.add_row(*_row(move), style="red" if move.stay.failed else "")
