@@ -107,13 +107,13 @@ POLICY = f"""
 [[flow]]
 name = "video"
 protocol = "udp"
-remote_ports = [{VIDEO.port}]
+remote_ports = {VIDEO.port}
 interfaces = ["lte0", "lte1"]
 
 [[flow]]
 name = "voice"
 protocol = "udp"
-remote_ports = [{VOICE.port}]
+remote_ports = {VOICE.port}
 interfaces = ["lte0", "lte1"]
 duplicate = 2
 """
