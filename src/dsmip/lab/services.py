@@ -6,6 +6,7 @@ between two multicast advertisements is the 30 ms that RFC 6275 section 7.5 allo
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ _POLL = 0.01
 #: /proc/net/udp: port 67 bound; /proc/net/raw6: a raw ICMPv6 socket.
 _DHCP_SERVER_PORT = ":0043"
 _RAW_ICMPV6 = ":003A"
+_INODE_COLUMN = 9
 
 _INTERFACE = """interface {interface} {{
   AdvSendAdvert on;
@@ -86,9 +88,11 @@ def _listens(service: Service, processes: Processes) -> bool:
         return False
     table, pattern = service.listens
     try:
-        return pattern in Path(f"/proc/{pid}/net/{table}").read_text(encoding="ascii")
+        lines = Path(f"/proc/{pid}/net/{table}").read_text(encoding="ascii").splitlines()
+        own = {os.readlink(descriptor) for descriptor in Path(f"/proc/{pid}/fd").iterdir()}
     except OSError:
-        return False
+        return False  # it has ended, or closes a file this moment
+    return any(pattern in line and f"socket:[{line.split()[_INODE_COLUMN]}]" in own for line in lines)
 
 
 def _radvd(directory: Path) -> list[Service]:
@@ -124,23 +128,21 @@ def _radvd(directory: Path) -> list[Service]:
 
 
 def _dnsmasq(directory: Path) -> list[Service]:
-    options: dict[str, list[str]] = {}
+    """One server a network: as everywhere, none knows what the others have leased."""
+    services = []
     for access in plan.ACCESS:
         if access.address4 is None:
             continue
         hosts = list(access.address4.network.hosts())
         first, last = hosts[len(hosts) // 3], hosts[2 * len(hosts) // 3]
-        lines = options.setdefault(access.router, [])
-        lines += [
+        lines = [
             f"interface={access.port}",
             f"dhcp-range=set:{access.name},{first},{last},{access.address4.netmask},1h",
             f"dhcp-option=tag:{access.name},option:router,{access.address4.ip}",
         ]
         if access.name == plan.HOME:  # at home the mobile router is given its home address
             lines.append(f"dhcp-host={plan.UPLINK_MAC},set:mobile-router,{plan.IPV4_HOME_ADDRESS}")
-    services = []
-    for node, lines in options.items():
-        label = f"dnsmasq-{node}"
+        label = f"dnsmasq-{access.name}"
         config = directory / f"{label}.conf"
         common = [
             "keep-in-foreground",
@@ -159,5 +161,5 @@ def _dnsmasq(directory: Path) -> list[Service]:
         ]
         config.write_text("\n".join([*common, *lines, ""]), encoding="ascii")
         argv = ("dnsmasq", f"--conf-file={config}")
-        services.append(Service(label, node, argv, ("udp", _DHCP_SERVER_PORT)))
+        services.append(Service(label, access.router, argv, ("udp", _DHCP_SERVER_PORT)))
     return services
