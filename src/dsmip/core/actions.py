@@ -79,12 +79,13 @@ class InstallBinding(msgspec.Struct, frozen=True):
 
     `previous` is the entry it replaces (None = new): its care-of address is still accepted as a source of
     tunnelled packets for `grace` seconds. With `previous` None and a home link, the daemon starts to defend
-    the home addresses (RFC 6275 10.4.1).
+    the home addresses (RFC 6275 10.4.1). `restored` is a binding of an earlier process, from the store.
     """
 
     binding: Binding
     previous: Binding | None
     grace: float
+    restored: bool = False
 
 
 class RemoveBinding(msgspec.Struct, frozen=True):

@@ -163,7 +163,7 @@ class Bindings:
                 if kept != binding:
                     self._emit(StoreBinding(kept, node.replay))
                 self.cache.store(kept, kept.next_end)
-                self._emit(InstallBinding(kept, None, 0.0))
+                self._emit(InstallBinding(kept, None, 0.0, restored=True))
 
     def reconfigure(self, config: HomeAgentConfig, changes: NodeChanges) -> None:
         """Go on with another configuration, the nodes served being told already.

@@ -37,12 +37,13 @@ from dsmip.daemon.home_agent_plan import (
 from dsmip.daemon.home_agent_questions import HomeAgentQuestions
 from dsmip.daemon.persistence import Persistence, open_store
 from dsmip.daemon.reload import HomeAgentReload
+from dsmip.daemon.resumption import Resumption
 from dsmip.daemon.runtime import DEVICE, Runtime, instant
 from dsmip.daemon.watching import watched
-from dsmip.dataplane.api import Role
+from dsmip.dataplane.api import DataPlaneError, Role
 from dsmip.host import sysctl
 from dsmip.host.home_link import Announcer, DuplicateAddressDetection, link_local_address
-from dsmip.host.routing import Route
+from dsmip.host.routing import HostError, Route
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +71,7 @@ class HomeAgentDaemon:
         )
         self._engine = HomeAgent(engine_config(config))
         self._forwarding = Forwarding(self._runtime, lambda: self._config, lambda: self._engine.bindings)
+        self._resumption = Resumption(self._resume)
         self._nodes = {node.home_address: node for node in config.mobile_node}
 
     async def run(self, *, keep_forwarding: bool = False) -> None:
@@ -157,11 +159,21 @@ class HomeAgentDaemon:
         """After adopting a data plane: forget bindings that ended while nobody was there."""
         alive = {binding.index for binding in self._engine.bindings.values()}
         at_home = {self._engine.index_of(node.home_address) for node in self._config.mobile_node}
-        for index in set(self._runtime.dataplane.bindings()) - alive - at_home:
+        present = set(self._runtime.dataplane.bindings())
+        for index in present - alive - at_home:
             self._runtime.dataplane.remove_binding(index)
         for node in self._config.mobile_node:
-            if node.home_address not in self._engine.bindings:
+            if node.home_address not in self._engine.bindings and (
+                self._forwarding.home_link or self._engine.index_of(node.home_address) in present
+            ):
                 self._forward_to_home_link(node.home_address)
+
+    def _resume(self, action: InstallBinding) -> None:
+        """A binding of an earlier process: see `resumption`."""
+        try:
+            self._install(action)
+        except (HostError, DataPlaneError) as error:
+            self._runtime.events.event("host-error", {"error": str(error)})
 
     def _forward_to_home_link(self, home_address: IPv6Address) -> None:
         self._forwarding.lead_home(self._engine.index_of(home_address), self._nodes.get(home_address))
@@ -206,7 +218,7 @@ class HomeAgentDaemon:
             case SendIPv4():
                 runtime.sockets.send_ipv4(action.packet, action.interface)
             case InstallBinding():
-                self._install(action)
+                self._install_or_put_off(action)
             case RemoveBinding():
                 self._remove(action)
             case StartDad():
@@ -243,6 +255,13 @@ class HomeAgentDaemon:
             return home_link
         return ""
 
+    def _install_or_put_off(self, action: InstallBinding) -> None:
+        if action.restored and self._runtime.dataplane.adopted:
+            self._resumption.put_off(action)
+            return
+        self._resumption.settle(action.binding.home_address)
+        self._install(action)
+
     def _install(self, action: InstallBinding) -> None:
         binding, previous = action.binding, action.previous
         self._forwarding.install(action)
@@ -252,6 +271,7 @@ class HomeAgentDaemon:
                 self._defend(binding, previous)
 
     def _remove(self, action: RemoveBinding) -> None:
+        self._resumption.settle(action.binding.home_address)
         self._forwarding.remove(action.binding, self._nodes.get(action.binding.home_address))
         if self._config.home_link:
             self._withdraw(defended(action.binding, self._config))

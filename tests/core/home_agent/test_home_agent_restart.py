@@ -49,7 +49,7 @@ def restart(
 def test_a_restored_binding_is_installed_and_ends_when_it_would_have() -> None:
     before, _, store = bound()
     agent = restart(store, entries=(ENTRY,), down=20.0)
-    assert agent.agent.actions() == [InstallBinding(before.binding, None, 0.0)]
+    assert agent.agent.actions() == [InstallBinding(before.binding, None, 0.0, restored=True)]
     assert agent.binding == before.binding
     assert agent.agent.timeout() == 77.0 + 400.0
     assert agent.after(399.0).actions == []
