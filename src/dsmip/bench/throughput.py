@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dsmip.bench import cost, fleet, frames, network
+from dsmip.bench import cost, fleet, frames, network, wireguard
 from dsmip.bench.figures import Collect, Figure, Say, Spread, compared
 from dsmip.bench.network import Network
 from dsmip.core.types import IPAddress, TunnelFormat
@@ -89,6 +89,7 @@ def _bulk(
                     pairs.append((through, transfer(net, form.plain_host, direction, seconds)))
                 name = f"throughput/bulk TCP {form.name} {direction}"
                 collect(compared(name, "Gbit/s", pairs, _PLAIN, bar=BULK_BAR))
+        _beside_wireguard(net, collect, say, repeat, seconds)
 
 
 @contextlib.contextmanager
@@ -105,6 +106,25 @@ def bulk_server(net: Network) -> Iterator[None]:
     finally:
         server.terminate()
         server.wait()
+
+
+def _beside_wireguard(net: Network, collect: Collect, say: Say, repeat: int, seconds: float) -> None:
+    """IPv6 in UDP, as behind a NAT, and a userspace WireGuard, which is in UDP too."""
+    if absent := wireguard.missing():
+        raise LabError(f"not installed: {absent} (apt-get install wireguard-go wireguard-tools)")
+    form = next(form for form in FORMATS if form.tunnel is TunnelFormat.UDP4 and form.ipv6)
+    net.use(form.tunnel)
+    with wireguard.tunnel(net) as host:
+        await_answer(net, form.host)
+        await_answer(net, host)
+        for direction in ("down", "up"):
+            pairs = []
+            for number in range(repeat):
+                say(f"bulk TCP, WireGuard {direction}, {number + 1} of {repeat}")
+                through = transfer(net, form.host, direction, seconds)
+                pairs.append((through, transfer(net, host, direction, seconds)))
+            name = f"throughput/bulk TCP {form.name} {direction}, beside WireGuard"
+            collect(compared(name, "Gbit/s", pairs, "wireguard-go over the same nodes, which encrypts"))
 
 
 def transfer(net: Network, host: IPAddress, direction: str, seconds: float) -> float:
