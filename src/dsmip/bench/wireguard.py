@@ -1,4 +1,4 @@
-"""A userspace WireGuard over the same cables, for a sense of scale: one more network behind the mobile router.
+"""A userspace WireGuard over the same cables, for a sense of scale: another network behind the mobile router.
 
 It encrypts, which the tunnels of RFC 5555 leave to others; it is what a fleet might use instead.
 """
