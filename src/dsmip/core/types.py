@@ -148,7 +148,7 @@ class Nat(enum.Enum):
     DETECTED = "detected"
 
 
-class IPv4Grant(msgspec.Struct, frozen=True):
+class IPv4Grant(msgspec.Struct, frozen=True, gc=False):
     """One IPv4 home address (prefix length 32) or IPv4 mobile network prefix granted to a mobile node.
 
     The address is mostly the very object of the configuration; a network would take half a kilobyte.
@@ -169,7 +169,7 @@ class IPv4Grant(msgspec.Struct, frozen=True):
         return IPv4Network((int(self.address), self.prefixlen))
 
 
-class CareOfBinding(msgspec.Struct, frozen=True, eq=False):
+class CareOfBinding(msgspec.Struct, frozen=True, eq=False, gc=False):
     """One care-of address of a binding (RFC 6275 section 9.1, RFC 5648 section 4.1).
 
     `bid` is the binding identifier, 1 to 65535; 0 = registered without one, the only care-of address there
@@ -214,7 +214,7 @@ class CareOfBinding(msgspec.Struct, frozen=True, eq=False):
 _LOWEST_PRIORITY = 128
 
 
-class Binding(msgspec.Struct, frozen=True):
+class Binding(msgspec.Struct, frozen=True, gc=False):
     """An entry of the home agent's binding cache (RFC 6275 section 9.1, RFC 3963 6.1, RFC 5555 4.4).
 
     `index` is the number under which the data plane knows the binding: stable while it exists. `care_ofs` is
@@ -330,7 +330,7 @@ def _expires(entry: CareOfBinding) -> float:
     return entry.expires
 
 
-class ReplayState(msgspec.Struct, frozen=True):
+class ReplayState(msgspec.Struct, frozen=True, gc=False):
     """What must survive to refuse replays (RFC 4285 section 6, RFC 6275 section 9.5.1).
 
     `timestamp` is the last accepted 64-bit NTP timestamp, 0 = none. `index` is the mobile node's binding

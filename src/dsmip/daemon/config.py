@@ -93,7 +93,7 @@ def _home_agent_address(text: str) -> IPv6Address:
         raise ValueError(f'{text!r} is neither an IPv6 address nor a DNS name nor "discover"') from None
 
 
-class MobileNodeTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
+class MobileNodeTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True, gc=False):
     """`[[mobile_node]]` of a home agent: one mobile node or mobile router it serves."""
 
     name: Name

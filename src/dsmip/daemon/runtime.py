@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import gc
 import logging
 import os
 import signal
@@ -168,6 +169,8 @@ class Runtime:
         self._control = ControlServer(self.run_directory / SOCKET_NAME, answers, streams)
         await self._control.start()
         self.turn()
+        gc.freeze()
+        gc.enable()
         notify("READY=1")
         watchdog = Watchdog()
         await self._stop.wait()
