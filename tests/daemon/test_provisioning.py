@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import stat
+import subprocess
+import sys
 from ipaddress import IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from dsmip.daemon import provisioned
 from dsmip.daemon.allotment import PoolExhausted, lowest_free
 from dsmip.daemon.config import HomeAgentFile, MobileNodeFile, parse
 from dsmip.daemon.config_problems import ConfigError
+from dsmip.daemon.control import RefusedError
 from dsmip.daemon.provisioned import load_complete
 from dsmip.daemon.provisioning import ProvisionError, Provisioning
 
@@ -103,6 +106,64 @@ def test_the_vehicles_file_is_valid_and_says_what_the_home_agent_knows(file: Pat
     laptop = made.add("laptop", role="mobile-node", uplinks=("wlan0",))
     assert laptop.mobile_network_prefixes == laptop.ipv4_prefixes == ()
     assert parse(made.vehicle_file(laptop), Path("laptop.toml")).role == "mobile-node"
+
+
+def test_vehicles_can_be_told_a_name(file: Path) -> None:
+    file.write_text(file.read_text().replace('name = "ha"', 'name = "ha"\npublic_name = "ha.example.org"'))
+    made = provisioning(file)
+    config = parse(made.vehicle_file(made.add("bus-1", role=None, uplinks=("wan0",))), Path("bus-1.toml"))
+    assert isinstance(config, MobileNodeFile)
+    assert config.home_agent.name == "ha.example.org"
+    assert config.home_agent_ipv4 is None
+    file.write_text(file.read_text().replace("ha.example.org", "192.0.2.1"))
+    with pytest.raises(ConfigError, match=r"public_name .* is not a DNS name"):
+        provisioning(file)
+
+
+def test_the_binding_made_with_a_lost_key_can_be_ended(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The home agent sees the mobile node go, and come back with the same addresses and another key."""
+    before = add(file, "bus-1")
+    seen: list[list[provisioned.ProvisionedNode]] = []
+    made = provisioning(file)
+    monkeypatch.setattr(
+        "dsmip.daemon.provisioning.ask", lambda *_arguments, **_options: seen.append([*made.nodes()])
+    )
+    after = made.rotate_key("bus-1", end_binding=True)
+    assert seen == [[], [after]]
+    assert after.home_address == before.home_address
+    assert made.served
+
+
+def test_a_home_agent_that_refuses_leaves_the_file_as_it_was(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(file, "bus-1")
+    before = provisioning(file).nodes()
+
+    def refuse(*_arguments: object, **_options: object) -> None:
+        raise RefusedError("it is not in my prefixes")
+
+    monkeypatch.setattr("dsmip.daemon.provisioning.ask", refuse)
+    with pytest.raises(ProvisionError, match="the running home agent refuses: it is not in my prefixes"):
+        add(file, "bus-2")
+    assert provisioning(file).nodes() == before
+
+
+def test_many_at_once_get_different_addresses(file: Path) -> None:
+    """Each in a process of its own, as people do it."""
+    text = file.read_text().replace("198.51.100.0/29", "198.51.100.0/24").replace("/62", "/48")
+    file.write_text(text.replace("203.0.113.0/27", "203.0.113.0/25"))
+    argv = [sys.executable, "-m", "dsmip", "provision", "add", "--config", str(file)]
+    running = [
+        subprocess.Popen([*argv, f"bus-{number}"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        for number in range(6)
+    ]
+    for process in running:
+        _, complaints = process.communicate(timeout=60)
+        assert process.returncode == 0, complaints
+    nodes = provisioning(file).nodes()
+    assert len({node.home_address for node in nodes}) == 6
+    assert len({node.ipv4_prefixes for node in nodes}) == len({node.ipv4_home_address for node in nodes}) == 6
 
 
 def test_an_exhausted_pool_is_named_and_nothing_is_changed(file: Path) -> None:

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import inspect
 
 from dsmip.daemon.config import (
+    DnsName,
     HomeAgentFile,
     HomeAgentPlace,
     IPv4Home,
@@ -24,7 +25,8 @@ from dsmip.daemon.config_uplinks import Network
 _WORDS: dict[Any, str] = {
     Key: "hexadecimal digits",
     IPv4Home: 'IPv4 address with prefix length, or "dynamic"',
-    HomeAgentPlace: 'IPv6 address, or "discover"',
+    HomeAgentPlace: 'IPv6 address, DNS name, or "discover"',
+    DnsName: "DNS name",
     ListenAddress: "address and port",
     Network: "IPv4 or IPv6 prefix",
     Path: "path",

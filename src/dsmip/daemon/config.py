@@ -10,7 +10,7 @@ import re
 import tomllib
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import msgspec
 
@@ -63,6 +63,15 @@ class IPv4Home:
 _DNS_NAME = re.compile(
     r"(?=.{3,253}$)([A-Za-z0-9_]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z][A-Za-z0-9-]{0,62}\.?"
 )
+
+
+class DnsName(str):
+    """A name to be looked up. Raises ValueError."""
+
+    def __new__(cls, text: str) -> Self:
+        if not _DNS_NAME.fullmatch(text):
+            raise ValueError(f"{text!r} is not a DNS name: labels of letters, digits and dashes, with a dot")
+        return super().__new__(cls, text)
 
 
 class HomeAgentPlace:
@@ -129,6 +138,8 @@ class HomeAgentFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, fr
     name: Name = "home-agent"
     address: IPv6Address
     ipv4_address: IPv4Address | None = None
+    #: What `dsmip provision` tells vehicles instead of the addresses.
+    public_name: DnsName | None = None
     uplinks: Annotated[tuple[InterfaceName, ...], msgspec.Meta(min_length=1)]
     home_link: InterfaceName | None = None
     home_prefixes: Annotated[tuple[IPv6Network, ...], msgspec.Meta(min_length=1)]

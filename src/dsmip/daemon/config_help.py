@@ -40,6 +40,7 @@ KEYS: dict[type[msgspec.Struct], dict[str, str]] = {
         "name": "Name of this instance, for `dsmip status NAME`, its run directory and its state.",
         "address": "The home agent's own IPv6 address: mobile nodes send Binding Updates there.",
         "ipv4_address": "The home agent's own IPv4 address, for mobile nodes in IPv4 networks.",
+        "public_name": "DNS name of these addresses; `dsmip provision` puts it into vehicles' files instead.",
         "uplinks": "Interfaces over which tunnelled packets arrive.",
         "home_link": "Interface of a physical home link, where mobile nodes can be at home; none by default.",
         "home_prefixes": "IPv6 prefixes that home addresses are in. They have to be routed to this machine.",

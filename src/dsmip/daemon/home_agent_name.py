@@ -15,8 +15,11 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
+from dsmip.core.mobile_node import MobileNode, MobileNodeState
 from dsmip.core.mobile_node_home_agents import HomeAgentAddress
 from dsmip.daemon import durable
+from dsmip.daemon.config import MobileNodeFile
+from dsmip.daemon.runtime import Runtime, instant
 
 #: Seconds between lookups: at first, and at most. While the home agent answers there is none.
 FIRST_PAUSE = 1.0
@@ -25,6 +28,7 @@ LONGEST_PAUSE = 60.0
 SILENCE = 5.0
 
 FILE_NAME = "home-agent.json"
+_CONDITION = "home_agent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +150,31 @@ class HomeAgentName:
         if agent != self._known:
             self._known = agent
             self._located(agent)
+
+
+def follow(config: MobileNodeFile, engine: MobileNode, runtime: Runtime) -> HomeAgentName | None:
+    """Keep telling the engine where its home agent is, if that is known by name."""
+    if config.home_agent.name is None:
+        return None
+
+    def located(agent: HomeAgentAddress) -> None:
+        engine.home_agent_located(agent, instant())
+        runtime.turn()
+
+    def failed(why: str | None) -> None:
+        if why is None:
+            runtime.conditions.end(_CONDITION)
+        else:
+            runtime.conditions.stand(_CONDITION, why)
+
+    return HomeAgentName(
+        config.home_agent.name,
+        config.home_agent_ipv4,
+        runtime.state_directory,
+        lambda: engine.state(instant()) is not MobileNodeState.REGISTERING,
+        located,
+        failed,
+    )
 
 
 def look_up(name: str) -> HomeAgentAddress | Unresolved:

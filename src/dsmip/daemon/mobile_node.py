@@ -28,12 +28,12 @@ from dsmip.core.actions import (
     SetPreference,
     SettleHome,
 )
-from dsmip.core.mobile_node import MobileNode, MobileNodeState
+from dsmip.core.mobile_node import MobileNode
 from dsmip.core.mobile_node_home_agents import HomeAgentAddress
 from dsmip.core.types import Attachments, Instant, IPAddress
 from dsmip.daemon.config import MobileNodeFile, state_directory_of
 from dsmip.daemon.config_uplinks import policy_of
-from dsmip.daemon.home_agent_name import HomeAgentName
+from dsmip.daemon.home_agent_name import HomeAgentName, follow
 from dsmip.daemon.home_arrival import HomeArrival
 from dsmip.daemon.mobile_node_plan import (
     engine_config,
@@ -129,7 +129,7 @@ class MobileNodeDaemon:
         traffic = TrafficWatch(self._paths, self._count)
         if self._engine.multihoming is not None:
             traffic.start()
-        name = self._name = self._follow_name()
+        name = self._name = follow(config, self._engine, runtime)
         if name is not None:
             name.start()
         movement = loop.create_task(self._movement.start())
@@ -155,25 +155,6 @@ class MobileNodeDaemon:
             if not keep_forwarding:
                 self._routes.close()
             await runtime.close(keep_forwarding=keep_forwarding)
-
-    def _follow_name(self) -> HomeAgentName | None:
-        """Look up the home agent, if it is known by name."""
-        place, conditions = self._config.home_agent, self._runtime.conditions
-        if place.name is None:
-            return None
-
-        def located(agent: HomeAgentAddress) -> None:
-            self._engine.home_agent_located(agent, instant())
-            self._runtime.turn()
-
-        return HomeAgentName(
-            place.name,
-            self._config.home_agent_ipv4,
-            self._runtime.state_directory,
-            lambda: self._engine.state(instant()) is not MobileNodeState.REGISTERING,
-            located,
-            lambda why: conditions.end("home_agent") if why is None else conditions.stand("home_agent", why),
-        )
 
     def _set_up_forwarding(self) -> None:
         runtime, config = self._runtime, self._config

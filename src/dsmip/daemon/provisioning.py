@@ -164,9 +164,9 @@ def vehicle_file(config: HomeAgentFile, node: ProvisionedNode) -> str:
         " Whoever has this key is it: keep it secret.",
         f'role = "{node.role}"',
         f'name = "{node.name}"',
-        f'home_agent = "{config.address}"',
+        f'home_agent = "{config.public_name or config.address}"',
     ]
-    if config.ipv4_address is not None:
+    if config.ipv4_address is not None and config.public_name is None:
         lines.append(f'home_agent_ipv4 = "{config.ipv4_address}"')
     lines += [f'home_address = "{node.home_address}"', f'home_prefix = "{home_prefix}"']
     ipv4 = node.ipv4_home_address

@@ -31,6 +31,7 @@ _File = TypeVar("_File", bound=ConfigFile)
 HOME_AGENT_LIVE = frozenset(
     {
         "mobile_node",
+        "public_name",
         "pools",
         "mobile_prefixes",
         "ipv4_mobile_prefixes",
