@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from dsmip.core.types import IPNetwork
 from dsmip.daemon import provisioned
-from dsmip.daemon.allotment import PoolExhausted, lowest_free
+from dsmip.daemon.allotment import PoolExhausted, lowest_free, span
 from dsmip.daemon.config import HomeAgentFile, MobileNodeFile, parse
 from dsmip.daemon.config_problems import ConfigError
 from dsmip.daemon.control import RefusedError
@@ -288,6 +287,5 @@ def test_rules_of_pools(file: Path, change: tuple[str, str], key: str, text: str
     ],
 )
 def test_lowest_free(pool: str, length: int, taken: list[str], expected: str | None) -> None:
-    networks: list[IPNetwork] = [IPv4Network(one) for one in taken]
-    found = lowest_free([IPv4Network(pool)], length, networks)
+    found = lowest_free([IPv4Network(pool)], length, [span(IPv4Network(one)) for one in taken])
     assert (str(found) if found else None) == expected

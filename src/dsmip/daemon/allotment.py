@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Network, IPv6Network
 from typing import TypeVar
 
 from dsmip.core.types import IPAddress, IPNetwork
-from dsmip.daemon.config import HomeAgentFile
+from dsmip.daemon.config import HomeAgentFile, MobileNodeTable
 from dsmip.daemon.provisioned import ProvisionedNode
 
 _Network = TypeVar("_Network", IPv4Network, IPv6Network)
@@ -17,13 +16,17 @@ _Network = TypeVar("_Network", IPv4Network, IPv6Network)
 _ANYCAST_BITS = 7
 
 
+#: First and last address of what somebody has, as numbers: there are many, and an object for each takes time.
+Span = tuple[int, int]
+
+
 class PoolExhausted(RuntimeError):
     """Nothing is left of a pool. The message says of which, and the mend."""
 
 
-def lowest_free(pools: Iterable[_Network], length: int, taken: Iterable[IPNetwork]) -> _Network | None:
+def lowest_free(pools: Iterable[_Network], length: int, taken: Iterable[Span]) -> _Network | None:
     """The first network of this prefix length, in the order of `pools`, that overlaps none of `taken`."""
-    spans = sorted((int(network.network_address), int(network.broadcast_address)) for network in taken)
+    spans = sorted(taken)
     for pool in pools:
         step = 1 << (pool.max_prefixlen - length)
         candidate, last = int(pool.network_address), int(pool.broadcast_address)
@@ -43,16 +46,18 @@ class Allotment:
 
     def __init__(self, config: HomeAgentFile, nodes: Sequence[ProvisionedNode]) -> None:
         self._pools = config.pools
-        self._home_prefixes = config.home_prefixes
-        self._taken6: list[IPNetwork] = [_host(config.address)]
-        self._taken4: list[IPNetwork] = [_host(config.ipv4_address)] if config.ipv4_address else []
+        self._home_prefixes = [span(prefix) for prefix in config.home_prefixes]
+        self._taken6: list[Span] = [_host(config.address)]
+        self._taken4: list[Span] = [_host(config.ipv4_address)] if config.ipv4_address else []
         for prefix in config.home_prefixes:
             self._taken6 += _reserved6(prefix)
         for ipv4 in config.ipv4_home_prefixes:
             self._taken4 += _reserved4(ipv4)
-        for node in (*config.mobile_node, *(node.table for node in nodes)):
-            self._taken6 += [_host(node.home_address), *node.mobile_network_prefixes]
-            self._taken4 += node.ipv4_prefixes
+        served: list[MobileNodeTable | ProvisionedNode] = [*config.mobile_node, *nodes]
+        for node in served:
+            self._taken6.append(_host(node.home_address))
+            self._taken6 += map(span, node.mobile_network_prefixes)
+            self._taken4 += map(span, node.ipv4_prefixes)
             if node.ipv4_home_address is not None:
                 self._taken4.append(_host(node.ipv4_home_address))
 
@@ -89,11 +94,16 @@ def _found(found: _Network | None, key: str, what: str, pools: Sequence[_Network
     )
 
 
-def _host(address: IPAddress) -> IPNetwork:
-    return ipaddress.ip_network(address)
+def span(network: IPNetwork) -> Span:
+    """First and last address of a network."""
+    return int(network.network_address), int(network.broadcast_address)
 
 
-def _reserved6(prefix: IPv6Network) -> list[IPNetwork]:
+def _host(address: IPAddress) -> Span:
+    return int(address), int(address)
+
+
+def _reserved6(prefix: IPv6Network) -> list[Span]:
     """The subnet-router anycast address (RFC 4291 section 2.6.1) and those of RFC 2526, of a home prefix.
 
     RFC 2526 clears the universal/local bit where interface identifiers have 64 bits.
@@ -103,11 +113,10 @@ def _reserved6(prefix: IPv6Network) -> list[IPNetwork]:
     highest = int(prefix.broadcast_address)
     if prefix.prefixlen == 64:
         highest ^= 1 << 57
-    anycast = highest >> _ANYCAST_BITS << _ANYCAST_BITS
-    return [IPv6Network((int(prefix.network_address), 128)), IPv6Network((anycast, 128 - _ANYCAST_BITS))]
+    return [_host(prefix.network_address), (highest >> _ANYCAST_BITS << _ANYCAST_BITS, highest)]
 
 
-def _reserved4(prefix: IPv4Network) -> list[IPNetwork]:
+def _reserved4(prefix: IPv4Network) -> list[Span]:
     if prefix.prefixlen >= 31:
         return []
-    return [IPv4Network(prefix.network_address), IPv4Network(prefix.broadcast_address)]
+    return [_host(prefix.network_address), _host(prefix.broadcast_address)]
