@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from dsmip.core.actions import Event
 from dsmip.core.types import Binding, CareOfBinding
+from dsmip.wire.constants import IPv4AckStatus
+from dsmip.wire.options import IPv4AddressAcknowledgement
 
 Who = dict[str, str]
 
@@ -80,3 +82,10 @@ def _bid(entry: CareOfBinding) -> dict[str, int]:
 
 def _is_same_place(entry: CareOfBinding, former: CareOfBinding) -> bool:
     return (entry.care_of, entry.nat_source) == (former.care_of, former.nat_source)
+
+
+def ipv4_refused(acknowledgements: Iterable[IPv4AddressAcknowledgement], who: Who) -> Iterator[Event]:
+    """One for each kind of IPv4 home address or prefix that an accepted update did not get."""
+    refused = dict.fromkeys(one.status for one in acknowledgements if one.status >= IPv4AckStatus.UNSPECIFIED)
+    for status in refused:
+        yield Event("ipv4-refused", {**who, "reason": IPv4AckStatus(status).name})

@@ -255,6 +255,7 @@ class Registrar:
         )
         self._acknowledge(request, node, answer, now)
         self._tell(home_agent_events.accepted(binding, previous, node.who))
+        self._tell(home_agent_events.ipv4_refused(acknowledgements, node.who))
 
     def _with_flows(
         self, binding: Binding, request: Request, previous: Binding | None, node: ServedNode

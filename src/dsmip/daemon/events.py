@@ -41,6 +41,7 @@ _WARNINGS = frozenset(
         "flow-refused",
         "flows-not-supported",
         "clock-corrected",
+        "ipv4-refused",
     )
 )
 

@@ -13,11 +13,9 @@ from dsmip.daemon.control import Handler, Refusal, plain, text
 from dsmip.daemon.explain import as_json, problems
 from dsmip.daemon.explain_mobile_node import Facts, tell
 from dsmip.daemon.journal import Story
+from dsmip.daemon.mobile_node_problems import clocks, ipv4
 from dsmip.daemon.runtime import Runtime, instant
 from dsmip.host.home_routes import HomeRoutes
-
-#: Seconds that two clocks may differ without anybody being told.
-_CLOCK_TOLERANCE = 2.0
 
 
 class MobileNodeQuestions:
@@ -118,18 +116,13 @@ class MobileNodeQuestions:
     def _whole_status(self) -> dict[str, Any]:
         """With what is wrong, and its mend."""
         status = self.status()
-        told = problems(tell(self._facts(status)))
-        return {**status, "problems": [*self._runtime.conditions.sentences, *self._clocks(), *told]}
-
-    def _clocks(self) -> list[str]:
-        offset = self._engine.clock_offset
-        if abs(offset) < _CLOCK_TOLERANCE:
-            return []
-        way = "behind" if offset > 0 else "ahead of"
-        return [
-            f"The clock here is {abs(offset):.0f} s {way} the home agent's, whose time is used meanwhile."
-            " Set the clocks: run an NTP client at both ends."
+        wrong = [
+            *self._runtime.conditions.sentences,
+            *clocks(self._engine.clock_offset),
+            *ipv4(self._engine.ipv4_refusals),
+            *problems(tell(self._facts(status))),
         ]
+        return {**status, "problems": wrong}
 
     def stats(self) -> dict[str, Any]:
         """For `dsmip stats`."""

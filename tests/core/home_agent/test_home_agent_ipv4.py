@@ -16,6 +16,7 @@ from ha_scenario import (
     scenario,
 )
 
+from dsmip.core.actions import Event
 from dsmip.core.types import IPv4Grant
 from dsmip.wire.constants import BAStatus, IPv4AckStatus
 from dsmip.wire.options import (
@@ -216,3 +217,14 @@ def test_more_options_than_anybody_needs_are_prohibited() -> None:
     answers = acknowledged(agent, mobile.update(flags=AHR, options=options))
     assert [status for status, _, _ in answers] == [0] * 8 + [129]
     assert len(agent.binding.ipv4) == 8
+
+
+def test_an_exhausted_pool_is_told_of() -> None:
+    agent, mobile = scenario(DYNAMIC)
+    outcome = agent.receive(mobile.update(options=[IPv4HomeAddress(ANY)]))
+    assert outcome.ba.status == BAStatus.ACCEPTED
+    (told,) = [
+        event for event in outcome.actions if isinstance(event, Event) and event.kind == "ipv4-refused"
+    ]
+    assert told.fields["reason"] == "DYNAMIC_IPV4_HOME_ADDRESS_NOT_AVAILABLE"
+    assert told.fields["home_address"] == str(HOME)
