@@ -29,7 +29,6 @@ from dsmip.core.actions import (
     SettleHome,
 )
 from dsmip.core.mobile_node import MobileNode
-from dsmip.core.mobile_node_home_agents import HomeAgentAddress
 from dsmip.core.types import Attachments, Instant, IPAddress
 from dsmip.daemon.config import MobileNodeFile, state_directory_of
 from dsmip.daemon.config_uplinks import policy_of
