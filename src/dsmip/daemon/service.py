@@ -11,16 +11,18 @@ log = logging.getLogger(__name__)
 
 
 def notify(state: str) -> None:
-    """Tell the service manager, if there is one."""
+    """Tell the service manager, if there is one. Never waits: one that does not listen misses something."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
     if address.startswith("@"):
         address = "\0" + address[1:]
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sender:
         try:
             sender.connect(address)
             sender.send(state.encode())
+        except BlockingIOError:
+            log.debug("the service manager does not listen")
         except OSError as error:
             log.warning("cannot notify the service manager: %s", error)
 
