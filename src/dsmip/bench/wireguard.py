@@ -54,9 +54,11 @@ def tunnel(net: Network) -> Iterator[IPv6Address]:
                 lines.append(f"route add {_NETWORK} dev {ends[node]}")
             else:
                 lines.append(f"addr add {_ROUTER} dev l0 nodad")
-                lines.append(f"-6 route add default dev {ends[node]} table {_TABLE}")
-                lines.append(f"-6 rule add from {_NETWORK} lookup {_TABLE}")
             namespaces.batch(lines, net.namespace(node))
+        policy = (
+            f"route add default dev {ends['mr']} table {_TABLE}\nrule add from {_NETWORK} lookup {_TABLE}\n"
+        )
+        namespaces.feed(["ip", "-n", net.namespace("mr"), "-6", "-batch", "-"], policy)
         namespaces.batch([f"addr add {HOST}/64 dev e0 nodad"], net.namespace("host"))
         yield HOST
     finally:
