@@ -59,6 +59,8 @@ class AgentHost(Machine):
         self._internet = internet
         self._process = 0
         self._queue: list[Frame] = []
+        #: What the daemon puts off to the end of a turn.
+        self.soon: list[Callable[[], None]] = []
         self._outer: set[Source] = set()
         self._trusted = True
         self._new_disk()
@@ -105,6 +107,7 @@ class AgentHost(Machine):
         self._process += 1
         self.crash_in = None
         self._queue.clear()
+        self.soon.clear()
         self._outer.clear()
         self._trusted = self._trusted and not self.disk.dirty
         self.disk.crash()
@@ -158,6 +161,8 @@ class AgentHost(Machine):
                         self.crash()
                         return
                 self._carry_out(action, changes)
+            while self.soon:
+                self.soon.pop(0)()
         self._outer.clear()
         self.arm(self.engine.timeout())
         for home_address in concerned:

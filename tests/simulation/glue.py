@@ -47,6 +47,10 @@ class Loop:
         """Unless the process ends before."""
         _current[-1].later(delay, call, *arguments)
 
+    def call_soon(self, call: Callable[[], None]) -> None:
+        """At the end of this turn, unless the process ends before."""
+        _current[-1].soon.append(call)
+
 
 class Asyncio:
     """Stands in for the module."""
@@ -133,5 +137,6 @@ def substituted() -> Iterator[None]:
         patch.multiple(_MODULE, Runtime=Runtime, instant=_instant, link_local_address=_link_local_address),
         patch(f"{_MODULE}_forwarding.asyncio", Asyncio),
         patch("dsmip.daemon.persistence.asyncio", Asyncio),
+        patch("dsmip.daemon.resumption.asyncio", Asyncio),
     ):
         yield
