@@ -84,7 +84,7 @@ def test_a_program_that_ignores_sigterm_is_ended_too(name: str) -> None:
 def test_a_lab_goes_with_its_program(name: str, number: signal.Signals) -> None:
     child = hold(name)
     child.send_signal(number)
-    child.wait(15)
+    child.wait(60)
     assert traces(name) == []
 
 

@@ -167,5 +167,5 @@ def test_a_file_that_cannot_be_used_changes_nothing_and_says_why(site: Site) -> 
     assert done.returncode == 1
     assert "the running home agent refuses: provisioned bus-18.home_address" in done.stderr
     site.config.write_text(good)
-    assert site.dsmip("reload").stdout.startswith("ha: nothing changed")
+    assert site.dsmip("reload", "ha").stdout.startswith("ha: nothing changed")
     assert site.ask("status")["mobile_nodes"] == 1

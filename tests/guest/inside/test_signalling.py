@@ -94,7 +94,8 @@ def node(namespaces: Namespaces, tmp_path: Path) -> Namespaces:
 
 def ask(namespaces: Namespaces, where: str, *command: str) -> Any:
     done = namespaces.run(where, sys.executable, "-m", "dsmip", *command, "--json", check=False)
-    return json.loads(done.stdout) if done.returncode == 0 else {}
+    # A daemon with problems is one that answers, too.
+    return json.loads(done.stdout) if done.stdout else {}
 
 
 def test_nat_is_detected_under_esp_and_nothing_is_in_clear(node: Namespaces, tmp_path: Path) -> None:
