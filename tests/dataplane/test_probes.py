@@ -54,9 +54,18 @@ def mobile_node(bpf_directory: FilePath) -> Iterator[Bench]:
         yield made
 
 
-def payload(bid: int, hold_ms: int = 300, *, sent_ns: int | None = None, version: int = 1) -> bytes:
+def payload(
+    bid: int,
+    hold_ms: int = 300,
+    *,
+    sent_ns: int | None = None,
+    version: int = 1,
+    flags: int = 0,
+    mtu: int = 0,
+) -> bytes:
     sent_ns = time.monotonic_ns() if sent_ns is None else sent_ns
-    return struct.pack("!4sBBHIIQ", b"dsmP", version, 0, bid, hold_ms, 77, sent_ns & (1 << 64) - 1)
+    fields = (version, flags, bid, hold_ms, 77, sent_ns & (1 << 64) - 1, mtu)
+    return struct.pack("!4sBBHIIQH6x", b"dsmP", *fields)
 
 
 def request(data: bytes, source: IPAddress = HOME6, destination: IPAddress = HOME_AGENT6) -> bytes:

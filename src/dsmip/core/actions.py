@@ -99,6 +99,13 @@ class RemoveBinding(msgspec.Struct, frozen=True):
     at_home: bool = False
 
 
+class TooBig(msgspec.Struct, frozen=True):
+    """A data packet, or several in one, that the path to its mobile node does not take: tell the sender."""
+
+    packet: bytes
+    binding: Binding
+
+
 class StartDad(msgspec.Struct, frozen=True):
     """Probe the home link for duplicates (RFC 4862 5.4); answer with `HomeAgent.dad_finished`."""
 
@@ -214,6 +221,7 @@ Action = (
     | ForgetBinding
     | InstallBinding
     | RemoveBinding
+    | TooBig
     | StartDad
     | InstallPath
     | RemovePath

@@ -11,10 +11,20 @@ decides.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from ipaddress import IPv6Address
+from ipaddress import IPv4Address, IPv6Address
 from random import Random
 
-from dsmip.core.actions import Action, Drop, SendDatagram, SendIPv4, SendPacket, StoreBinding, StoreReplay
+from dsmip.core.actions import (
+    Action,
+    Drop,
+    ForwardPacket,
+    SendDatagram,
+    SendIPv4,
+    SendPacket,
+    StoreBinding,
+    StoreReplay,
+    TooBig,
+)
 from dsmip.core.authentication import clock_difference
 from dsmip.core.home_agent_authentication import authenticate
 from dsmip.core.home_agent_changes import compare
@@ -23,6 +33,7 @@ from dsmip.core.home_agent_icmp import HomeAgentIcmp
 from dsmip.core.home_agent_nodes import ServedNode, ServedNodes
 from dsmip.core.home_agent_registrar import Registrar
 from dsmip.core.home_agent_replies import Answer, Replies
+from dsmip.core.home_agent_too_big import too_big
 from dsmip.core.home_agent_unreachable import unreachable
 from dsmip.core.rate_limit import RateLimit
 from dsmip.core.registration import Request, read_request
@@ -31,7 +42,7 @@ from dsmip.core.types import Binding, Instant, IPAddress, ReplayState
 from dsmip.wire.constants import HOST_MH_TYPES, BAStatus, BEStatus, NextHeader
 from dsmip.wire.errors import DecodeError
 from dsmip.wire.icmpv6 import EchoRequest, MobilePrefixSolicitation, decode_icmpv6
-from dsmip.wire.ip import is_unicast_routable
+from dsmip.wire.ip import IPV4_HEADER_SIZE, IPV6_HEADER_SIZE, is_unicast_routable
 from dsmip.wire.messages import BindingUpdate, UnknownMessage, decode_message
 from dsmip.wire.packet import Packet, decode_packet
 
@@ -169,12 +180,16 @@ class HomeAgent:
     def receive(self, data: bytes, now: Instant, *, protected: bool = False) -> None:
         """One packet of the data plane's upcalls: IPv6, or IPv6 in UDP in IPv4, with all outer headers.
 
-        A packet to another address than ours is data for a mobile node that has no binding. `protected`: it
-        was under the IPsec of its home address, and has been decrypted.
+        A packet to another address than ours is data, for a mobile node that has no binding, or that is too
+        big for the path to where it is bound. `protected`: it was under the IPsec of its home address, and
+        has been decrypted.
         """
         version = data[0] >> 4 if data else 0
         if (version == 6 and data[24:40] == self._address) or (version == 4 and self._is_ours(data[16:20])):
             self._signalling(data, now, protected)
+        elif (binding := self._bound_destination(data, version)) is not None:
+            if self._errors.allow(now.monotonic):
+                self._actions.append(TooBig(data, binding))
         else:
             self.unreachable(data, now)
 
@@ -205,6 +220,17 @@ class HomeAgent:
             self._drop("no-binding")
         else:
             self._answer_error(answer, "no-binding", now)
+
+    def too_big(self, packet: bytes, mtu: int) -> list[ForwardPacket | SendIPv4]:
+        """What to send because of a `TooBig` packet, now that the MTU of its path is known, in octets."""
+        return too_big(packet, mtu, self._config)
+
+    def _bound_destination(self, data: bytes, version: int) -> Binding | None:
+        if version == 6 and len(data) >= IPV6_HEADER_SIZE:
+            return self.binding_of(IPv6Address(data[24:40]))
+        if version == 4 and len(data) >= IPV4_HEADER_SIZE:
+            return self.binding_of(IPv4Address(data[16:20]))
+        return None
 
     def _is_ours(self, ipv4_destination: bytes) -> bool:
         return self._ipv4_address is not None and ipv4_destination == self._ipv4_address

@@ -84,16 +84,16 @@ def _relay(
     if version == 6 and len(inner) >= IPV6_HEADER_SIZE:
         if not belongs(IPv6Address(inner[24:40]), outer):
             return "icmp-error-no-binding"
-        return _to_ipv6_source(inner, limit and limit - overhead, config)
+        return to_ipv6_source(inner, limit and limit - overhead, config)
     if version == 4 and len(inner) >= IPV4_HEADER_SIZE and config.ipv4_address is not None:
         if not belongs(IPv4Address(inner[16:20]), outer):
             return "icmp-error-no-binding"
-        return _to_ipv4_source(inner, limit and limit - overhead, config.ipv4_address)
+        return to_ipv4_source(inner, limit and limit - overhead, config.ipv4_address)
     return "icmp-error-truncated"
 
 
-def _to_ipv6_source(inner: bytes, mtu: int, config: HomeAgentConfig) -> Relayed | str:
-    """RFC 2473 section 8.2."""
+def to_ipv6_source(inner: bytes, mtu: int, config: HomeAgentConfig) -> Relayed | str:
+    """The error about `inner`, `mtu` 0 = not of its size; a slug when there must be none (RFC 2473 8.2)."""
     source = IPv6Address(inner[8:24])
     if not may_be_answered_ipv6(inner):
         return "icmp-error-not-relayed"
@@ -108,8 +108,8 @@ def _to_ipv6_source(inner: bytes, mtu: int, config: HomeAgentConfig) -> Relayed 
     return ForwardPacket(encode_packet(config.address, source, payload, NextHeader.ICMPV6))
 
 
-def _to_ipv4_source(inner: bytes, mtu: int, address: IPv4Address) -> Relayed | str:
-    """RFC 2473 section 8.3."""
+def to_ipv4_source(inner: bytes, mtu: int, address: IPv4Address) -> Relayed | str:
+    """The same of IPv4 (RFC 2473 section 8.3)."""
     if not may_be_answered_ipv4(inner):
         return "icmp-error-not-relayed"
     source = IPv4Address(inner[12:16])

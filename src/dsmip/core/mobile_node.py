@@ -27,6 +27,7 @@ from dsmip.core.mobile_node_multihoming import Multihoming
 from dsmip.core.mobile_node_receive import Intake, Opened
 from dsmip.core.mobile_node_registration import Registration
 from dsmip.core.mobile_node_search import Search
+from dsmip.core.mobile_node_tunnel import Tunnel
 from dsmip.core.mobile_node_view import MobileNodeState, MobileNodeView
 from dsmip.core.network_memory import NetworkMemory
 from dsmip.core.types import Attachments, HomeAttachment, Instant
@@ -36,12 +37,13 @@ from dsmip.wire.icmpv6 import (
     EchoReply,
     HomeAgentAddressDiscoveryReply,
     MobilePrefixAdvertisement,
+    PacketTooBig,
     ParameterProblem,
     decode_icmpv6,
 )
 from dsmip.wire.messages import BindingAcknowledgement, BindingError, BindingRefreshRequest
 from dsmip.wire.packet import Packet
-from dsmip.wire.pathprobe import PROBE_MAGIC
+from dsmip.wire.pathprobe import PROBE_MAGIC, PROBE_SIZE, ProbePayload
 
 __all__ = ["MobileNode", "MobileNodeConfig", "MobileNodeState"]
 
@@ -113,13 +115,32 @@ class MobileNode(MobileNodeView):
 
     def echo_reply(self, identifier: int, sequence: int, now: Instant, data: bytes = b"") -> None:
         """The home agent answered an ICMPv6 Echo Request from the home address."""
-        several = self._active
-        if several is None:
-            self._registration.echo_reply(identifier, sequence, now)
-        elif data.startswith(PROBE_MAGIC):
-            several.probe_answered(data, now)
+        if data.startswith(PROBE_MAGIC):
+            self._probe_answered(data, now)
         else:
-            several.echo_reply(identifier, sequence, now)
+            (self._active or self._registration).echo_reply(identifier, sequence, now)
+
+    def _probe_answered(self, data: bytes, now: Instant) -> None:
+        try:
+            payload = ProbePayload.decode(data)
+        except DecodeError as error:
+            self._emit(Drop(error.reason, str(error)))
+            return
+        if payload.flags & PROBE_SIZE:
+            for tunnel in self._tunnels():
+                if tunnel.bid == payload.bid:
+                    tunnel.size_answered(payload, len(data), now)
+        elif self._active is not None:
+            self._active.probe_answered(payload, now)
+
+    def _tunnels(self) -> list[Tunnel]:
+        """Those in use."""
+        return [self._registration.tunnel] if self._active is None else self._active.tunnels
+
+    def _too_big(self, message: PacketTooBig, now: Instant) -> None:
+        outer = message.invoking
+        for tunnel in self._tunnels():
+            tunnel.told_too_big(outer[8:24], outer[24:40], message.mtu, now)
 
     def icmpv6(self, data: bytes, source: IPv6Address, destination: IPv6Address, now: Instant) -> None:
         """An ICMPv6 message to one of our addresses that the kernel has no use for; its checksum is right."""
@@ -135,6 +156,8 @@ class MobileNode(MobileNodeView):
                 self._search.reply(message, now)
             case ParameterProblem(code=1) if source == self.config.home_agent:
                 (self._active or self._registration).not_recognised(message, now)
+            case PacketTooBig():
+                self._too_big(message, now)
             case _:
                 pass
 

@@ -33,7 +33,8 @@ class MobileNodeConfig:
     the length of an IPv4 prefix to ask for, 0 = none. `udp` "always" forces UDP in every IPv4 network
     (RFC 5555 section 3.1.3, F flag). `link_local`: the home link's link-local address shares the home
     address's interface identifier (the L flag). `multihoming`: register a care-of address on each uplink
-    (RFC 5648) and use them as this policy says; None = the best one only.
+    (RFC 5648) and use them as this policy says; None = the best one only. `mtu` is the most that an inner
+    packet may have on whatever path, in octets; 0 = nothing is found out about the MTU of paths.
     """
 
     home_address: IPv6Address
@@ -59,6 +60,7 @@ class MobileNodeConfig:
     nat_keepalive: int = NAT_KEEPALIVE
     udp_port: int = DSMIP_PORT
     multihoming: Policy | None = None
+    mtu: int = 0
 
     @property
     def home_agents(self) -> tuple[HomeAgentAddress, ...]:

@@ -20,12 +20,12 @@ from dsmip.core.mobile_node_config import MobileNodeConfig
 from dsmip.core.mobile_node_home_agents import PASSED_OVER
 from dsmip.core.mobile_node_policy import Policy
 from dsmip.core.mobile_node_registration import Registration
+from dsmip.core.mobile_node_tunnel import Tunnel
 from dsmip.core.mobile_node_uplink import Uplink, UplinkReport
 from dsmip.core.path_probe import supervision_probe
 from dsmip.core.path_supervision import Health, ProbeMark
 from dsmip.core.retransmission import INITIAL_BINDACK_TIMEOUT
 from dsmip.core.types import CareOfAddress, Instant
-from dsmip.wire.errors import DecodeError
 from dsmip.wire.icmpv6 import ParameterProblem
 from dsmip.wire.messages import BindingAcknowledgement
 from dsmip.wire.packet import Packet
@@ -57,6 +57,11 @@ class Multihoming:
     def _identifier(self, name: str) -> int:
         """Stays the same as long as the mobile node runs (RFC 5648 section 4.1)."""
         return self._identifiers.setdefault(name, len(self._identifiers) + 1)
+
+    @property
+    def tunnels(self) -> list[Tunnel]:
+        """One for each uplink."""
+        return [uplink.registration.tunnel for uplink in self._uplinks.values()]
 
     # Where ------------------------------------------------------------------------------------------------
 
@@ -325,7 +330,8 @@ class Multihoming:
     def _send_probe(self, uplink: Uplink, mark: ProbeMark, now: Instant) -> None:
         tunnel = uplink.registration.tunnel
         if tunnel.path is not None and tunnel.care_of is not None:
-            payload = ProbePayload(uplink.bid, mark.hold, mark.sequence, int(now.monotonic * 1e9))
+            sent = int(now.monotonic * 1e9)
+            payload = ProbePayload(uplink.bid, mark.hold, mark.sequence, sent, mtu=tunnel.path.mtu)
             self._emit(supervision_probe(self._config, tunnel.path, tunnel.care_of.interface, payload))
 
     def rest(self, now: Instant) -> None:
@@ -334,13 +340,8 @@ class Multihoming:
             if uplink.path.active and uplink.path.health is not Health.SILENT:
                 self._send_probe(uplink, ProbeMark(0, 0), now)
 
-    def probe_answered(self, data: bytes, now: Instant) -> None:
-        """A probe came back, with these data."""
-        try:
-            payload = ProbePayload.decode(data)
-        except DecodeError as error:
-            self._emit(Drop(error.reason, str(error)))
-            return
+    def probe_answered(self, payload: ProbePayload, now: Instant) -> None:
+        """A probe of a path's health came back."""
         for uplink in self._uplinks.values():
             if uplink.bid == payload.bid and uplink.path.answered(payload.sequence, now.monotonic):
                 if self._look_at_health(uplink, now):

@@ -62,7 +62,8 @@ class Registration(RegistrationState):
         self.care_of: CareOfAddress | None = None
         self.entry: BindingUpdateListEntry | None = None
         self.last_status: int | None = None
-        self.tunnel = Tunnel(config, common.networks, common.emit, several.bid if several is not None else 0)
+        bid = several.bid if several is not None else 0
+        self.tunnel = Tunnel(config, common.networks, common.emit, common.memory, bid)
 
     # Where ------------------------------------------------------------------------------------------------
 
@@ -145,6 +146,7 @@ class Registration(RegistrationState):
         if _due(self._refresh_at, now.monotonic):
             self.register(now)
         self._probed(self._prober.run(self.care_of, now), now)
+        self.tunnel.tick(now)
 
     def end_waiting(self, now: Instant) -> None:
         """Another Binding Update has its answer: one that waits for its turn is due."""
@@ -294,6 +296,7 @@ class Registration(RegistrationState):
             self._several.accepted(update, message, now)
         self._encapsulation.acknowledged(care_of, update.flags, verdict, self.entry.round_trip, now.monotonic)
         self._probed(self._prober.run(self.care_of, now), now)
+        self.tunnel.confirm_mtu(self.entry.round_trip, now)
         if ask_again:
             self.register(now)
         return True

@@ -25,7 +25,13 @@ class RegistrationState:
     @property
     def timeout(self) -> float | None:
         """CLOCK_MONOTONIC seconds of the next thing to do."""
-        times = (self._delivery.due, self._hold.ends_at, self._refresh_at, self._prober.due)
+        times = (
+            self._delivery.due,
+            self._hold.ends_at,
+            self._refresh_at,
+            self._prober.due,
+            self.tunnel.due,
+        )
         return min((time for time in times if time is not None), default=None)
 
     def is_silent(self, now: Instant) -> bool:

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network
 
 from dsmip.core.actions import Action, HomeAddressesChanged, InstallPath, RemovePath
 from dsmip.core.mobile_node_choice import find, same_place
 from dsmip.core.mobile_node_config import MobileNodeConfig
-from dsmip.core.types import DSMIP_PORT, CareOfAddress, IPAddress, IPNetwork, IPv4Grant, Path, TunnelFormat
+from dsmip.core.mobile_node_path_mtu import PathSizes
+from dsmip.core.network_memory import NetworkMemory
+from dsmip.core.types import (
+    DSMIP_PORT,
+    CareOfAddress,
+    Instant,
+    IPAddress,
+    IPNetwork,
+    IPv4Grant,
+    Path,
+    TunnelFormat,
+)
+from dsmip.wire.pathprobe import ProbePayload
 
 _UDP_FORMATS = (TunnelFormat.UDP4, TunnelFormat.UDP6)
 
@@ -50,12 +63,14 @@ class Tunnel:
         config: MobileNodeConfig,
         networks: InnerNetworks,
         emit: Callable[[Action], None],
+        memory: NetworkMemory,
         bid: int = 0,
     ) -> None:
         self.config = config
         self._networks = networks
         self._emit = emit
-        self._bid = bid
+        self.bid = bid
+        self._sizes = PathSizes(memory)
         self._installed: tuple[IPNetwork, ...] = ()
         self._confirmed = False
         self._down = False
@@ -79,7 +94,7 @@ class Tunnel:
         if path == self.path and networks == self._installed:
             return
         self.path, self._installed, self._down = path, networks, False
-        self._emit(InstallPath(path, care_of, networks, self.config.grace, self._bid))
+        self._emit(InstallPath(path, care_of, networks, self.config.grace, self.bid))
 
     def relocate(self, care_of: CareOfAddress) -> None:
         """The router or the interface settings of the care-of address in use changed."""
@@ -89,11 +104,12 @@ class Tunnel:
     def doubt(self) -> None:
         """The home agent does not answer over this path any more: replace it at the first opportunity."""
         self._confirmed = False
+        self._sizes.stop()
 
     def remove(self, reason: str) -> None:
         """Send nothing until there is a path again."""
         if not self._down:
-            self._emit(RemovePath(reason, self._bid))
+            self._emit(RemovePath(reason, self.bid))
         self.forget()
         self._down = True
 
@@ -104,6 +120,44 @@ class Tunnel:
         self._confirmed = False
         self._installed = ()
         self._down = False
+        self._sizes.stop()
+
+    # Sizes ------------------------------------------------------------------------------------------------
+
+    @property
+    def due(self) -> float | None:
+        """When `tick` has something to do, in CLOCK_MONOTONIC seconds."""
+        return self._sizes.due
+
+    def confirm_mtu(self, round_trip: float, now: Instant) -> None:
+        """The path in use was registered, which took `round_trip` seconds: how large may packets be?"""
+        self._sizes.confirm(round_trip, now)
+        self.tick(now)
+
+    def tick(self, now: Instant) -> None:
+        """Send the probes that are due, and use the MTU that is found."""
+        if self.path is None or self.care_of is None:
+            return
+        for probe in self._sizes.probes(self.config, self.path, self.care_of.interface, self.bid, now):
+            self._emit(probe)
+        self._resize()
+
+    def size_answered(self, payload: ProbePayload, length: int, now: Instant) -> None:
+        """A padded probe came back, an echo with `length` octets of data."""
+        self._sizes.answered(payload, length, now)
+        self._resize()
+
+    def told_too_big(self, local: bytes, remote: bytes, limit: int, now: Instant) -> None:
+        """A router dropped a packet between these addresses, as the next link takes `limit` octets."""
+        path = self.path
+        if path is not None and (path.local.packed, path.remote.packed) == (local, remote):
+            self._sizes.told(limit, now)
+
+    def _resize(self) -> None:
+        if self.path is None or self.care_of is None or self.path.mtu == self._sizes.found:
+            return
+        self.path = replace(self.path, mtu=self._sizes.found)
+        self._emit(InstallPath(self.path, self.care_of, self._installed, self.config.grace, self.bid))
 
     def _path(self, care_of: CareOfAddress, tunnel_format: TunnelFormat) -> Path:
         config = self.config
@@ -120,4 +174,5 @@ class Tunnel:
             remote_port=DSMIP_PORT if udp else 0,
             interface=care_of.ifindex,
             next_hop=care_of.gateway,
+            mtu=self._sizes.mtu(config, care_of, tunnel_format),
         )

@@ -36,6 +36,7 @@ class _Network:
     encapsulation: Encapsulation = Encapsulation.UNKNOWN
     known_until: float | None = None
     silent_until: dict[int, float] = field(default_factory=dict)  #: by IP version
+    path_mtu: dict[int, int] = field(default_factory=dict)  #: by IP version
 
 
 class NetworkMemory:
@@ -76,6 +77,19 @@ class NetworkMemory:
     def remember_answer(self, network: str, address: IPAddress) -> None:
         """The home agent answered: forget that it was silent."""
         self._visit(network).silent_until.pop(address.version, None)
+
+    def path_mtu(self, network: str, version: int) -> int | None:
+        """Octets of the largest outer packet of this IP version that got through; None = the link's MTU, as
+        far as is known."""
+        known = self._networks.get(network)
+        return known.path_mtu.get(version) if known is not None else None
+
+    def remember_path_mtu(self, network: str, version: int, octets: int | None) -> None:
+        """Note what `path_mtu` is to say."""
+        if octets is not None:
+            self._visit(network).path_mtu[version] = octets
+        elif network in self._networks:
+            self._networks[network].path_mtu.pop(version, None)
 
     def _visit(self, network: str) -> _Network:
         known = self._networks.setdefault(network, _Network())

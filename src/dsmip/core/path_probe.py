@@ -26,6 +26,9 @@ MINIMUM_PROBE_INTERVAL = 0.1
 
 _PAYLOAD = b"dsmip path probe"
 
+#: Octets of an inner packet that are in front of a probe's payload: IPv6, ICMPv6.
+PROBE_HEADERS = 48
+
 #: Class selector 6 in the Traffic Class octet.
 _PROBE_CLASS = 0xC0
 
@@ -92,10 +95,10 @@ def probe_packet(
 
 
 def supervision_probe(
-    config: MobileNodeConfig, path: Path, interface: str, payload: ProbePayload
+    config: MobileNodeConfig, path: Path, interface: str, payload: ProbePayload, size: int = 0
 ) -> SendPacket | SendIPv4 | SendDatagram:
-    """The probe `payload` ready to leave over `path`."""
-    data = payload.encode()
+    """The probe `payload` ready to leave over `path`, in an inner packet of at least `size` octets."""
+    data = payload.encode().ljust(size - PROBE_HEADERS, b"\0")
     echo = encode_icmpv6(
         EchoRequest(payload.bid, payload.sequence & 0xFFFF, data), config.home_address, config.home_agent
     )
@@ -111,5 +114,7 @@ def supervision_probe(
     if path.format is TunnelFormat.UDP4:
         source, destination = UdpEndpoint(local, path.local_port), UdpEndpoint(remote, path.remote_port)
         return SendDatagram(inner, local=source, remote=destination, interface=interface)
-    header = IPv4Header(local, remote, NextHeader.IPV6, len(inner), traffic_class=_PROBE_CLASS)
+    header = IPv4Header(
+        local, remote, NextHeader.IPV6, len(inner), traffic_class=_PROBE_CLASS, dont_fragment=True
+    )
     return SendIPv4(header.encode() + inner, interface)

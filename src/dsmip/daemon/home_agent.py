@@ -22,6 +22,7 @@ from dsmip.core.actions import (
     SendIPv4,
     SendPacket,
     StartDad,
+    TooBig,
 )
 from dsmip.core.home_agent import HomeAgent
 from dsmip.core.types import DSMIP_PORT, Binding, IPAddress, IPNetwork, UdpEndpoint
@@ -217,6 +218,8 @@ class HomeAgentDaemon:
                 runtime.sockets.send_ipv6(action.packet)
             case SendIPv4():
                 runtime.sockets.send_ipv4(action.packet, action.interface)
+            case TooBig():
+                self._tell_too_big(action)
             case InstallBinding():
                 self._install_or_put_off(action)
             case RemoveBinding():
@@ -230,6 +233,14 @@ class HomeAgentDaemon:
                 runtime.events.event(action.kind, action.fields)
             case _:
                 raise TypeError(f"a home agent does not do {type(action).__name__}")
+
+    def _tell_too_big(self, action: TooBig) -> None:
+        """The data plane knows the MTU of the path: from the mobile node's probes."""
+        states = self._runtime.dataplane.paths(action.binding.index).values()
+        known = [state.mtu for state in states if state.mtu]
+        if known and len(action.packet) > min(known):
+            for answer in self._engine.too_big(action.packet, min(known)):
+                self._carry_out(answer)
 
     def _send(self, action: SendPacket | SendDatagram) -> None:
         sockets = self._runtime.sockets

@@ -46,6 +46,7 @@ from dsmip.daemon.movement import MovementService
 from dsmip.daemon.protection import is_native
 from dsmip.daemon.reload import MOBILE_NODE_LIVE, Reload, check_uplinks_live
 from dsmip.daemon.runtime import DEVICE, Runtime, instant
+from dsmip.daemon.tunnel_mtu import TunnelMtu
 from dsmip.daemon.tunnel_paths import TrafficWatch, TunnelPaths
 from dsmip.daemon.uplink_questions import UplinkQuestions
 from dsmip.daemon.watching import watched
@@ -54,13 +55,19 @@ from dsmip.host.home_link import Announcer, own_addresses
 from dsmip.host.home_routes import HomeRoutes
 from dsmip.host.icmpv6_socket import Icmpv6Socket
 from dsmip.movement.engine import InterfaceConfig
-from dsmip.wire.icmpv6 import EchoReply, HomeAgentAddressDiscoveryReply, ParameterProblem
+from dsmip.wire.icmpv6 import EchoReply, HomeAgentAddressDiscoveryReply, PacketTooBig, ParameterProblem
 
 #: A mobile node has one binding: that of its home address.
 BINDING = 1
 
-#: What the kernel leaves to us: path probes' answers, discovered home agents, refused Binding Updates.
-_ICMPV6_TYPES = (EchoReply.TYPE, HomeAgentAddressDiscoveryReply.TYPE, ParameterProblem.TYPE)
+#: What the kernel leaves to us: path probes' answers, discovered home agents, refused Binding Updates, tunnel
+#: packets that were too big.
+_ICMPV6_TYPES = (
+    EchoReply.TYPE,
+    HomeAgentAddressDiscoveryReply.TYPE,
+    ParameterProblem.TYPE,
+    PacketTooBig.TYPE,
+)
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +106,9 @@ class MobileNodeDaemon:
         if config.authentication == "none":
             log.warning("signalling is not authenticated: anybody can take over the home address")
         self._paths = TunnelPaths(runtime.dataplane, BINDING, config.grace)
+        self._mtu = TunnelMtu(
+            lambda mtu: runtime.routing.set_mtu(runtime.device_index, mtu), runtime.conditions, config.mtu
+        )
         self._movement = MovementService(
             [InterfaceConfig(i.name, manage=i.manage, preference=i.preference) for i in config.interface],
             config.home_prefix,
@@ -257,8 +267,12 @@ class MobileNodeDaemon:
                 runtime.sockets.send_ipv4(action.packet, action.interface)
             case InstallPath():
                 self._paths.carry_out(action)
+                self._mtu.installed(action.bid, action.path.mtu)
                 self._routes.use_tunnel()
-            case RemovePath() | SetPreference() | SetFlowRules() | SetDuplication():
+            case RemovePath():
+                self._paths.carry_out(action)
+                self._mtu.removed(action.bid)
+            case SetPreference() | SetFlowRules() | SetDuplication():
                 self._paths.carry_out(action)
             case HomeAddressesChanged():
                 runtime.dataplane.set_networks(BINDING, action.networks)

@@ -80,6 +80,7 @@ def engine_config(config: MobileNodeFile) -> MobileNodeConfig:
         udp=config.udp,
         grace=config.grace,
         udp_port=config.udp_port,
+        mtu=config.mtu,
         multihoming=(
             policy_of(config.multihoming, config.interface, config.flow)
             if is_multihomed(config.multihoming, config.interface)

@@ -58,6 +58,7 @@ class PathState:
     traffic: Traffic = Traffic()
     heard: float | None = None
     silent: bool = False
+    mtu: int = 0
 
 
 class DataPlaneError(RuntimeError):
@@ -97,7 +98,8 @@ class DataPlane(Protocol):
 
     def set_path(self, index: int, path: Path, bid: int = 0) -> None:
         """Send packets of this binding over `path` from the next packet on. Setting it once more keeps what
-        is known of it (`PathState.heard`) unless more than `expires` and `mtu` is different."""
+        is known of it (`PathState.heard`) unless more than `expires` and `mtu` is different. An `mtu` of 0 is
+        replaced by what the mobile node's probes say, and keeps that."""
 
     def remove_path(self, index: int, bid: int = 0) -> None:
         """Send no more packets over this path. With none left, packets are dropped and counted."""

@@ -171,8 +171,10 @@ static __always_inline int decapsulate(struct __sk_buff *skb, const struct dsmip
         } else if (!read_probe(skb, offset, ECHO_REQUEST, &probe) &&
                    local_entry(DSMIP_AF_INET6, inner->destination)) {
             path = path_of(index, bid);
-            if (path)
+            if (path) {
                 note(path, &probe);
+                heed_mtu(path, &probe);
+            }
             return reflect(skb, link, offset, outer->version, outer->port != 0, &probe);
         }
     }

@@ -9,6 +9,7 @@
 #include "route.bpf.h"
 
 #define LOOPBACK_IFINDEX 1
+#define IPV6_MINIMUM_MTU 1280
 
 /* What a copy brings along in skb->cb, beside DSMIP_COPY_MARK, on its way back to the tunnel device. */
 #define COPY_BID 0
@@ -40,6 +41,30 @@ static __always_inline void in_sequence(struct manner *manner, const struct dsmi
     }
     manner->sequenced = 1;
     manner->sequence = sequence;
+}
+
+/* Whether one packet on the wire would have more octets than the path takes. IPv6 packets up to the minimum MTU
+ * are sent all the same: nobody can be asked to send less (RFC 8200 section 5). */
+static __always_inline int is_too_big(struct __sk_buff *skb, const struct inner *inner, __u32 mtu)
+{
+    __u32 size = inner->length;
+    __u8 offset;
+
+    if (!mtu || skb->len <= mtu)
+        return 0;
+    if (skb->gso_size) {
+        size = skb->gso_size + inner->header_length + sizeof(struct udphdr);
+        if (inner->protocol == IPPROTO_TCP && !bpf_skb_load_bytes(skb, inner->header_length + 12, &offset, 1))
+            size += (offset >> 4) * 4 - sizeof(struct udphdr);
+    }
+    return size > mtu && (inner->version == 4 || size > IPV6_MINIMUM_MTU);
+}
+
+/* To the daemon, which tells the sender. */
+static __always_inline int too_big(const struct dsmip_settings *config)
+{
+    drop(DSMIP_DROP_TOO_BIG);
+    return take_token(DSMIP_BUCKET_MISS, config->miss_rate) ? TC_ACT_OK : TC_ACT_SHOT;
 }
 
 static __always_inline int send_over(struct __sk_buff *skb, const struct dsmip_path *path, __u32 index,
@@ -136,6 +161,8 @@ static __always_inline int encapsulate(struct __sk_buff *skb, const struct dsmip
         return drop(reason);
     if (has_passed(path->expires_ns))
         return drop(DSMIP_DROP_EXPIRED);
+    if (config->role == DSMIP_HOME_AGENT && is_too_big(skb, inner, path->mtu))
+        return too_big(config);
     manner.format = path->format;
     manner.local_port = path->local_port;
     manner.remote_port = path->remote_port;

@@ -79,7 +79,7 @@ struct dsmip_path {
     __u16 next_hop_family; /* 0 = none */
     __u8 format;
     __u8 flags;
-    __u16 mtu; /* of inner packets, for TCP to know; 0 = it need not */
+    __u16 mtu; /* of inner packets; 0 = whatever the tunnel device takes */
     __u16 reserved;
 };
 
@@ -187,6 +187,7 @@ enum dsmip_drop {
     DSMIP_DROP_MISS_RATE,        /* packets without a binding beyond the rate limit */
     DSMIP_DROP_FAILED,           /* the kernel refused a change to the packet */
     DSMIP_DROP_DUPLICATES,       /* the second copy of a packet that came over two paths */
+    DSMIP_DROP_TOO_BIG,          /* more than the path takes; the daemon tells the sender */
     DSMIP_DROP_REASONS,
 };
 
@@ -194,6 +195,10 @@ enum dsmip_drop {
  * them at once; both ends note that the path is alive. */
 #define DSMIP_PROBE_MAGIC "dsmP"
 #define DSMIP_PROBE_VERSION 1
+/* Flag: padded, to ask whether its size passes. Says nothing of how long the path is alive. */
+#define DSMIP_PROBE_SIZE 1
+/* A smaller MTU than any IPv4 host has to take (RFC 791) is no MTU. */
+#define DSMIP_LEAST_MTU 576
 
 struct dsmip_probe {
     __u8 magic[4];
@@ -203,6 +208,8 @@ struct dsmip_probe {
     __be32 hold_ms; /* without another probe for so long, the path counts as silent; 0 = never */
     __be32 sequence;
     __be64 sent_ns; /* the mobile node's CLOCK_MONOTONIC */
+    __be16 mtu;     /* of inner packets on this path; 0 = not known */
+    __u16 reserved[3];
 };
 
 /* In front of a packet that travels in copies, behind UDP: neither IPv4 nor IPv6 by its first four bits. */

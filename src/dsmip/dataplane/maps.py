@@ -52,6 +52,7 @@ drop_reasons = (
     "miss-rate",
     "failed",
     "duplicates",
+    "too-big",
 )
 #: Values of enum dsmip_role and enum dsmip_format.
 roles = {Role.HOME_AGENT: 0, Role.MOBILE_NODE: 1}
@@ -152,7 +153,13 @@ def with_liveness_of(path: bytes, previous: bytes) -> bytes:
     """The path, with what was heard of it before, if it is the same way as the previous one."""
     if path[_WAY] != previous[_WAY]:
         return path
-    return path[_EXPIRES] + previous[_LIVENESS] + path[_WAY] + path[_MTU]
+    mtu = path[_MTU] if any(path[_MTU]) else previous[_MTU]
+    return path[_EXPIRES] + previous[_LIVENESS] + path[_WAY] + mtu
+
+
+def decode_mtu(path: bytes) -> int:
+    """Of inner packets, in octets; 0 = not known."""
+    return int(PATH.unpack(path)[-2])
 
 
 def decode_liveness(path: bytes) -> tuple[float | None, float | None]:

@@ -102,7 +102,8 @@ class Paths:
             if path is not None:
                 heard, silent_after = maps.decode_liveness(path)
                 silent = silent_after is not None and now > silent_after
-                found[bid] = PathState(self._counters(index, bid), heard, silent)
+                mtu = maps.decode_mtu(path)
+                found[bid] = PathState(self._counters(index, bid), heard, silent, mtu)
         return found
 
     def traffic(self, index: int) -> Traffic:

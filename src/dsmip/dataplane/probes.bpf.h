@@ -42,8 +42,19 @@ static __always_inline void note(struct dsmip_path *path, const struct probe *pr
 {
     __u64 hold_ns = bpf_ntohl(probe->payload.hold_ms) * NSEC_PER_MSEC, now = bpf_ktime_get_ns();
 
+    if (probe->payload.flags & DSMIP_PROBE_SIZE)
+        return;
     path->heard_ns = now;
     path->silent_after_ns = hold_ns ? now + hold_ns : 0;
+}
+
+/* Only the mobile node knows what its uplink takes. */
+static __always_inline void heed_mtu(struct dsmip_path *path, const struct probe *probe)
+{
+    __u16 mtu = bpf_ntohs(probe->payload.mtu);
+
+    if (mtu >= DSMIP_LEAST_MTU)
+        path->mtu = mtu;
 }
 
 /* Exchange two neighbouring fields of `size` octets each. */

@@ -116,6 +116,11 @@ class Routing:
         self._do(nl.RTM_SETLINK, 0, _IFINFOMSG.pack(0, 0, interface, 0, 0) + settings, what)
         self._do(nl.RTM_SETLINK, 0, _IFINFOMSG.pack(0, 0, interface, _IFF_UP, _IFF_UP), what)
 
+    def set_mtu(self, interface: int, mtu: int) -> None:
+        """Change the MTU of a device, octets."""
+        body = _IFINFOMSG.pack(0, 0, interface, 0, 0) + attribute(_IFLA_MTU, nl.U32.pack(mtu))
+        self._do(nl.RTM_SETLINK, 0, body, f"MTU of device {interface}")
+
     def add_route(self, route: Route) -> None:
         """Put a route in, or replace the one with the same network, table and metric."""
         self._do(nl.RTM_NEWROUTE, _CREATE_OR_REPLACE, _route_body(route), f"route to {route.network}")

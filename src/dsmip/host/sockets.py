@@ -13,6 +13,7 @@ import socket
 from dsmip.core.types import UdpEndpoint
 
 _IP_FREEBIND = 15
+_IP_MTU_DISCOVER, _IP_PMTUDISC_PROBE = 10, 3
 _SO_BINDTODEVICE = 25
 
 log = logging.getLogger(__name__)
@@ -97,6 +98,8 @@ class SignallingSockets:
             udp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             # The address may be gone again by the time of the send: that is the send's error, not the bind's.
             udp.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
+            # Nothing is cut up on the way: a probe that is too big must not arrive.
+            udp.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _IP_PMTUDISC_PROBE)
             if interface:
                 udp.setsockopt(socket.SOL_SOCKET, _SO_BINDTODEVICE, interface.encode())
             udp.bind((str(local.address), local.port))

@@ -16,7 +16,12 @@ from dsmip.wire.errors import DecodeError
 PROBE_MAGIC = b"dsmP"
 
 _VERSION = 1
-_LAYOUT = Struct(">4sBBHIIQ")
+#: Flag of a probe that is padded: it asks whether its size passes, and says nothing about the time to come.
+PROBE_SIZE = 1
+
+_LAYOUT = Struct(">4sBBHIIQH6x")
+#: Octets of the longest headers in front of it: IPv6, UDP, IPv6, ICMPv6.
+_LONGEST_HEADERS = 96
 _MAX_32 = 0xFFFF_FFFF
 
 
@@ -25,7 +30,8 @@ class ProbePayload:
     """The data of the echo.
 
     `bid` is the binding identifier of the path. `hold` is in milliseconds, 0 = the path is not silent until
-    the next probe, whenever that comes. `sent` is CLOCK_MONOTONIC nanoseconds of its sender.
+    the next probe, whenever that comes. `sent` is CLOCK_MONOTONIC nanoseconds of its sender. `mtu` is that of
+    inner packets on this path, as far as it is known, 0 = it is not: the home agent heeds it.
     """
 
     bid: int
@@ -33,24 +39,27 @@ class ProbePayload:
     sequence: int
     sent: int
     flags: int = 0
+    mtu: int = 0
 
     def encode(self) -> bytes:
-        """24 octets."""
+        """32 octets."""
         hold = min(self.hold, _MAX_32)
         sequence = self.sequence & _MAX_32
-        return _LAYOUT.pack(PROBE_MAGIC, _VERSION, self.flags, self.bid, hold, sequence, self.sent)
+        fields = (self.flags, self.bid, hold, sequence, self.sent, self.mtu)
+        return _LAYOUT.pack(PROBE_MAGIC, _VERSION, *fields)
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
         """Read it; what follows it is ignored. DecodeError when it is something else."""
         if len(data) < _LAYOUT.size or not data.startswith(PROBE_MAGIC):
             raise DecodeError("malformed", "not a path probe")
-        _, version, flags, bid, hold, sequence, sent = _LAYOUT.unpack_from(data)
+        _, version, flags, bid, hold, sequence, sent, mtu = _LAYOUT.unpack_from(data)
         if version != _VERSION:
             raise DecodeError("malformed", f"path probe of version {version}")
-        return cls(bid, hold, sequence, sent, flags)
+        return cls(bid, hold, sequence, sent, flags, mtu)
 
 
 def is_probe(packet: bytes) -> bool:
-    """Whether a packet ends in a path probe: it has nothing after it."""
-    return len(packet) >= _LAYOUT.size and packet[-_LAYOUT.size :].startswith(PROBE_MAGIC)
+    """Whether a packet carries a path probe, behind headers of whatever tunnel format."""
+    at = packet.find(PROBE_MAGIC, 0, _LONGEST_HEADERS + len(PROBE_MAGIC))
+    return at >= 0 and len(packet) >= at + _LAYOUT.size

@@ -325,8 +325,9 @@ def test_turns() -> None:
 
 
 def test_probe_payload_layout() -> None:
-    payload = ProbePayload(bid=3, hold=250, sequence=7, sent=9)
-    assert payload.encode().hex() == "64736d5001000003000000fa000000070000000000000009"
+    payload = ProbePayload(bid=3, hold=250, sequence=7, sent=9, flags=1, mtu=1372)
+    layout = "64736d5001010003000000fa000000070000000000000009055c000000000000"
+    assert payload.encode().hex() == layout
     assert ProbePayload.decode(payload.encode() + b"more") == payload
 
 
@@ -336,10 +337,11 @@ def test_other_content_is_no_probe(data: bytes) -> None:
         payload = ProbePayload.decode(data)
     except DecodeError:
         return
-    assert data.startswith(payload.encode())
+    assert data.startswith(payload.encode()[:26])
 
 
 def test_probes_are_told_from_other_packets() -> None:
     assert is_probe(bytes(80) + ProbePayload(1, 2, 3, 4).encode())
+    assert is_probe(bytes(96) + ProbePayload(1, 2, 3, 4).encode() + bytes(1200))
     assert not is_probe(bytes(104))
     assert not is_probe(b"dsmP")
