@@ -277,3 +277,51 @@ def test_answers_to_nothing_that_was_asked_are_not_noted(mobile_node: Bench) -> 
     for sent_ns in (now + 10**9, now - 11 * 10**9, 0):
         mobile_node.receive_at_uplink(arriving(mobile_node, TUNNEL, 1, reply(payload(1, sent_ns=sent_ns))))
     assert mobile_node.plane.paths(BINDING)[1].heard is None
+
+
+# The MTU of the path ---------------------------------------------------------------------------------------
+
+
+def test_the_home_agent_heeds_the_mtu_in_probes(home_agent: Bench) -> None:
+    path = home_agent.bind_bids(1, 2, tunnel=TUNNEL)[1]
+    for told, known in ((1400, 1400), (0, 1400), (100, 1400), (1380, 1380)):
+        home_agent.receive_at_uplink(arriving(home_agent, TUNNEL, 1, request(payload(1, mtu=told))))
+        assert home_agent.plane.paths(BINDING)[1].mtu == known
+    assert home_agent.plane.paths(BINDING)[2].mtu == 0
+    home_agent.plane.set_path(BINDING, path, 1)
+    assert home_agent.plane.paths(BINDING)[1].mtu == 1380, "a registration renewed says nothing of it"
+
+
+def test_padded_probes_come_back_whole_and_say_nothing_of_the_time_to_come(home_agent: Bench) -> None:
+    home_agent.bind_bids(1, tunnel=TUNNEL)
+    probe = payload(1, 1, flags=1, mtu=1400) + bytes(1300)
+    verdict, out, _ = home_agent.receive_at_uplink(arriving(home_agent, TUNNEL, 1, request(probe)))
+    local, _ = home_agent.ends(TUNNEL)
+    expected = wrap(TUNNEL, reply(probe), local, care_of_bid(1, TUNNEL), traffic_class=CS6)
+    assert (verdict, out[14:]) == (TC_REDIRECT, expected)
+    state = home_agent.plane.paths(BINDING)[1]
+    assert (state.heard, state.silent, state.mtu) == (None, False, 1400)
+
+
+def test_a_mobile_node_does_not_believe_its_own_probes(mobile_node: Bench) -> None:
+    mobile_node.bind_bids(1, tunnel=TUNNEL)
+    probe = payload(1, flags=1, mtu=1300)
+    mobile_node.receive_at_uplink(arriving(mobile_node, TUNNEL, 1, reply(probe)))
+    state = mobile_node.plane.paths(BINDING)[1]
+    assert (state.heard, state.mtu) == (None, 0)
+
+
+def test_what_is_too_big_goes_to_the_home_agent_s_daemon(home_agent: Bench) -> None:
+    path = home_agent.bind(TUNNEL)
+    home_agent.on_wire()
+    for version, mtu, fits in ((6, 1300, 1300), (6, 1240, 1280), (4, 1240, 1240)):
+        home_agent.plane.set_path(BINDING, replace(path, mtu=mtu))
+        header = 40 if version == 6 else 20
+        for size, reasons in ((fits, {}), (fits + 1, {"too-big": 1})):
+            inside = inner(version, to_home=True)[:header]
+            length = size - 40 if version == 6 else size
+            at = 4 if version == 6 else 2
+            inside = inside[:at] + length.to_bytes(2, "big") + inside[at + 2 :] + bytes(size - header)
+            drops = home_agent.drops_of(lambda p=inside: home_agent.send(p))  # type: ignore[misc]
+            assert drops == reasons, (version, mtu, size)
+            assert len(home_agent.on_wire()) == (not reasons)

@@ -192,6 +192,16 @@ def test_rfc4861_6_3_4_mtu_option_between_1280_and_the_links_own() -> None:
     assert bench.attachments.care_of[0].mtu == 1500
 
 
+def test_the_mtu_of_an_interface_may_change() -> None:
+    bench = Bench()
+    bench.up()
+    bench.hear(R1, R1_MAC, advertisement(P1))
+    bench.take()
+    bench.engine.link_mtu("u0", 1400, bench.now)
+    assert bench.published() == 1
+    assert bench.attachments.care_of[0].mtu == 1400
+
+
 def test_rfc4861_6_3_4_router_lifetime_zero_ends_the_default_route() -> None:
     bench = Bench()
     bench.up()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dsmip.core.actions import SendDatagram, SendIPv4, SendPacket
 from dsmip.core.mobile_node_config import MobileNodeConfig
@@ -56,9 +56,12 @@ class PathSizes:
         ceiling = min(config.mtu, care_of.mtu - outside)
         place = _Place(care_of.address, care_of.network, tunnel_format, ceiling, outside)
         if place != self._place:
+            before, searching = self._place, self._search.due is not None
             self._place = place
             known = self._memory.path_mtu(care_of.network, care_of.address.version)
             self._search = PathMtu(ceiling, outside, known and known - outside)
+            if searching and before is not None and replace(before, ceiling=ceiling) == place:
+                self._search.look()  # it is the MTU of the interface that changed
         return self._search.mtu
 
     def confirm(self, round_trip: float, now: Instant) -> None:

@@ -69,6 +69,11 @@ class PathMtu:
         if not self._waiting:
             self._begin({self.mtu}, now)
 
+    def look(self) -> None:
+        """Begin at the next opportunity, with everything up to the ceiling."""
+        if not self._waiting:
+            self.due = 0.0
+
     def told(self, limit: int, now: float) -> None:
         """A router said that no more than `limit` octets pass. Ask, believing nothing."""
         if self.due is not None and not self._waiting and 0 < limit < self.mtu:

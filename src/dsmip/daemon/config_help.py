@@ -26,7 +26,7 @@ _SPI = "Security parameter index of RFC 4285, the same at both ends."
 _KEY = "Shared secret in hexadecimal, at least 16 octets, the same at both ends: `openssl rand -hex 16`."
 _UNAUTHENTICATED = 'Confirms that `authentication = "none"` is meant. For closed test networks only.'
 _GRACE = "Seconds for which packets of the previous care-of address are still accepted after a handover."
-_MTU = "MTU of the tunnel device: that of the narrowest path less the 20 to 48 octets of the outer headers."
+_MTU = "The most octets that an inner packet may have. What a path really takes is found out by probes."
 _STATE = "Where bindings and what must survive a restart are kept; /var/lib/dsmip/NAME by default."
 _LISTEN = 'Address and port: "127.0.0.1:9418" or "[::1]:9418".'
 _REMOTE = "Confirms that other machines may connect, over plain HTTP."

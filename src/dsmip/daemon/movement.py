@@ -215,6 +215,8 @@ class MovementService:
             != (link.ifindex, link.mac, link.carrier_changes)
         ):
             self._engine.link_up(link.name, link.ifindex, link.mac, now, link.mtu)
+        elif before.mtu != link.mtu:
+            self._engine.link_mtu(link.name, link.mtu, now)
 
     def _advertised(
         self,

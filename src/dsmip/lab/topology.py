@@ -57,7 +57,7 @@ def build(prefix: str, uplinks: Sequence[Uplink], *, delayed: bool) -> None:
         list(pool.map(lambda node: _dress(prefix, node, cables, plugs), plan.NODES))
     for uplink in uplinks:
         for node, interface in uplink.segmenting:
-            _segment_packets(prefix + node, interface)
+            segment_packets(prefix + node, interface)
 
 
 def relayed(uplinks: Sequence[Uplink], delay: float) -> list[Cable]:
@@ -144,7 +144,7 @@ def _dress(prefix: str, node: str, cables: list[tuple[plan.Port, plan.Port]], pl
         raise LabError(f"building node {node}: {error}") from error
 
 
-def _segment_packets(namespace: str, interface: str) -> None:
+def segment_packets(namespace: str, interface: str) -> None:
     """Turn segmentation offload off, so that every packet on the cable has the size of the link."""
 
     def ask(command: int) -> None:

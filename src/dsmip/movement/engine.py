@@ -97,6 +97,13 @@ class MovementEngine:
         entry.half.link_up(now)
         self._publish(now)
 
+    def link_mtu(self, interface: str, mtu: int, now: Instant) -> None:
+        """The MTU of the interface is another one now, octets."""
+        entry = self._live(interface)
+        if entry is not None:
+            entry.link.mtu = mtu
+            self._publish(now)
+
     def link_down(self, interface: str, now: Instant) -> None:
         """The interface carries no packets any more, or is gone."""
         entry = self._interfaces.get(interface)
