@@ -5,8 +5,9 @@ the best care-of address, nowhere. `mobile_node_registration` does it, with the 
 `_choice` ranks care-of addresses, `_delivery` numbers and repeats Binding Updates, `_updates` builds them,
 `_receive` and `_acknowledgement` check what comes back, `_refusals` interprets refusals, `_hold` keeps quiet,
 `_encapsulation` and `_probing` find the tunnel format of IPv4 networks, `_ipv4` asks for IPv4 home addresses,
-`_tunnel` tells the data plane, `_home` knows the home link, `_search`, `_home_agents` and `_discovery` find a
-home agent that serves, `_prefix` knows how long the home address is good for.
+`_tunnel` tells the data plane, `_path_mtu` and `_sizes` find how large packets may be, `_home` knows the home
+link, `_search`, `_home_agents` and `_discovery` find a home agent that serves, `_prefix` knows how long the home
+address is good for.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from dsmip.core.mobile_node_multihoming import Multihoming
 from dsmip.core.mobile_node_receive import Intake, Opened
 from dsmip.core.mobile_node_registration import Registration
 from dsmip.core.mobile_node_search import Search
+from dsmip.core.mobile_node_sizes import read_probe, size_answered, told_by_icmpv4, told_by_icmpv6
 from dsmip.core.mobile_node_tunnel import Tunnel
 from dsmip.core.mobile_node_view import MobileNodeState, MobileNodeView
 from dsmip.core.network_memory import NetworkMemory
@@ -43,7 +45,7 @@ from dsmip.wire.icmpv6 import (
 )
 from dsmip.wire.messages import BindingAcknowledgement, BindingError, BindingRefreshRequest
 from dsmip.wire.packet import Packet
-from dsmip.wire.pathprobe import PROBE_MAGIC, PROBE_SIZE, ProbePayload
+from dsmip.wire.pathprobe import PROBE_SIZE
 
 __all__ = ["MobileNode", "MobileNodeConfig", "MobileNodeState"]
 
@@ -115,32 +117,24 @@ class MobileNode(MobileNodeView):
 
     def echo_reply(self, identifier: int, sequence: int, now: Instant, data: bytes = b"") -> None:
         """The home agent answered an ICMPv6 Echo Request from the home address."""
-        if data.startswith(PROBE_MAGIC):
-            self._probe_answered(data, now)
-        else:
+        probe = read_probe(data, self._emit)
+        if probe is None:
             (self._active or self._registration).echo_reply(identifier, sequence, now)
-
-    def _probe_answered(self, data: bytes, now: Instant) -> None:
-        try:
-            payload = ProbePayload.decode(data)
-        except DecodeError as error:
-            self._emit(Drop(error.reason, str(error)))
-            return
-        if payload.flags & PROBE_SIZE:
-            for tunnel in self._tunnels():
-                if tunnel.bid == payload.bid:
-                    tunnel.size_answered(payload, len(data), now)
+        elif probe.flags & PROBE_SIZE:
+            size_answered(self._tunnels(), probe, len(data), now)
         elif self._active is not None:
-            self._active.probe_answered(payload, now)
+            self._active.probe_answered(probe, now)
 
     def _tunnels(self) -> list[Tunnel]:
         """Those in use."""
         return [self._registration.tunnel] if self._active is None else self._active.tunnels
 
-    def _too_big(self, message: PacketTooBig, now: Instant) -> None:
-        outer = message.invoking
-        for tunnel in self._tunnels():
-            tunnel.told_too_big(outer[8:24], outer[24:40], message.mtu, now)
+    def icmpv4(self, data: bytes, now: Instant) -> None:
+        """An ICMP error to one of our IPv4 addresses, without its IPv4 header."""
+        try:
+            told_by_icmpv4(self._tunnels(), data, now)
+        except DecodeError as error:
+            self._emit(Drop(error.reason, str(error)))
 
     def icmpv6(self, data: bytes, source: IPv6Address, destination: IPv6Address, now: Instant) -> None:
         """An ICMPv6 message to one of our addresses that the kernel has no use for; its checksum is right."""
@@ -157,7 +151,7 @@ class MobileNode(MobileNodeView):
             case ParameterProblem(code=1) if source == self.config.home_agent:
                 (self._active or self._registration).not_recognised(message, now)
             case PacketTooBig():
-                self._too_big(message, now)
+                told_by_icmpv6(self._tunnels(), message, now)
             case _:
                 pass
 

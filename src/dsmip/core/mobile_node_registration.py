@@ -40,9 +40,9 @@ from dsmip.wire.packet import Packet
 class Registration(RegistrationState):
     """One binding at the home agent.
 
-    `care_of` is the care-of address registered or being registered, None on the home link or nowhere.
-    `attached` are the care-of addresses there are. `entry` is the last registration acknowledged, if it may
-    still exist. `several` is there when this is one of several bindings.
+    `care_of` is the care-of address registered or being registered, None on the home link or nowhere,
+    `attached` are those there are, `entry` is the last registration acknowledged, if it may still exist.
+    `several` is there when this is one of several bindings.
     """
 
     def __init__(self, config: MobileNodeConfig, common: Common, several: OneOfSeveral | None = None) -> None:

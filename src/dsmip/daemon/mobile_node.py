@@ -53,6 +53,7 @@ from dsmip.daemon.watching import watched
 from dsmip.dataplane.api import Role
 from dsmip.host.home_link import Announcer, own_addresses
 from dsmip.host.home_routes import HomeRoutes
+from dsmip.host.icmpv4_socket import Icmpv4Socket
 from dsmip.host.icmpv6_socket import Icmpv6Socket
 from dsmip.movement.engine import InterfaceConfig
 from dsmip.wire.icmpv6 import EchoReply, HomeAgentAddressDiscoveryReply, PacketTooBig, ParameterProblem
@@ -126,6 +127,8 @@ class MobileNodeDaemon:
         messages = Icmpv6Socket(_ICMPV6_TYPES, self._icmpv6)
         loop = asyncio.get_running_loop()
         loop.add_reader(messages.fileno(), messages.drain)
+        errors = Icmpv4Socket(self._icmpv4)
+        loop.add_reader(errors.fileno(), errors.drain)
         uplinks = UplinkQuestions(self._engine, runtime, self._movement, self._paths)
         questions = MobileNodeQuestions(
             self._engine, runtime, uplinks.attachments, self._routes, lambda: self._config, BINDING
@@ -153,8 +156,9 @@ class MobileNodeDaemon:
                 runtime.carry_out_last()
             if name is not None:
                 name.stop()
-            loop.remove_reader(messages.fileno())
-            messages.close()
+            for listener in (messages, errors):
+                loop.remove_reader(listener.fileno())
+                listener.close()
             self._arrival.cancel()
             if not movement.done():
                 movement.cancel()
@@ -232,6 +236,10 @@ class MobileNodeDaemon:
 
     def _icmpv6(self, data: bytes, source: IPv6Address, destination: IPv6Address) -> None:
         self._engine.icmpv6(data, source, destination, instant())
+        self._runtime.turn()
+
+    def _icmpv4(self, data: bytes) -> None:
+        self._engine.icmpv4(data, instant())
         self._runtime.turn()
 
     def _count(self, traffic: Mapping[int, tuple[int, int]]) -> None:

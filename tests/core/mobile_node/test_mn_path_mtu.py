@@ -9,16 +9,20 @@ from mobile_node_bench import (
     CONFIG,
     HOME_ADDRESS,
     HOME_AGENT,
+    HOME_AGENT_IPV4,
     NAT4,
     WIFI6,
     Bench,
     at,
+    drops,
     only,
 )
 
 from dsmip.core.actions import Action, InstallPath, SendDatagram, SendPacket
 from dsmip.core.path_mtu import RECHECK
+from dsmip.wire.icmpv4 import FRAGMENTATION_NEEDED, DestinationUnreachable, encode_icmpv4
 from dsmip.wire.icmpv6 import EchoReply, EchoRequest, PacketTooBig, decode_icmpv6, encode_icmpv6
+from dsmip.wire.ip import IPv4Header
 from dsmip.wire.pathprobe import PROBE_SIZE, ProbePayload, is_probe
 
 SIZED = replace(CONFIG, mtu=1460)
@@ -117,6 +121,20 @@ def test_packet_too_big_makes_it_look_again() -> None:
     message = encode_icmpv6(PacketTooBig(1350, quoted), router, WIFI6.address)
     bench.node.icmpv6(message, router, WIFI6.address, at(bench.time))
     assert mtus(search(bench, bench.drain(), takes=1350)) == [1310]
+
+
+def test_fragmentation_needed_makes_it_look_again() -> None:
+    bench = Bench(SIZED)
+    bench.attach(0.0, NAT4)
+    search(bench, bench.answer(options=(BEHIND_NAT,)), takes=1500)
+    outer = IPv4Header(NAT4.address, HOME_AGENT_IPV4, 17, 1400).encode() + bytes(8)
+    for code, told in ((3, 1350), (FRAGMENTATION_NEEDED, 0)):
+        bench.node.icmpv4(encode_icmpv4(DestinationUnreachable(code, told, outer)), at(bench.time))
+        assert (bench.node.timeout() or 0) > bench.time
+    bench.node.icmpv4(b"", at(bench.time))
+    assert drops(bench.drain()) != []
+    bench.node.icmpv4(encode_icmpv4(DestinationUnreachable(4, 1350, outer)), at(bench.time))
+    assert mtus(search(bench, bench.drain(), takes=1350)) == [1322]
 
 
 def test_it_looks_again_after_a_while() -> None:
