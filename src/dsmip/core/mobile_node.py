@@ -6,8 +6,8 @@ the best care-of address, nowhere. `mobile_node_registration` does it, with the 
 `_receive` and `_acknowledgement` check what comes back, `_refusals` interprets refusals, `_hold` keeps quiet,
 `_encapsulation` and `_probing` find the tunnel format of IPv4 networks, `_ipv4` asks for IPv4 home addresses,
 `_tunnel` tells the data plane, `_path_mtu` and `_sizes` find how large packets may be, `_home` knows the home
-link, `_search`, `_home_agents` and `_discovery` find a home agent that serves, `_prefix` knows how long the home
-address is good for.
+link, `_search`, `_home_agents` and `_discovery` find a home agent that serves, `_prefix` knows how long the
+home address is good for.
 """
 
 from __future__ import annotations

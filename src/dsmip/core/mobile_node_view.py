@@ -67,6 +67,12 @@ class MobileNodeView:
         return path.format if path is not None else None
 
     @property
+    def mtu(self) -> int | None:
+        """Octets of the largest inner packet that the path in use takes; None without a path, or unknown."""
+        path = self._current.tunnel.path
+        return path.mtu or None if path is not None else None
+
+    @property
     def nat(self) -> Nat:
         """What the last acknowledgement said about a NAT."""
         return self.entry.nat if self.entry is not None else Nat.UNKNOWN

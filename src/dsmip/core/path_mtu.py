@@ -26,8 +26,10 @@ TRIES = 3
 #: Seconds between looks at a path about which nothing new is known: it may have got narrower, or wider.
 RECHECK = 600.0
 
-#: Seconds between tries are twice the round-trip time, and at least this.
+#: Seconds between tries are twice the round-trip time, within these limits. A registration may have taken
+#: longer than a round trip, and an answer counts until the last try has had its time.
 MINIMUM_PATIENCE = 0.1
+MAXIMUM_PATIENCE = 0.5
 
 _BETWEEN = 4
 
@@ -60,12 +62,12 @@ class PathMtu:
         self._waiting: set[int] = set()
         self._passed = 0
         self._tries = 0
-        self._searched = self._refined = False
-        self._told = 0
+        self._searched = self._refined = self._announced = False
+        self._said = self._told = 0  # to the other end: in the last probes, and in one that came back
 
     def confirm(self, round_trip: float, now: float) -> None:
         """The path works, with small packets: ask whether those of the present size pass."""
-        self._patience = max(2 * round_trip, MINIMUM_PATIENCE)
+        self._patience = min(max(2 * round_trip, MINIMUM_PATIENCE), MAXIMUM_PATIENCE)
         if not self._waiting:
             self._begin({self.mtu}, now)
 
@@ -96,7 +98,7 @@ class PathMtu:
             if not self._waiting:
                 return []
         self._tries += 1
-        self._told = self.mtu
+        self._said = self.mtu
         self.due = now + self._patience
         return sorted(self._waiting, reverse=True)
 
@@ -104,13 +106,14 @@ class PathMtu:
         """A probe of this size came back."""
         if series != self.series or not self._waiting:
             return
+        self._told = self._said
         self._passed = max(self._passed, size)
         self._waiting = {waiting for waiting in self._waiting if waiting > size}
         if not self._waiting:
             self._conclude(now)
 
     def _begin(self, sizes: set[int], now: float) -> None:
-        self._searched = self._refined = False
+        self._searched = self._refined = self._announced = False
         self._passed = 0
         self._ask(sizes, now)
 
@@ -132,7 +135,8 @@ class PathMtu:
                 step = (failed - passed) / (_BETWEEN + 1)
                 self._ask({passed + round(step * number) for number in range(1, _BETWEEN + 1)}, now)
                 return
-        if self._told != self.mtu:
+        if self._told != self.mtu and not self._announced:
+            self._announced = True
             self._ask({self.mtu}, now)
             return
         self._waiting = set()

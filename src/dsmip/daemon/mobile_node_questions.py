@@ -83,6 +83,7 @@ class MobileNodeQuestions:
             "interface": care_of.interface if care_of else None,
             "network": care_of.network if care_of else None,
             "tunnel": engine.format.value if engine.format else None,
+            "mtu": engine.mtu,
             "nat": engine.nat.value,
             "lifetime_left": engine.lifetime_left(now),
             "last_status": engine.last_status,

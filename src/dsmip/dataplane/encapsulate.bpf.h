@@ -50,7 +50,7 @@ static __always_inline int is_too_big(struct __sk_buff *skb, const struct inner 
     __u32 size = inner->length;
     __u8 offset;
 
-    if (!mtu || skb->len <= mtu)
+    if (mtu < DSMIP_LEAST_MTU || skb->len <= mtu)
         return 0;
     if (skb->gso_size) {
         size = skb->gso_size + inner->header_length + sizeof(struct udphdr);
