@@ -19,7 +19,11 @@ from mobile_node_bench import (
 )
 
 from dsmip.core.actions import Action, InstallPath, SendDatagram, SendPacket
+from dsmip.core.mobile_node_path_mtu import PathSizes
+from dsmip.core.mobile_node_policy import Policy
+from dsmip.core.network_memory import NetworkMemory
 from dsmip.core.path_mtu import RECHECK
+from dsmip.core.types import Path, TunnelFormat
 from dsmip.wire.icmpv4 import FRAGMENTATION_NEEDED, DestinationUnreachable, encode_icmpv4
 from dsmip.wire.icmpv6 import EchoReply, EchoRequest, PacketTooBig, decode_icmpv6, encode_icmpv6
 from dsmip.wire.ip import IPv4Header
@@ -142,3 +146,29 @@ def test_it_looks_again_after_a_while() -> None:
     bench.attach(0.0, WIFI6)
     search(bench, bench.answer(lifetime=7200), takes=1500)
     assert [size for size, _ in probes(bench.run(RECHECK + 1))][:1] == [1500]
+
+
+def test_with_several_uplinks_there_is_room_for_the_headers_of_copies() -> None:
+    config = replace(SIZED, multihoming=Policy())
+    sizes, wanted = PathSizes(NetworkMemory()), 1500 - 56
+    assert sizes.mtu(config, WIFI6, TunnelFormat.IPV6) == wanted
+    path = Path(TunnelFormat.IPV6, WIFI6.address, HOME_AGENT, mtu=wanted)
+    sizes.confirm(0.02, at(0.0))
+    [(size, data)] = probes(list[Action](sizes.probes(config, path, "wlan0", 3, at(0.0))))
+    payload = ProbePayload.decode(data)
+    assert (size, payload.bid, payload.mtu) == (1500, 3, wanted)
+    sizes.answered(payload, len(data), at(0.01))
+    assert (sizes.found, sizes.due) == (wanted, 0.01 + RECHECK)
+
+
+def test_another_mtu_of_the_interface_is_another_search_at_once() -> None:
+    sizes = PathSizes(NetworkMemory())
+    sizes.mtu(SIZED, WIFI6, TunnelFormat.IPV6)
+    sizes.confirm(0.02, at(0.0))
+    narrow = replace(WIFI6, mtu=1400)
+    assert sizes.mtu(SIZED, narrow, TunnelFormat.IPV6) == 1360
+    assert sizes.due == 0.0
+    path = Path(TunnelFormat.IPV6, WIFI6.address, HOME_AGENT, mtu=1360)
+    assert [size for size, _ in probes(list[Action](sizes.probes(SIZED, path, "wlan0", 0, at(7.0))))] == [
+        1400
+    ]
