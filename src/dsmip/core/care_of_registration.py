@@ -111,14 +111,14 @@ class Registration(NamedTuple):
             return self._ipv4(option, option.care_of, known)
         if not is_unicast_routable(option.care_of):
             return BAStatus.MCOA_MALFORMED
-        home_address = self.entry.home_address
+        home_address = self.request.home_address
         if option.care_of == home_address or is_loop(option.care_of, self.entry, self.config.address):
             return BAStatus.INVALID_CARE_OF_ADDRESS
         return self._bound(option.bid, option.priority, care_of=option.care_of, format=TunnelFormat.IPV6)
 
     def _at_home(self, option: BindingIdentifier) -> CareOfBinding | BAStatus:
         """RFC 5648 section 5.6.3. The mobile node itself defends its home address on the home link then."""
-        home_address, config = self.entry.home_address, self.config
+        home_address, config = self.request.home_address, self.config
         if not (config.home_link and config.simultaneous_home):
             return BAStatus.MCOA_SIMULTANEOUS_HOME_AND_FOREIGN_PROHIBITED
         if not any(home_address in prefix for prefix in config.home_prefixes):

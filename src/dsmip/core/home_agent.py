@@ -71,7 +71,7 @@ class HomeAgent:
         """`randomness` decides about order and delay where the RFCs want chance."""
         self._config = config
         self._actions: list[Action] = []
-        self._nodes = ServedNodes(config.mobile_nodes)
+        self._nodes = ServedNodes(config.mobile_nodes, config.home_prefixes if config.renumbering else ())
         self._replies = Replies(
             config.address, force_udp=config.udp == "force", nat_keepalive=config.nat_keepalive
         )
@@ -121,6 +121,16 @@ class HomeAgent:
             self._actions.append(StoreReplay(node.replay))
         return node.index
 
+    def binding_of_node(self, home_address: IPv6Address) -> Binding | None:
+        """The binding of the mobile node configured with this home address, which may be using another."""
+        node = self._nodes.get(home_address)
+        return None if node is None else self._registrar.bindings.of(node)
+
+    def configured_address(self, home_address: IPv6Address) -> IPv6Address:
+        """The home address that the mobile node using this one is configured with."""
+        node = self._nodes.get(home_address)
+        return home_address if node is None else node.entry.home_address
+
     def standing(self, packet: bytes) -> tuple[Standing, bytes]:
         """Whose signalling this seems to be, at a glance, and of which home address: see `standing`."""
         claim = claim_of(packet)
@@ -129,7 +139,7 @@ class HomeAgent:
             node = self._nodes.get(IPv6Address(claim.home_address))
         if node is None:
             return Standing.STRANGER, b""
-        binding = self._registrar.bindings.cache.get(node.entry.home_address)
+        binding = self._registrar.bindings.cache.get(node.home_address)
         return standing_at_home_agent(claim, packet, node, binding), claim.home_address
 
     # Time --------------------------------------------------------------------------------------------------
@@ -145,7 +155,7 @@ class HomeAgent:
         self._registrar.bindings.restore(bindings, now)
 
     def reconfigure(self, config: HomeAgentConfig) -> None:
-        """Go on with another configuration: of addresses and home prefixes it must be the same.
+        """Go on with another configuration: of addresses, home prefixes, renumbering it must be the same.
 
         Mobile nodes that differ are added, removed or told anew; nobody else notices.
         """
@@ -169,7 +179,7 @@ class HomeAgent:
     def stored(self) -> Iterator[StoreBinding | StoreReplay]:
         """Everything that has to be in the store now."""
         for node in self._nodes:
-            binding = self._registrar.bindings.cache.get(node.entry.home_address)
+            binding = self._registrar.bindings.of(node)
             if binding is not None:
                 yield StoreBinding(binding, node.replay)
             elif node.index:

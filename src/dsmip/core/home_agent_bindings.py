@@ -29,7 +29,7 @@ from dsmip.core.home_agent_nodes import ServedNode, ServedNodes
 from dsmip.core.lifetime import ENDLESS, Grant, PrefixLifetime, grant
 from dsmip.core.prefix_table import PrefixTable
 from dsmip.core.registration import Request
-from dsmip.core.types import Binding, CareOfBinding, Instant, IPAddress
+from dsmip.core.types import Binding, CareOfBinding, Instant, IPAddress, MobileNodeEntry
 
 
 class Bindings:
@@ -53,7 +53,17 @@ class Bindings:
     # Changes -----------------------------------------------------------------------------------------------
 
     def put(self, binding: Binding, previous: Binding | None, node: ServedNode, grace: float) -> None:
-        """Enter the binding instead of `previous`, whose addresses are good for `grace` seconds more."""
+        """Enter the binding instead of `previous`, whose addresses are good for `grace` seconds more.
+
+        The home address of the mobile node may change with it.
+        """
+        node.home_address = binding.home_address
+        if previous is not None and previous.home_address != binding.home_address:
+            self.cache.remove(previous.home_address)
+            self._emit(ForgetBinding(previous.home_address))
+            self._unbound(previous.home_address)
+            to = str(binding.home_address)
+            self._emit(Event("renumbered", {**node.who, "from": str(previous.home_address), "to": to}))
         self.cache.store(binding, binding.next_end)
         self._emit(StoreBinding(binding, node.replay))
         self._emit(InstallBinding(binding, previous, grace))
@@ -72,11 +82,40 @@ class Bindings:
 
     # Questions ---------------------------------------------------------------------------------------------
 
+    def of(self, node: ServedNode) -> Binding | None:
+        """The binding of a mobile node, whichever its home address is."""
+        binding = self.cache.get(node.home_address)
+        return binding if binding is not None and binding.index == node.index else None
+
+    def may_have(self, node: ServedNode, home_address: IPv6Address, identifier: str | None) -> bool:
+        """Whether the mobile node may have this home address, as configured or by renumbering (RFC 6275
+        section 11.4.3): see `home_agent_nodes`. The latter must be nobody else's, nor ours."""
+        if home_address == node.entry.home_address:
+            return True
+        return (
+            self._nodes.may_use(node, home_address, identifier)
+            and home_address != self._config.address
+            and self._owners.owner(home_address) in (None, node.entry.home_address)
+        )
+
+    def former(self, previous: Binding | None, home_address: IPv6Address, now: Instant) -> IPv6Address | None:
+        """What a binding with this home address keeps as its former one, which ends with its prefix."""
+        if previous is None:
+            return None
+        former = previous.former if previous.home_address == home_address else previous.home_address
+        if former is None or former == home_address:
+            return None
+        end = self._prefix_lifetime(former).valid_until
+        return former if end is None or end > now.monotonic else None
+
     def binding_of(self, address: IPAddress) -> Binding | None:
         """The binding an inner address belongs to: home address, prefix, or what was assigned from a pool."""
-        home_address = self._owners.owner(address)
-        if home_address is not None:
-            binding = self.cache.get(home_address)
+        owner = self._owners.owner(address)
+        if owner is None and isinstance(address, IPv6Address):
+            owner = address  # maybe a home address after renumbering
+        node = self._nodes.get(owner) if owner is not None else None
+        if node is not None:
+            binding = self.of(node)
             return binding if binding is not None and _has(binding, address) else None
         if isinstance(address, IPv4Address) and self.ipv4.is_pooled(address):
             return next((binding for binding in self.cache.values() if _has(binding, address)), None)
@@ -84,11 +123,15 @@ class Bindings:
 
     def lifetime(self, request: Request, now: Instant) -> Grant:
         """What to grant to a Binding Update (RFC 6275 section 10.3.1)."""
-        prefix = ENDLESS
-        for network, lifetime in self._prefix_lifetimes.items():
-            if request.home_address in network:
-                prefix = lifetime
+        prefix = self._prefix_lifetime(request.home_address)
         return grant(request.update.lifetime, self._config.max_lifetime, now.monotonic, prefix)
+
+    def _prefix_lifetime(self, home_address: IPv6Address) -> PrefixLifetime:
+        found = ENDLESS
+        for network, lifetime in self._prefix_lifetimes.items():
+            if home_address in network:
+                found = lifetime
+        return found
 
     # Time --------------------------------------------------------------------------------------------------
 
@@ -146,18 +189,20 @@ class Bindings:
         for binding in bindings:
             node = self._nodes.get(binding.home_address)
             care_ofs = resumed(binding.care_ofs, now)
-            if node is None:
+            if node is None or not self.may_have(node, binding.home_address, binding.identifier):
                 self.withdraw(binding, "not-configured")
             elif not care_ofs:
                 self.withdraw(binding, "expired")
             else:
                 # With the objects of the configuration where they are equal, which saves their memory.
+                same = binding.home_address == node.entry.home_address
+                node.home_address = node.entry.home_address if same else binding.home_address
                 alive = replace(
                     binding,
-                    home_address=node.entry.home_address,
+                    home_address=node.home_address,
                     care_ofs=care_ofs,
                     identifier=node.entry.identifier,
-                    prefixes=self.prefixes.still_own(binding.home_address, binding.prefixes),
+                    prefixes=self.prefixes.still_own(node.entry.home_address, binding.prefixes),
                 )
                 kept = self._still_granted(alive, node)
                 if kept != binding:
@@ -171,10 +216,15 @@ class Bindings:
         A binding ends with its mobile node, and loses what is no longer configured.
         """
         self._config = config
-        removed = [self.cache.remove(entry.home_address) for entry in changes.removed]
-        touched = [self.cache.get(entry.home_address) for _, entry in changes.replaced]
+        # Who is added takes its home address from whoever has had it by renumbering.
+        over = (*(self._nodes.in_use(e.home_address) for e in changes.removed), *map(_address, changes.added))
+        removed = [self.cache.remove(home_address) for home_address in over]
+        touched = [self.cache.get(self._nodes.in_use(entry.home_address)) for _, entry in changes.replaced]
         if self.ipv4.concerns_pools(changes):
             touched = list(self.cache.values())
+        elif config.renumbering and changes.added:
+            added = set(map(_address, changes.added))
+            touched += [binding for binding in self.cache.values() if binding.former in added]
         for binding in (*removed, *touched):
             if binding is not None:
                 self.ipv4.release(binding.ipv4)
@@ -201,11 +251,23 @@ class Bindings:
         """
         self._nodes.claim_index(node, binding.index)
         node.sequence = binding.sequence
-        prefixes = self.prefixes.still_own(binding.home_address, binding.prefixes)
+        prefixes = self.prefixes.still_own(node.entry.home_address, binding.prefixes)
         ipv4 = self.ipv4.restore(node.entry, binding.ipv4)
-        if (node.index, prefixes, ipv4) == (binding.index, binding.prefixes, binding.ipv4):
+        former = binding.former
+        if former is not None and self._nodes.get(former) is not node:
+            former = None  # somebody else's by now
+        if (node.index, prefixes, ipv4, former) == (
+            binding.index,
+            binding.prefixes,
+            binding.ipv4,
+            binding.former,
+        ):
             return binding
-        return replace(binding, index=node.index, prefixes=prefixes, ipv4=ipv4)
+        return replace(binding, index=node.index, prefixes=prefixes, ipv4=ipv4, former=former)
+
+
+def _address(entry: MobileNodeEntry) -> IPv6Address:
+    return entry.home_address
 
 
 def _has(binding: Binding, address: IPAddress) -> bool:

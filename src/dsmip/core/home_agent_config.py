@@ -32,7 +32,8 @@ class HomeAgentConfig:
     go to those who cannot be told from anybody else: errors (RFC 4443 section 2.4 (f)) and replies of home
     agent address discovery, each kind by itself. `preference` is this home agent's place in those replies,
     the higher the better (RFC 6275 section 8.4). `mobile_prefix_interval` are MinMobPfxAdvInterval and
-    MaxMobPfxAdvInterval of RFC 6275 section 13.
+    MaxMobPfxAdvInterval of RFC 6275 section 13. `renumbering` lets a mobile node with a key and an identifier
+    register its interface identifier under another of `home_prefixes` (see `home_agent_nodes`).
 
     What mobile nodes may have beyond a single care-of address: `multiple_care_of_addresses` and
     `bulk_registration` (RFC 5648), `simultaneous_home`, the home link being one of them, and `flow_bindings`
@@ -60,6 +61,7 @@ class HomeAgentConfig:
     preference: int = 0
     mobile_prefix_advertisements: bool = True
     mobile_prefix_interval: tuple[float, float] = (600.0, 86400.0)
+    renumbering: bool = False
     multiple_care_of_addresses: bool = True
     bulk_registration: bool = True
     simultaneous_home: bool = True

@@ -1,9 +1,15 @@
-"""The mobile nodes a home agent serves: configuration, security association, replay state, binding index."""
+"""The mobile nodes a home agent serves: configuration, security association, replay state, binding index.
+
+With renumbering a mobile node may have its home address under another home prefix than configured (RFC 6275
+sections 10.6 and 11.4.3): the same interface identifier, the prefix as long. Whoever knows its key is the
+mobile node, whichever of these addresses it uses: replay state and index are one, and so is the binding. The
+configured home address stays what the mobile node is known by.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, IPv6Network
 
 from dsmip.core.authentication import SecurityAssociation
 from dsmip.core.home_agent_changes import NodeChanges
@@ -24,12 +30,14 @@ class ServedNode:
 
     `association` is None unless authentication is "mn-ha". `sequence` and `timestamp` are the last accepted
     ones, `deregistered_until` the CLOCK_MONOTONIC seconds up to which `sequence` counts without a binding.
+    `home_address` is the one in use: that of the last binding.
     """
 
     __slots__ = (
         "_corrections",
         "deregistered_until",
         "entry",
+        "home_address",
         "index",
         "name",
         "sequence",
@@ -38,6 +46,7 @@ class ServedNode:
 
     def __init__(self, entry: MobileNodeEntry) -> None:
         self.tell(entry)
+        self.home_address = entry.home_address
         self.name = str(entry.home_address)
         self.index = 0
         self.sequence = 0
@@ -99,9 +108,13 @@ class IndexAllocator:
 
 
 class ServedNodes:
-    """Every configured mobile node, by home address and by identifier (RFC 4283)."""
+    """Every configured mobile node, by home address and by identifier (RFC 4283).
 
-    def __init__(self, entries: Iterable[MobileNodeEntry]) -> None:
+    `prefixes` are those that home addresses may change between, none without renumbering.
+    """
+
+    def __init__(self, entries: Iterable[MobileNodeEntry], prefixes: Iterable[IPv6Network] = ()) -> None:
+        self._prefixes = tuple(prefixes)
         self._by_address = {entry.home_address: ServedNode(entry) for entry in entries}
         self._by_identifier = {
             node.entry.identifier: node for node in self._by_address.values() if node.entry.identifier
@@ -131,12 +144,43 @@ class ServedNodes:
         return iter(self._by_address.values())
 
     def get(self, home_address: IPv6Address) -> ServedNode | None:
-        """The mobile node with this home address."""
-        return self._by_address.get(home_address)
+        """The mobile node with this home address, or with the same one under another prefix.
+
+        None when that might be several: they have to be told apart by prefix.
+        """
+        node = self._by_address.get(home_address)
+        if node is not None or not self._prefixes:
+            return node
+        found = [
+            self._by_address[other] for other in self._counterparts(home_address) if other in self._by_address
+        ]
+        return found[0] if len(found) == 1 and found[0].association is not None else None
+
+    def may_use(self, node: ServedNode, home_address: IPv6Address, identifier: str | None) -> bool:
+        """Whether this is the mobile node's configured home address, or one that it may have instead.
+
+        For the latter it has to have said who it is: the address alone does not tell.
+        """
+        if home_address == node.entry.home_address:
+            return True
+        return bool(identifier) and identifier == node.entry.identifier and self.get(home_address) is node
+
+    def _counterparts(self, home_address: IPv6Address) -> Iterator[IPv6Address]:
+        """Addresses with the same interface identifier under the other prefixes of that length."""
+        length = next((prefix.prefixlen for prefix in self._prefixes if home_address in prefix), None)
+        for prefix in self._prefixes:
+            if prefix.prefixlen == length and home_address not in prefix:
+                identifier = int(home_address) & int(prefix.hostmask)
+                yield IPv6Address(int(prefix.network_address) | identifier)
 
     def identified(self, identifier: str) -> ServedNode | None:
         """The mobile node with this NAI."""
         return self._by_identifier.get(identifier)
+
+    def in_use(self, configured: IPv6Address) -> IPv6Address:
+        """The home address in use of the mobile node configured with this one, served no more maybe."""
+        node = self._by_address.get(configured) or self._former.get(configured)
+        return configured if node is None else node.home_address
 
     def restore(self, replay: ReplayState) -> None:
         """Take over stored replay state and the index in it; nothing for a node that is not configured."""

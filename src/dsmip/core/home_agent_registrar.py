@@ -81,8 +81,10 @@ class Registrar:
     def reconfigure(self, config: HomeAgentConfig, changes: NodeChanges) -> None:
         """Go on with another configuration, the nodes served being told already."""
         self._config, self._policy = config, _policy(config)
-        for entry in changes.gone:
-            self._pending.pop(entry.home_address, None)
+        gone = {entry.home_address for entry in changes.gone}
+        for address, pending in list(self._pending.items()):
+            if not gone.isdisjoint((address, IPv6Address(pending.node.name))):
+                del self._pending[address]
         self.bindings.reconfigure(config, changes)
 
     # Time --------------------------------------------------------------------------------------------------
@@ -112,10 +114,19 @@ class Registrar:
         """Decide upon a Binding Update that is fresh and from the mobile node."""
         if node.association is not None:
             node.timestamp = request.options.timestamp or 0
-        home_address = node.entry.home_address
-        binding = self.bindings.cache.get(home_address)
+        home_address = request.home_address
+        binding = self.bindings.of(node)
+        if binding is not None and binding.home_address != home_address:
+            binding = None
         compared = binding is not None or now.monotonic < node.deregistered_until
-        status = refusal(request, node.entry, binding, node.sequence if compared else None, self._policy)
+        status = refusal(
+            request,
+            node.entry,
+            binding,
+            node.sequence if compared else None,
+            self._policy,
+            renumbered=self.bindings.may_have(node, home_address, request.options.identifier),
+        )
         if isinstance(status, str):
             self._store_replay(node)
             self._emit(Drop(status, node.name, node.name))
@@ -139,26 +150,29 @@ class Registrar:
         if duplicate:
             self._refuse(pending.request, pending.node, BAStatus.DUPLICATE_ADDRESS_DETECTION_FAILED, now)
         else:
-            self._accept(pending.request, pending.node, pending.prefixes, None, now)
+            self._accept(pending.request, pending.node, pending.prefixes, now)
 
     def _register(self, request: Request, node: ServedNode, binding: Binding | None, now: Instant) -> None:
         prefixes: tuple[IPv6Network, ...] = ()
         if request.mobile_router:
-            outcome = self.bindings.prefixes.register(request.home_address, request.options.prefixes)
+            outcome = self.bindings.prefixes.register(node.entry.home_address, request.options.prefixes)
             if isinstance(outcome, BAStatus):
                 self._refuse(request, node, outcome, now)
                 return
             prefixes = outcome
         if binding is not None:
-            self._accept(request, node, prefixes, binding, now)
+            self._accept(request, node, prefixes, now)
         elif request.home_address in self._pending:
             self._absorb(self._pending[request.home_address], request, prefixes)
-        elif len(self.bindings.cache) + len(self._pending) >= self._config.max_bindings:
+        elif self.bindings.of(node) is None and self._is_full():
             self._refuse(request, node, BAStatus.INSUFFICIENT_RESOURCES, now)
         elif self._needs_dad(request):
             self._start_dad(request, node, prefixes, now)
         else:
-            self._accept(request, node, prefixes, None, now)
+            self._accept(request, node, prefixes, now)
+
+    def _is_full(self) -> bool:
+        return len(self.bindings.cache) + len(self._pending) >= self._config.max_bindings
 
     def _needs_dad(self, request: Request) -> bool:
         """On a home link, unless the address is from a mobile network prefix (RFC 3963 section 6.2) or the
@@ -194,13 +208,14 @@ class Registrar:
         request: Request,
         node: ServedNode,
         prefixes: tuple[IPv6Network, ...],
-        previous: Binding | None,
         now: Instant,
     ) -> None:
+        """Bind the mobile node, or renew or change what it has, be it under another home address so far."""
         lifetime = self.bindings.lifetime(request, now)
         if not lifetime.units:
             self._refuse(request, node, BAStatus.NOT_HOME_SUBNET, now)
             return
+        previous = self.bindings.of(node)
         registration = Registration(request, node.entry, self._config, lifetime, now)
         status = (
             BAStatus.ACCEPTED_PREFIX_DISCOVERY_NECESSARY if lifetime.prefix_discovery else BAStatus.ACCEPTED
@@ -225,7 +240,7 @@ class Registrar:
         offered = request.options.extensions
         agreed = Extensions.NONE if offered is None else offered & self._config.extensions
         binding = Binding(
-            home_address=node.entry.home_address,
+            home_address=request.home_address,
             index=node.index,
             care_ofs=care_ofs,
             sequence=request.update.sequence,
@@ -237,6 +252,7 @@ class Registrar:
             ipv4=grants,
             authentication=node.entry.authentication,
             extensions=agreed,
+            former=self.bindings.former(previous, request.home_address, now),
         )
         binding, flows = self._with_flows(binding, request, previous, node)
         self.bindings.put(binding, previous, node, self._config.grace)

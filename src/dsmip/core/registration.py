@@ -279,10 +279,13 @@ def refusal(
     binding: Binding | None,
     last_sequence: int | None,
     policy: Policy,
+    *,
+    renumbered: bool = False,
 ) -> BAStatus | str | None:
     """The status that refuses an authentic Binding Update, a reason to drop it, or None.
 
-    `last_sequence` is the one to compare with, None when any will do (RFC 6275 section 9.5.1).
+    `last_sequence` is the one to compare with, None when any will do (RFC 6275 section 9.5.1). `renumbered`:
+    it may have this home address instead of the configured one.
     """
     if not request.home_registration:
         if request.mobile_router:
@@ -291,7 +294,7 @@ def refusal(
     home_address = request.home_address
     if not (_within(home_address, policy.home_prefixes) or _within(home_address, entry.prefixes)):
         return BAStatus.NOT_HOME_SUBNET
-    if home_address != entry.home_address:
+    if home_address != entry.home_address and not renumbered:
         return BAStatus.ADMINISTRATIVELY_PROHIBITED
     deregistration = request.deregistration
     if binding is not None and binding.mobile_router != request.mobile_router and not deregistration:

@@ -102,7 +102,7 @@ def _is_proven(claim: Claim, data: bytes, node: ServedNode) -> bool:
     if node.timestamp and not is_later(said, node.timestamp):
         return False
     authenticator = header[len(covered) : len(covered) + _AUTHENTICATOR]
-    return node.association.verify(authenticator, care_of, node.entry.home_address, covered)
+    return node.association.verify(authenticator, care_of, IPv6Address(claim.home_address), covered)
 
 
 def _care_of(header: bytes, end: int) -> IPAddress | None:

@@ -220,7 +220,8 @@ class Binding(msgspec.Struct, frozen=True, gc=False):
     `index` is the number under which the data plane knows the binding: stable while it exists. `care_ofs` is
     never empty and has the preferred one first: either a single one with BID 0, or one per binding identifier
     (RFC 5648). `flows` are in the order in which they are looked at. `extensions` are those both ends have.
-    `created` is in seconds since 1970.
+    `created` is in seconds since 1970. `former` is the home address before a renumbering, to which packets
+    are tunnelled too as long as its prefix is valid.
 
     What is asked of the binding as a whole (`care_of`, `format` and so on) is that of the preferred care-of
     address; `expires` is when the last one ends.
@@ -239,6 +240,7 @@ class Binding(msgspec.Struct, frozen=True, gc=False):
     authentication: str = "mn-ha"
     flows: tuple[FlowBinding, ...] = ()
     extensions: Extensions = Extensions.NONE
+    former: IPv6Address | None = None
 
     @property
     def multiple(self) -> bool:
@@ -323,7 +325,8 @@ class Binding(msgspec.Struct, frozen=True, gc=False):
         """Every inner address range that belongs to this mobile node."""
         # From a number: a network made of an address goes by way of its text, which takes ten times as long.
         home = IPv6Network((int(self.home_address), 128))
-        return (home, *self.prefixes, *(grant.network for grant in self.ipv4))
+        former = () if self.former is None else (IPv6Network((int(self.former), 128)),)
+        return (home, *former, *self.prefixes, *(grant.network for grant in self.ipv4))
 
 
 def _expires(entry: CareOfBinding) -> float:

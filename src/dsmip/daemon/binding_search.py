@@ -58,17 +58,16 @@ def _at(engine: HomeAgent, address: IPAddress) -> Iterator[Binding]:
 
 def _named(engine: HomeAgent, nodes: Nodes, part: str) -> Iterator[Binding]:
     # Over the configured nodes, whose names are at hand, not over the bindings, whose names have to be found.
-    bindings = engine.bindings
     for home_address, node in nodes.items():
         if part in node.name.lower():
-            binding = bindings.get(home_address)
+            binding = engine.binding_of_node(home_address)
             if binding is not None:
                 yield binding
     formats = {one for one in TunnelFormat if one.value.startswith(part)}
     if formats:
-        for binding in bindings.values():
+        for binding in engine.bindings.values():
             if not any(one.format in formats for one in binding.care_ofs):
                 continue
-            own = nodes.get(binding.home_address)
+            own = nodes.get(engine.configured_address(binding.home_address))
             if own is None or part not in own.name.lower():
                 yield binding

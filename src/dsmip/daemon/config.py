@@ -168,6 +168,8 @@ class HomeAgentFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, fr
     #: the second (RFC 6275 section 13).
     min_mobile_prefix_interval: Seconds = 600.0
     max_mobile_prefix_interval: Seconds = 86400.0
+    #: Mobile nodes may register their interface identifier under another home prefix (RFC 6275 10.6).
+    renumbering: bool = False
     #: Answers a second to packets of unknown origin (RFC 4443 section 2.4).
     error_rate: Seconds = 10.0
     grace: Seconds = 3.0

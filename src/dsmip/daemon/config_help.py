@@ -64,6 +64,7 @@ KEYS: dict[type[msgspec.Struct], dict[str, str]] = {
         "flow_bindings": "Flows that take the care-of address a mobile node wants (RFC 6089).",
         "home_agent_preference": "Place in discovery replies, the higher the better.",
         "mobile_prefix_advertisements": "Tell mobile nodes about changes of the home prefixes.",
+        "renumbering": "A mobile node with a key may move its home address to another of `home_prefixes`.",
         "min_mobile_prefix_interval": "Seconds between two such advertisements at least.",
         "max_mobile_prefix_interval": "Seconds between two such advertisements at most.",
         "error_rate": "Answers a second to packets of unknown origin, each kind by itself.",

@@ -164,7 +164,7 @@ class HomeAgentDaemon:
         for index in present - alive - at_home:
             self._runtime.dataplane.remove_binding(index)
         for node in self._config.mobile_node:
-            if node.home_address not in self._engine.bindings and (
+            if self._engine.binding_of_node(node.home_address) is None and (
                 self._forwarding.home_link or self._engine.index_of(node.home_address) in present
             ):
                 self._forward_to_home_link(node.home_address)
@@ -198,7 +198,7 @@ class HomeAgentDaemon:
         for index in removed:
             runtime.dataplane.remove_binding(index)
         for address in renewed:
-            if address not in self._engine.bindings:
+            if self._engine.binding_of_node(address) is None:
                 self._forward_to_home_link(address)
         for network in former:
             if network not in routes:
@@ -270,20 +270,22 @@ class HomeAgentDaemon:
         if action.restored and self._runtime.dataplane.adopted:
             self._resumption.put_off(action)
             return
-        self._resumption.settle(action.binding.home_address)
+        for binding in (action.previous, action.binding):
+            if binding is not None:
+                self._resumption.settle(binding.home_address)
         self._install(action)
 
     def _install(self, action: InstallBinding) -> None:
         binding, previous = action.binding, action.previous
         self._forwarding.install(action)
-        if self._config.home_link:
-            changed = previous is None or (previous.ipv4, previous.at_home) != (binding.ipv4, binding.at_home)
-            if changed:
-                self._defend(binding, previous)
+        changed = previous is None or _on_home_link(previous) != _on_home_link(binding)
+        if self._config.home_link and changed:
+            self._defend(binding, previous)
 
     def _remove(self, action: RemoveBinding) -> None:
         self._resumption.settle(action.binding.home_address)
-        self._forwarding.remove(action.binding, self._nodes.get(action.binding.home_address))
+        configured = self._engine.configured_address(action.binding.home_address)
+        self._forwarding.remove(action.binding, self._nodes.get(configured))
         if self._config.home_link:
             self._withdraw(defended(action.binding, self._config))
 
@@ -324,6 +326,11 @@ class HomeAgentDaemon:
         if self._config.home_link:
             for binding in self._engine.bindings.values():
                 self._withdraw(defended(binding, self._config))
+
+
+def _on_home_link(binding: Binding) -> tuple[object, ...]:
+    """What it follows from which addresses are defended on the home link."""
+    return (binding.home_address, binding.former, binding.ipv4, binding.at_home)
 
 
 def _warn_of_unauthenticated(

@@ -52,11 +52,13 @@ class Forwarding:
                 path = path_of(entry, binding.home_address, self._config(), self.home_link)
                 dataplane.set_path(index, path, entry.bid)
         self._choose(binding, previous)
-        if previous is None or (previous.prefixes, previous.ipv4) != (binding.prefixes, binding.ipv4):
+        if previous is None or _inside(previous) != _inside(binding):
             dataplane.set_networks(index, binding.networks)
         if previous is None:
             # A crash loses the end of a grace period, or a change of care-of address already stored.
             dataplane.retain_sources(index, sources)
+        if previous is not None and previous.home_address != binding.home_address:
+            self._renumber_graces(binding)
         for source, (_, bid) in before.items():
             if source not in sources:
                 self._grant_grace(binding, source, action.grace, bid)
@@ -122,6 +124,12 @@ class Forwarding:
         if len(self._graces) == 1:
             self._await_end_of_grace(grace)
 
+    def _renumber_graces(self, binding: Binding) -> None:
+        """They are the mobile node's, whichever its home address is."""
+        for (index, source), (ends, _) in self._graces.items():
+            if index == binding.index:
+                self._graces[index, source] = (ends, binding.home_address)
+
     def _await_end_of_grace(self, delay: float) -> None:
         asyncio.get_running_loop().call_later(delay, self._end_graces)
 
@@ -137,6 +145,11 @@ class Forwarding:
             binding = self._bindings().get(home_address)
             if binding is None or source not in outer_sources(binding):
                 self._runtime.dataplane.deny_source(index, *source)
+
+
+def _inside(binding: Binding) -> tuple[object, ...]:
+    """What the inner networks follow from."""
+    return (binding.home_address, binding.former, binding.prefixes, binding.ipv4)
 
 
 def _order(binding: Binding) -> tuple[int, ...]:

@@ -50,6 +50,7 @@ def engine_config(config: HomeAgentFile) -> HomeAgentConfig:
         error_rate=config.error_rate,
         preference=config.home_agent_preference,
         mobile_prefix_advertisements=config.mobile_prefix_advertisements,
+        renumbering=config.renumbering,
         mobile_prefix_interval=(config.min_mobile_prefix_interval, config.max_mobile_prefix_interval),
         multiple_care_of_addresses=config.multiple_care_of_addresses,
         bulk_registration=config.bulk_registration,
@@ -169,6 +170,8 @@ def defended(binding: Binding, config: HomeAgentFile) -> list[IPAddress]:
     addresses: list[IPAddress] = []
     if binding.at_home:
         return addresses
+    if binding.former is not None and any(binding.former in prefix for prefix in config.home_prefixes):
+        addresses.append(binding.former)
     if any(binding.home_address in prefix for prefix in config.home_prefixes):
         addresses.append(binding.home_address)
         if binding.link_local:

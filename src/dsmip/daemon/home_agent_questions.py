@@ -104,7 +104,7 @@ class HomeAgentQuestions:
         }
 
     def _facts(self, node: MobileNodeTable) -> Facts:
-        binding = self._engine.bindings.get(node.home_address)
+        binding = self._engine.binding_of_node(node.home_address)
         journal = self._runtime.events.journal
         return Facts(
             name=node.name,
@@ -170,7 +170,7 @@ class HomeAgentQuestions:
 
     def name_of(self, binding: Binding) -> str:
         """What people call the mobile node."""
-        node = self._nodes().get(binding.home_address)
+        node = self._nodes().get(self._engine.configured_address(binding.home_address))
         return node.name if node is not None else binding.identifier
 
     def row(self, binding: Binding) -> dict[str, Any]:
@@ -182,6 +182,7 @@ class HomeAgentQuestions:
         return {
             "name": self.name_of(binding),
             "home_address": str(binding.home_address),
+            "former_home_address": None if binding.former is None else str(binding.former),
             "ipv4_home_address": str(binding.ipv4_home_address or "") or None,
             **_place(binding.care_ofs[0], now),
             "care_of_bindings": [

@@ -30,7 +30,7 @@ class Pending:
         key = binding.home_address.packed
         self.forgotten.discard(key)
         self.bindings[key] = encode_binding(binding)
-        self.replays[key] = encode_replay(replay)
+        self.put_replay(replay)
 
     def put_replay(self, replay: ReplayState) -> None:
         """Replay state alone has changed."""

@@ -24,7 +24,7 @@ from dsmip.wire.extensions import Extensions
 from dsmip.wire.trafficselectors import UnknownTrafficSelector, decode_traffic_selector
 
 #: Version of the whole file: tables, columns and records.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 _IPV4_LENGTH = 4
 
@@ -70,6 +70,7 @@ class BindingRecord(msgspec.Struct, array_like=True, frozen=True):
     authentication: str
     flows: list[FlowRecord]
     extensions: int
+    former: bytes | None
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -96,6 +97,7 @@ def encode_binding(binding: Binding) -> bytes:
                 for flow in binding.flows
             ],
             extensions=int(binding.extensions),
+            former=None if binding.former is None else binding.former.packed,
         )
     )
 
@@ -119,6 +121,7 @@ def decode_binding(record: bytes) -> Binding:
         authentication=row.authentication,
         flows=tuple(_flow(flow) for flow in row.flows),
         extensions=Extensions(row.extensions),
+        former=None if row.former is None else IPv6Address(row.former),
     )
 
 
