@@ -7,7 +7,7 @@ comes first.
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
 import msgspec
 
@@ -173,9 +173,17 @@ class LeaveHome(msgspec.Struct, frozen=True):
 
 
 class HomeAddressesChanged(msgspec.Struct, frozen=True):
-    """The set of inner networks the home agent granted has changed (dynamic IPv4 home address or prefix)."""
+    """The set of inner networks has changed: home addresses, what the home agent granted."""
 
     networks: tuple[IPNetwork, ...]
+
+
+class HomeAddressChanged(msgspec.Struct, frozen=True):
+    """The home address is another one, under another home prefix (RFC 6275 section 11.4.3): new sessions have
+    it from now on. The former one stays among the inner networks as long as it is valid."""
+
+    home_address: IPv6Address
+    home_prefix: IPv6Network
 
 
 class HomeAgentChanged(msgspec.Struct, frozen=True):
@@ -232,6 +240,7 @@ Action = (
     | SettleHome
     | LeaveHome
     | HomeAddressesChanged
+    | HomeAddressChanged
     | HomeAgentChanged
     | Drop
     | Event

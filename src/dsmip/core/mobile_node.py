@@ -7,7 +7,7 @@ the best care-of address, nowhere. `mobile_node_registration` does it, with the 
 `_encapsulation` and `_probing` find the tunnel format of IPv4 networks, `_ipv4` asks for IPv4 home addresses,
 `_tunnel` tells the data plane, `_path_mtu` and `_sizes` find how large packets may be, `_home` knows the home
 link, `_search`, `_home_agents` and `_discovery` find a home agent that serves, `_prefix` knows how long the
-home address is good for.
+home address is good for, `_renumbering` changes it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import replace
 from ipaddress import IPv6Address
 
 from dsmip.core import mobile_node_events as events
-from dsmip.core.actions import Action, Drop, HomeAgentChanged
+from dsmip.core.actions import Action, Drop, Event, HomeAgentChanged
 from dsmip.core.mobile_node_acknowledgement import Outcome
 from dsmip.core.mobile_node_choice import Chooser, same_place
 from dsmip.core.mobile_node_common import Common
@@ -27,6 +27,7 @@ from dsmip.core.mobile_node_home_agents import PASSED_OVER, HomeAgentAddress
 from dsmip.core.mobile_node_multihoming import Multihoming
 from dsmip.core.mobile_node_receive import Intake, Opened
 from dsmip.core.mobile_node_registration import Registration
+from dsmip.core.mobile_node_renumbering import HomeAddress, Renumbering
 from dsmip.core.mobile_node_search import Search
 from dsmip.core.mobile_node_sizes import read_probe, size_answered, told_by_icmpv4, told_by_icmpv6
 from dsmip.core.mobile_node_tunnel import Tunnel
@@ -80,12 +81,15 @@ class MobileNode(MobileNodeView):
             self._several = Multihoming(config, config.multihoming, self._common, self._chooser)
         self._home = HomeLink(self._emit)
         self._search = Search(config, rng, self._emit)
+        self._renumbering = Renumbering(self._common, self._adopt)
 
     # What goes in -----------------------------------------------------------------------------------------
 
     def attachments_changed(self, attachments: Attachments, now: Instant) -> None:
         """The movement layer sees other attachments, or the same with other lifetimes or routers."""
         self._attachments = attachments
+        if attachments.home is not None:
+            self._renumbering.come_home(self.config, now)
         self._reconsider(now)
 
     def receive(self, data: bytes, now: Instant, *, protected: bool = False) -> None:
@@ -98,7 +102,8 @@ class MobileNode(MobileNodeView):
             self._actions += opened
             return
         message = opened.message
-        if isinstance(message, BindingAcknowledgement) and not (protected or self._takes_unprotected()):
+        bare = self.config.authentication == "ipsec" and not protected
+        if isinstance(message, BindingAcknowledgement) and bare:
             # RFC 6275 section 11.7.3, RFC 4877 section 4.1.
             self._emit(Drop("not-protected", f"acknowledgement from {opened.packet.source} without IPsec"))
         elif isinstance(message, BindingAcknowledgement):
@@ -111,9 +116,6 @@ class MobileNode(MobileNodeView):
             self._register_on_request("binding-refresh-request", now)
         else:
             self._emit(Drop("unexpected-message", f"{type(message).__name__} from {opened.packet.source}"))
-
-    def _takes_unprotected(self) -> bool:
-        return self.config.authentication != "ipsec"
 
     def echo_reply(self, identifier: int, sequence: int, now: Instant, data: bytes = b"") -> None:
         """The home agent answered an ICMPv6 Echo Request from the home address."""
@@ -169,6 +171,7 @@ class MobileNode(MobileNodeView):
         self._registration.tick(now)
         if self._several is not None:
             self._several.tick(now)
+        self._renumbering.tick(self.config, now)
         self._ask_about_prefix(now)
         if self._home.settle_at is not None and self._home.settle_at <= now.monotonic:
             self._settle(acknowledged=False)
@@ -185,6 +188,7 @@ class MobileNode(MobileNodeView):
             self._home.settle_at,
             self._choose_again_at,
             self._search.due,
+            self._renumbering.due,
             self._home_prefix.due if self._may_ask_about_prefix() else None,
             self._home_prefix.end if self._home.phase is HomePhase.AWAY else None,
         )
@@ -194,14 +198,6 @@ class MobileNode(MobileNodeView):
         """What to do, in order; the queue is empty afterwards."""
         actions, self._actions = self._actions, []
         return actions
-
-    def _interfaces(self) -> dict[IPv6Address, str]:
-        """Our IPv6 care-of addresses and the interfaces they are on."""
-        return {
-            care_of.address: care_of.interface
-            for care_of in self._attachments.care_of
-            if isinstance(care_of.address, IPv6Address)
-        }
 
     # Where to be registered -------------------------------------------------------------------------------
 
@@ -277,12 +273,6 @@ class MobileNode(MobileNodeView):
         if self._home.phase is HomePhase.RETURNING:
             self._remove_broken_paths(now)
 
-    def _bound_until(self, now: Instant) -> float | None:
-        """When the last binding ends that the home agent may keep; None = none is known."""
-        if self._active is not None:
-            return self._active.bound_until(now)
-        return self.entry.expires if self.entry and self._registration.is_bound(now) else None
-
     def _remove_broken_paths(self, now: Instant) -> None:
         """While the home agent still sends to care-of addresses, those that are there go on receiving."""
         care_of = self._attachments.care_of
@@ -315,7 +305,8 @@ class MobileNode(MobileNodeView):
 
     def _home_agent_failed(self, seconds: float, now: Instant) -> None:
         """The home agent refused or is silent: another one, if there is one (RFC 6275 section 11.4.1)."""
-        self._search.failed(self.config.home_agent, seconds, now)
+        if not self._renumbering.failed(now):
+            self._search.failed(self.config.home_agent, seconds, now)
 
     def home_agent_located(self, agent: HomeAgentAddress, now: Instant) -> None:
         """The home agent to try first, which is known by name, has this address from now on."""
@@ -328,23 +319,25 @@ class MobileNode(MobileNodeView):
         previous = self.config
         self.config = replace(previous, home_agent=agent.address, home_agent_ipv4=agent.ipv4)
         self._chooser.ipv4 = agent.ipv4 is not None
-        known = previous.home_agent != UNKNOWN
+        before = previous.home_agent if previous.home_agent != UNKNOWN else None
         self._emit(
-            HomeAgentChanged(
-                agent.address,
-                agent.ipv4,
-                previous.home_agent if known else None,
-                previous.home_agent_ipv4,
-                previous.grace,
-            )
+            HomeAgentChanged(agent.address, agent.ipv4, before, previous.home_agent_ipv4, previous.grace)
         )
-        self._emit(events.home_agent(agent, previous.home_agent if known else None))
+        self._emit(events.home_agent(agent, before))
         self._start_over(now)
 
     def rekey(self, *, key: bytes, spi: int, lifetime: int, now: Instant) -> None:
         """Another security association, or another lifetime in seconds to ask for: registers anew, while
         traffic goes on."""
-        self.config = replace(self.config, key=key, spi=spi, lifetime=lifetime)
+        self._adopt(replace(self.config, key=key, spi=spi, lifetime=lifetime), now)
+
+    def resume_home_address(self, home: HomeAddress, former_until: float | None, now: Instant) -> None:
+        """Begin with the home address of an earlier life, see `Renumbering.resume`."""
+        self._renumbering.resume(home, former_until, self.config, now)
+
+    def _adopt(self, config: MobileNodeConfig, now: Instant) -> None:
+        self.config = config
+        self._search.use_home_prefix(config.home_prefix)
         self._start_over(now)
 
     def _start_over(self, now: Instant) -> None:
@@ -370,9 +363,13 @@ class MobileNode(MobileNodeView):
             self._settle(acknowledged=True)
         elif outcome is Outcome.REGISTERED:
             self._search.stop()
+            self._renumbering.accepted(self.config)
             if message.status == BAStatus.ACCEPTED_PREFIX_DISCOVERY_NECESSARY:
                 self._home_prefix.ask(now.monotonic)
                 self._ask_about_prefix(now)
+        elif self.last_status is not None:
+            self._renumbering.refused(self.last_status, now)
+        self._renumbering.tick(self.config, now)
 
     def _use_one_binding(self, several: Multihoming, now: Instant) -> None:
         """The home agent does not know binding identifiers: the best care-of address only, make before
@@ -385,12 +382,12 @@ class MobileNode(MobileNodeView):
         (self._active or self._registration).register_on_request(why, now)
 
     def _prefix_advertisement(self, message: MobilePrefixAdvertisement, now: Instant) -> None:
-        self._emit(self._home_prefix.advertised(message, now.monotonic))
+        told = self._home_prefix.advertised(message, now.monotonic)
+        self._emit(told)
         (self._active or self._registration).home_prefix_changed(now)
+        if isinstance(told, Event) and self._home.phase is HomePhase.AWAY:
+            self._renumbering.consider(self.config, now)
         self._ask_about_prefix(now)
-
-    def _may_ask_about_prefix(self) -> bool:
-        return self._home.phase is HomePhase.AWAY and self.entry is not None
 
     def _ask_about_prefix(self, now: Instant) -> None:
         """Solicit what is due; a home address that has come to its end is not used any more."""

@@ -42,7 +42,7 @@ class Discovery:
     """One discovery at a time: a request, repeated up to DHAAD_RETRIES times. Times are CLOCK_MONOTONIC s."""
 
     def __init__(self, home_prefix: IPv6Network, rng: random.Random, *, mobile_routers: bool) -> None:
-        self._anycast = home_agents_anycast(home_prefix)
+        self.use_home_prefix(home_prefix)
         self._mobile_routers = mobile_routers
         self._rng = rng
         self._identifier = 0
@@ -51,6 +51,10 @@ class Discovery:
         self._began = (float("-inf"), "")
         self.care_of: CareOfAddress | None = None
         self.due: float | None = None
+
+    def use_home_prefix(self, home_prefix: IPv6Network) -> None:
+        """Ask on this home link from now on."""
+        self._anycast = home_agents_anycast(home_prefix)
 
     @property
     def active(self) -> bool:

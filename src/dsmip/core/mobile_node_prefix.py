@@ -40,7 +40,9 @@ INFINITE_LIFETIME = 0xFFFFFFFF
 class HomePrefix:
     """The lifetime of the home prefix, and the solicitation under way. Times are CLOCK_MONOTONIC seconds.
 
-    `valid_until` None = no end is known: the home prefix is configured, and nobody has said otherwise.
+    `valid_until` None = no end is known: the home prefix is configured, and nobody has said otherwise. The
+    same of `preferred_until`, after which new sessions should not use it (RFC 4862 section 5.5.4).
+    `advertised_prefixes` are those of the last advertisement believed.
     """
 
     def __init__(self, config: MobileNodeConfig, rng: random.Random) -> None:
@@ -52,6 +54,8 @@ class HomePrefix:
         self._solicit_at: float | None = None
         self._ask_at: float | None = None
         self._told = False
+        self.preferred_until: float | None = None
+        self.advertised_prefixes: tuple[PrefixInformation, ...] = ()
         self.valid_until: float | None = None
 
     def use_home_agent(self, config: MobileNodeConfig) -> None:
@@ -77,11 +81,21 @@ class HomePrefix:
         self._told = True
         return True
 
-    def set_end(self, valid_until: float | None, now: float) -> None:
+    def is_ending(self, now: float) -> bool:
+        """Whether the home address is deprecated or about to become invalid."""
+        left = self.remaining(now)
+        deprecated = self.preferred_until is not None and self.preferred_until <= now
+        return deprecated or (left is not None and left <= BEFORE_THE_END)
+
+    def set_end(self, valid_until: float | None, now: float, preferred_until: float | None = None) -> None:
         """The home prefix is valid until then."""
         self.valid_until, self._told = valid_until, False
+        self.preferred_until = preferred_until
         left = self.remaining(now)
         self._ask_at = None if left is None or left <= 0 else now + max(left / 2, left - BEFORE_THE_END)
+        if preferred_until is not None and preferred_until > now:
+            # Whoever gives up a prefix tells of another one by then.
+            self._ask_at = preferred_until if self._ask_at is None else min(self._ask_at, preferred_until)
 
     # Solicitations ----------------------------------------------------------------------------------------
 
@@ -133,16 +147,22 @@ class HomePrefix:
         self._identifier = None
         self._solicit_at = None
         others: list[str] = []
-        for option in message.options:
-            if not isinstance(option, PrefixInformation):
-                continue
-            if option.preferred_lifetime > option.valid_lifetime:
-                continue  # malformed: ignored as in a router advertisement (RFC 4862 section 5.5.3 c)
+        self.advertised_prefixes = tuple(
+            option
+            for option in message.options
+            if isinstance(option, PrefixInformation)
+            # Malformed otherwise: ignored as in a router advertisement (RFC 4862 section 5.5.3 c).
+            and option.preferred_lifetime <= option.valid_lifetime
+        )
+        for option in self.advertised_prefixes:
             if self._config.home_address in option.prefix:
-                endless = option.valid_lifetime == INFINITE_LIFETIME
-                self.set_end(None if endless else now + option.valid_lifetime, now)
+                self.set_end(_end(option.valid_lifetime, now), now, _end(option.preferred_lifetime, now))
             elif option.autonomous and option.valid_lifetime:
                 others.append(str(option.prefix))
         left = self.remaining(now)
         valid = -1.0 if left is None else round(left, 3)
         return Event("home-prefix", {"valid": valid, "others": " ".join(others)})
+
+
+def _end(lifetime: int, now: float) -> float | None:
+    return None if lifetime == INFINITE_LIFETIME else now + lifetime

@@ -36,7 +36,7 @@ class Opened:
 class Intake:
     """Turns octets into messages, or into reasons to drop them and the errors RFC 6275 wants sent.
 
-    `config` may be replaced by one that differs in the home agent only.
+    `config` may be replaced by one that differs in home agent and home address.
     """
 
     def __init__(self, config: MobileNodeConfig) -> None:

@@ -120,7 +120,7 @@ class Registration(RegistrationState):
     def use_home_agent(self, config: MobileNodeConfig) -> None:
         """Register with the home agent of `config` at the next move; nothing is known of it."""
         self._config = self._delivery.config = self.tunnel.config = self._prober.config = config
-        self.entry = self.care_of = None
+        self.entry = self.care_of = self.last_status = None
         self._delivery.finish()
         self._hold.end()
         self._cleared = False

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, IPv6Network
 
 from dsmip.core.actions import Action, Drop, Event
 from dsmip.core.mobile_node_choice import same_place
@@ -36,6 +36,10 @@ class Search:
         """When `tick` and `successor` want to be called."""
         times = (self._change_at, self._discovery.due, self._look_again_at)
         return min((time for time in times if time is not None), default=None)
+
+    def use_home_prefix(self, home_prefix: IPv6Network) -> None:
+        """Discover home agents of this prefix from now on."""
+        self._discovery.use_home_prefix(home_prefix)
 
     def locate(self, agent: HomeAgentAddress) -> HomeAgentAddress | None:
         """See `HomeAgents.locate`."""

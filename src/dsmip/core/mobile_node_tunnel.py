@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network
 
 from dsmip.core.actions import Action, HomeAddressesChanged, InstallPath, RemovePath
 from dsmip.core.mobile_node_choice import find, same_place
@@ -31,16 +31,20 @@ class InnerNetworks:
 
     def __init__(self, config: MobileNodeConfig, emit: Callable[[Action], None]) -> None:
         self._emit = emit
-        own: list[IPNetwork] = [IPv6Network(config.home_address)]
-        if config.mobile_router:
-            own += config.prefixes
-        self._own = tuple(own)
+        self._home: tuple[IPNetwork, ...] = (IPv6Network(config.home_address),)
+        self._prefixes = config.prefixes if config.mobile_router else ()
         self._grants: tuple[IPv4Network, ...] = ()
 
     @property
     def all(self) -> tuple[IPNetwork, ...]:
-        """Home address, mobile network prefixes, granted IPv4 home addresses and prefixes."""
-        return (*self._own, *self._grants)
+        """Home addresses, mobile network prefixes, granted IPv4 home addresses and prefixes."""
+        return (*self._home, *self._prefixes, *self._grants)
+
+    def use_home_addresses(self, home_address: IPv6Address, other: IPv6Address | None) -> None:
+        """The home address, and another one beside it for the time of a renumbering."""
+        hosts = (home_address,) if other is None else (home_address, other)
+        self._home = tuple(map(IPv6Network, hosts))
+        self._emit(HomeAddressesChanged(self.all))
 
     def grant(self, grants: tuple[IPv4Grant, ...]) -> None:
         """Adopt what the home agent granted (RFC 5555 section 4.4.2). To be called before `Tunnel.use`."""
@@ -54,8 +58,8 @@ class InnerNetworks:
 class Tunnel:
     """One path: decides when the data plane must hear of a change, and says so through `emit`.
 
-    `config` may be replaced by one that differs in the home agent only. `bid` is the binding identifier of
-    the path, 0 = the plain binding.
+    `config` may be replaced by one that differs in home agent and home address. `bid` is the binding
+    identifier of the path, 0 = the plain binding.
     """
 
     def __init__(

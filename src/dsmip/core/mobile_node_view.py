@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from ipaddress import IPv6Address
 
 from dsmip.core.binding_update_list import BindingUpdateListEntry
 from dsmip.core.mobile_node_common import Common
@@ -10,8 +11,9 @@ from dsmip.core.mobile_node_config import MobileNodeConfig
 from dsmip.core.mobile_node_home import HomeLink, HomePhase
 from dsmip.core.mobile_node_multihoming import Multihoming
 from dsmip.core.mobile_node_registration import Registration
+from dsmip.core.mobile_node_renumbering import Renumbering
 from dsmip.core.standing import Standing, standing_at_mobile_node
-from dsmip.core.types import CareOfAddress, Instant, IPv4Grant, Nat, TunnelFormat
+from dsmip.core.types import Attachments, CareOfAddress, Instant, IPv4Grant, Nat, TunnelFormat
 
 
 class MobileNodeState(enum.Enum):
@@ -28,9 +30,11 @@ class MobileNodeView:
     """What can be asked at any time and changes nothing. Base of `mobile_node.MobileNode`."""
 
     config: MobileNodeConfig
+    _attachments: Attachments
     _common: Common
     _home: HomeLink
     _registration: Registration
+    _renumbering: Renumbering
     _several: Multihoming | None
 
     def standing(self, packet: bytes) -> tuple[Standing, bytes]:
@@ -102,6 +106,18 @@ class MobileNodeView:
         """Statuses of IPv4 home addresses and prefixes refused last (RFC 5555 section 3.2.1)."""
         return self._common.wishes.refusals
 
+    @property
+    def former_home_address(self) -> IPv6Address | None:
+        """The home address before a renumbering, as long as it is valid."""
+        former = self._renumbering.former
+        return former.address if former is not None else None
+
+    @property
+    def former_valid_until(self) -> float | None:
+        """When that one ends, in CLOCK_MONOTONIC seconds; None = never, or there is none."""
+        former = self._renumbering.former
+        return former.valid_until if former is not None else None
+
     def lifetime_left(self, now: Instant) -> float:
         """Seconds the home agent goes on keeping the binding; 0 without one."""
         return self.entry.remaining(now.monotonic) if self.entry is not None else 0.0
@@ -110,6 +126,23 @@ class MobileNodeView:
     def multihoming(self) -> Multihoming | None:
         """Several uplinks, None when only one is to be registered. Look whether it is `supported`."""
         return self._several
+
+    def _interfaces(self) -> dict[IPv6Address, str]:
+        """Our IPv6 care-of addresses and the interfaces they are on."""
+        return {
+            care_of.address: care_of.interface
+            for care_of in self._attachments.care_of
+            if isinstance(care_of.address, IPv6Address)
+        }
+
+    def _bound_until(self, now: Instant) -> float | None:
+        """When the last binding ends that the home agent may keep; None = none is known."""
+        if self._active is not None:
+            return self._active.bound_until(now)
+        return self.entry.expires if self.entry and self._registration.is_bound(now) else None
+
+    def _may_ask_about_prefix(self) -> bool:
+        return self._home.phase is HomePhase.AWAY and self.entry is not None
 
     @property
     def _active(self) -> Multihoming | None:

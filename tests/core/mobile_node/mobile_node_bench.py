@@ -171,13 +171,14 @@ class Bench:
         self, message: Icmpv6Message, source: IPv6Address = HOME_AGENT, time: float | None = None
     ) -> list[Action]:
         """A mobile prefix advertisement as a home agent sends it."""
-        octets = encode_icmpv6(message, source, HOME_ADDRESS)
+        home_address = self.last.packet.sender
+        octets = encode_icmpv6(message, source, home_address)
         packet = encode_packet(
             source,
             self.last.packet.source,
             octets,
             NextHeader.ICMPV6,
-            routing_home_address=HOME_ADDRESS,
+            routing_home_address=home_address,
         )
         return self.receive(packet, time)
 
@@ -246,6 +247,7 @@ class Bench:
 
         `options` come before the authentication option and `after` behind it, where nothing belongs.
         """
+        home_address = sent.packet.sender
         if flags is None:
             flags = BAFlag.R if sent.update.flags & BUFlag.R else 0
         sign = None
@@ -258,7 +260,7 @@ class Bench:
             covered_address = care_of or sent.care_of
 
             def sign(covered: bytes) -> bytes:
-                return mn_ha_authenticator(key, covered_address, HOME_ADDRESS, covered)
+                return mn_ha_authenticator(key, covered_address, home_address, covered)
 
         message = BindingAcknowledgement(
             status,
@@ -268,27 +270,28 @@ class Bench:
             options,
         )
         home_agent = sent.packet.destination
-        octets = encode_message(message, home_agent, HOME_ADDRESS, sign)
+        octets = encode_message(message, home_agent, home_address, sign)
         if after:
-            signed = decode_message(octets, home_agent, HOME_ADDRESS)
+            signed = decode_message(octets, home_agent, home_address)
             assert isinstance(signed, BindingAcknowledgement)
             message = msgspec.structs.replace(message, options=(*signed.options, *after))
-            octets = encode_message(message, home_agent, HOME_ADDRESS)
+            octets = encode_message(message, home_agent, home_address)
         return self.wrap(octets, sent)
 
     def wrap(self, message: bytes, sent: Sent) -> bytes:
         """Put a message of the home agent on the way back that `sent` came."""
+        home_address = sent.packet.sender
         if isinstance(sent.action, SendDatagram):
             action = sent.action
-            inner = encode_packet(sent.packet.destination, HOME_ADDRESS, message)
+            inner = encode_packet(sent.packet.destination, home_address, message)
             outer = UdpOuter(
                 action.remote.address, action.remote.port, action.local.address, action.local.port
             )
             return encapsulate_udp(inner, outer)
         if sent.packet.home_address is None:
-            return encode_packet(sent.packet.destination, HOME_ADDRESS, message)
+            return encode_packet(sent.packet.destination, home_address, message)
         return encode_packet(
-            sent.packet.destination, sent.packet.source, message, routing_home_address=HOME_ADDRESS
+            sent.packet.destination, sent.packet.source, message, routing_home_address=home_address
         )
 
 
