@@ -179,8 +179,8 @@ class HomeAddressesChanged(msgspec.Struct, frozen=True):
 
 
 class HomeAddressChanged(msgspec.Struct, frozen=True):
-    """The home address is another one, under another home prefix (RFC 6275 section 11.4.3): new sessions have
-    it from now on. The former one stays among the inner networks as long as it is valid."""
+    """New sessions have this home address from now on (RFC 6275 section 11.4.3): another one, or the former
+    one again. The former one stays among the inner networks as long as it is valid."""
 
     home_address: IPv6Address
     home_prefix: IPv6Network

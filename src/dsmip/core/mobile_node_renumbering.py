@@ -83,19 +83,20 @@ class Renumbering:
     def resume(
         self, home: HomeAddress, former_until: float | None, config: MobileNodeConfig, now: Instant
     ) -> None:
-        """Begin with the home address of an earlier life; the configured one is valid until then."""
+        """Begin with the home address of an earlier life; the configured one is valid until then. The caller
+        begins with both."""
         self._common.home_prefix.set_end(former_until, now.monotonic)
-        self._try(home, config, now)
+        self._try(home, config, now, tell=False)
         self._resumed = True
 
-    def _try(self, new: HomeAddress, config: MobileNodeConfig, now: Instant) -> None:
+    def _try(self, new: HomeAddress, config: MobileNodeConfig, now: Instant, *, tell: bool = True) -> None:
         self._before = HomeAddress(
             config.home_address, config.home_prefix, self._common.home_prefix.valid_until
         )
         self._decide_at = now.monotonic + PATIENCE
         self._resumed = False
         self._common.emit(Event("renumbering", {"from": str(config.home_address), "to": str(new.address)}))
-        self._common.networks.use_home_addresses(new.address, config.home_address)
+        self._common.networks.use_home_addresses(new.address, config.home_address, tell=tell)
         self._use(new, config, now)
 
     def _use(self, home: HomeAddress, config: MobileNodeConfig, now: Instant) -> None:
@@ -140,6 +141,7 @@ class Renumbering:
             return
         self._before = self._decide_at = None
         self._refused[config.home_prefix] = now.monotonic + HOLD
+        self._common.emit(HomeAddressChanged(before.address, before.prefix))
         self._common.emit(
             Event("renumbering-refused", {"from": str(before.address), "to": str(config.home_address)})
         )

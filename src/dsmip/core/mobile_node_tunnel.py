@@ -40,11 +40,15 @@ class InnerNetworks:
         """Home addresses, mobile network prefixes, granted IPv4 home addresses and prefixes."""
         return (*self._home, *self._prefixes, *self._grants)
 
-    def use_home_addresses(self, home_address: IPv6Address, other: IPv6Address | None) -> None:
-        """The home address, and another one beside it for the time of a renumbering."""
+    def use_home_addresses(
+        self, home_address: IPv6Address, other: IPv6Address | None, *, tell: bool = True
+    ) -> None:
+        """The home address, and another one beside it for the time of a renumbering. `tell` False: whoever
+        has to know knows."""
         hosts = (home_address,) if other is None else (home_address, other)
         self._home = tuple(map(IPv6Network, hosts))
-        self._emit(HomeAddressesChanged(self.all))
+        if tell:
+            self._emit(HomeAddressesChanged(self.all))
 
     def grant(self, grants: tuple[IPv4Grant, ...]) -> None:
         """Adopt what the home agent granted (RFC 5555 section 4.4.2). To be called before `Tunnel.use`."""

@@ -50,6 +50,10 @@ class HomeArrival:
         self._arrival: _Arrival | None = None
         movement.on_neighbor = self._neighbor
 
+    def use(self, home_address: IPv6Address, home_prefix: IPv6Network) -> None:
+        """Another home address, for the next arrival."""
+        self._home_address, self._home_prefix = home_address, home_prefix
+
     def begin(self, home: HomeAttachment, home_agent: IPv6Address, settle: Callable[[], None]) -> None:
         """Find the home agent's link-layer address; then `settle` puts the home address on the link.
 

@@ -15,6 +15,7 @@ from dsmip.core.actions import (
     ComeHome,
     Drop,
     Event,
+    HomeAddressChanged,
     HomeAddressesChanged,
     HomeAgentChanged,
     InstallPath,
@@ -29,9 +30,12 @@ from dsmip.core.actions import (
     SettleHome,
 )
 from dsmip.core.mobile_node import MobileNode
+from dsmip.core.mobile_node_renumbering import HomeAddress
 from dsmip.core.types import Attachments, Instant, IPAddress
+from dsmip.daemon import home_address
 from dsmip.daemon.config import MobileNodeFile, state_directory_of
 from dsmip.daemon.config_uplinks import policy_of
+from dsmip.daemon.home_address import Renumbered
 from dsmip.daemon.home_agent_name import HomeAgentName, follow
 from dsmip.daemon.home_arrival import HomeArrival
 from dsmip.daemon.mobile_node_plan import (
@@ -70,6 +74,11 @@ _ICMPV6_TYPES = (
     PacketTooBig.TYPE,
 )
 
+_REFUSED = (
+    "The home prefix of {from} is given up, and the home agent does not accept {to} instead: set"
+    " `renumbering = true` there, or configure another home_address at both ends."
+)
+
 log = logging.getLogger(__name__)
 
 
@@ -93,6 +102,7 @@ class MobileNodeDaemon:
         )
         told = replace(engine_config(config), link_local=shares_identifier(config))
         self._engine = MobileNode(told, instant(), random.SystemRandom())
+        home_address.resume(self._engine, state_directory_of(config), instant())
         self._dismissals: dict[IPAddress, asyncio.TimerHandle] = {}
         self._announcers: dict[str, Announcer] = {}
         self._home_interface: str | None = None
@@ -100,7 +110,7 @@ class MobileNodeDaemon:
 
     async def run(self, *, keep_forwarding: bool = False) -> None:
         """Serve until SIGTERM or SIGINT. Raises StartError when something needed is missing."""
-        runtime, config = self._runtime, self._config
+        runtime, config, told = self._runtime, self._config, self._engine.config
         await runtime.open([])
         if config.ipsec is not None:
             runtime.protect(self._send_as_it_is).add(signalling_peer(config, config.ipsec))
@@ -112,17 +122,13 @@ class MobileNodeDaemon:
         )
         self._movement = MovementService(
             [InterfaceConfig(i.name, manage=i.manage, preference=i.preference) for i in config.interface],
-            config.home_prefix,
+            told.home_prefix,
             runtime.state_directory,
             self._attachments_changed,
             runtime.events.event,
         )
-        self._routes = HomeRoutes(
-            runtime.routing, runtime.device_index, config.home_address, config.home_prefix
-        )
-        self._arrival = HomeArrival(
-            self._movement, config.home_address, config.home_prefix, self._send_packet
-        )
+        self._routes = HomeRoutes(runtime.routing, runtime.device_index, told.home_address, told.home_prefix)
+        self._arrival = HomeArrival(self._movement, told.home_address, told.home_prefix, self._send_packet)
         self._set_up_forwarding()
         messages = Icmpv6Socket(_ICMPV6_TYPES, self._icmpv6)
         loop = asyncio.get_running_loop()
@@ -177,9 +183,10 @@ class MobileNodeDaemon:
             runtime.settings.set("net/ipv6/conf/all/forwarding", 1)
             for interface in config.interface:
                 self._be_a_host(interface.name)
-        runtime.dataplane.add_local(config.home_address)
+        for address in {config.home_address, self._engine.config.home_address}:
+            runtime.dataplane.add_local(address)
         self._admit(config.home_agent.address, config.home_agent_ipv4)
-        self._routes.set_networks(initial_networks(config))
+        self._routes.set_networks(initial_networks(config, self._engine.config.home_address))
         self._guard_own_addresses()
 
     def _keep_accepting_advertisements(self) -> None:
@@ -195,7 +202,9 @@ class MobileNodeDaemon:
 
     def _guard_own_addresses(self) -> None:
         """Nobody in the mobile network may send from an address of ours."""
-        own = {self._config.home_address}
+        own = {self._engine.config.home_address}
+        if self._engine.former_home_address is not None:
+            own.add(self._engine.former_home_address)
         for address, _ in own_addresses():
             if any(address in prefix for prefix in self._config.mobile_network_prefixes):
                 own.add(address)
@@ -285,6 +294,9 @@ class MobileNodeDaemon:
             case HomeAddressesChanged():
                 runtime.dataplane.set_networks(BINDING, action.networks)
                 self._routes.set_networks(action.networks)
+                runtime.dataplane.add_local(self._engine.config.home_address)
+            case HomeAddressChanged():
+                self._change_home_address(action)
             case HomeAgentChanged():
                 self._change_home_agent(action)
             case ComeHome():
@@ -297,6 +309,8 @@ class MobileNodeDaemon:
                 runtime.events.drop(action.reason, action.detail, "")
             case Event():
                 runtime.events.event(action.kind, action.fields)
+                if action.kind == "renumbering-refused":
+                    self._runtime.conditions.stand("renumbering", _REFUSED.format(**action.fields))
             case _:
                 raise TypeError(f"a mobile node does not do {type(action).__name__}")
 
@@ -316,6 +330,16 @@ class MobileNodeDaemon:
             sockets.send_ipv6(action.packet, action.interface or DEVICE)
         else:
             sockets.send_datagram(action.payload, action.local, action.remote, action.interface)
+
+    def _change_home_address(self, action: HomeAddressChanged) -> None:
+        self._routes.use(action.home_address, action.home_prefix)
+        self._arrival.use(action.home_address, action.home_prefix)
+        self._movement.use_home_prefix(action.home_prefix)
+        self._guard_own_addresses()
+        self._runtime.conditions.end("renumbering")
+        home = HomeAddress(action.home_address, action.home_prefix)
+        known = Renumbered(self._config.home_address, home, self._engine.former_valid_until)
+        home_address.remember(self._runtime.state_directory, known, instant())
 
     def _change_home_agent(self, action: HomeAgentChanged) -> None:
         self._admit(action.home_agent, action.home_agent_ipv4)
@@ -352,7 +376,7 @@ class MobileNodeDaemon:
         if router:
             self._runtime.settings.set(f"net/ipv6/conf/{action.home.interface}/forwarding", 1)
         self._home_interface = action.home.interface
-        announcer.announce(self._config.home_address, None, router=router)
+        announcer.announce(self._engine.config.home_address, None, router=router)
         if ipv4 is not None:
             announcer.announce(ipv4.ip, None, router=False)
 

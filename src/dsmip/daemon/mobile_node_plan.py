@@ -33,9 +33,11 @@ def shares_identifier(config: MobileNodeFile) -> bool:
     return any(address == link_local and name in interfaces for address, name in own_addresses())
 
 
-def initial_networks(config: MobileNodeFile) -> list[IPNetwork]:
-    """What belongs to this mobile node before the home agent has said anything."""
-    networks: list[IPNetwork] = [host_network(config.home_address), *config.mobile_network_prefixes]
+def initial_networks(config: MobileNodeFile, home_address: IPv6Address) -> list[IPNetwork]:
+    """What belongs to this mobile node before the home agent has said anything. `home_address` is the one in
+    use: the configured one, or another after a renumbering."""
+    homes = dict.fromkeys((home_address, config.home_address))
+    networks: list[IPNetwork] = [*map(host_network, homes), *config.mobile_network_prefixes]
     ipv4 = config.ipv4_home_address
     if ipv4 is not None and ipv4.interface is not None:
         networks.append(host_network(ipv4.interface.ip))

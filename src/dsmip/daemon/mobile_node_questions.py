@@ -55,7 +55,8 @@ class MobileNodeQuestions:
         return {
             "name": config.name,
             "role": config.role,
-            "home_address": str(config.home_address),
+            "home_address": str(serving.home_address),
+            "former_home_address": str(self._engine.former_home_address or "") or None,
             "ipv4_home_address": str(self._routes.ipv4_home_address or "") or None,
             "home_agent": str(serving.home_agent) if serving.home_agent != UNKNOWN else None,
             "home_agent_name": config.home_agent.name,

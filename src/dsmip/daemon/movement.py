@@ -140,6 +140,10 @@ class MovementService:
         if self._temporary is not None:
             self._temporary.cleanup()
 
+    def use_home_prefix(self, home_prefix: IPv6Network) -> None:
+        """The home link is told by this prefix from now on."""
+        self._engine.use_home_prefix(home_prefix)
+
     def snapshot(self) -> dict[str, object]:
         """Everything known about the attachments, ready for JSON."""
         return self._engine.snapshot(instant())

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Network
 from typing import Final
 
-from dsmip.core.types import HomeAttachment, IPNetwork
+from dsmip.core.types import HomeAttachment, IPAddress, IPNetwork
 from dsmip.host.routing import MAIN_TABLE, Route, Routing, Rule, RuleAction
 
 #: Routing table of what comes from the home address and the mobile network.
@@ -63,8 +63,7 @@ class HomeRoutes:
                 for rule in _rules(network):
                     self._routing.remove_rule(rule)
                 if network.prefixlen == network.max_prefixlen:
-                    # Routes that prefer it as a source go with it.
-                    self.use_home_link()
+                    self._remove_routes_from(network.network_address)
                     self._routing.remove_address(self._device, network.network_address, network.prefixlen)
         for network in wanted:
             if network not in self.networks:
@@ -75,6 +74,28 @@ class HomeRoutes:
         self.networks = wanted
         if tunnelled:
             self.use_tunnel()
+
+    def use(self, home_address: IPv6Address, home_prefix: IPv6Network) -> None:
+        """Another home address, one of the networks: new sessions have it from now on."""
+        if (home_address, home_prefix) == (self._home_address, self._home_prefix):
+            return
+        at_home, tunnelled = self._at_home, self._tunnel_routes
+        self.depart()
+        self._home_address, self._home_prefix = home_address, home_prefix
+        if tunnelled:
+            # Replaced, not removed first: meanwhile nothing leaves natively.
+            for route in set(self._wanted_tunnel_routes()) - set(tunnelled):
+                self._routing.add_route(route)
+            self._tunnel_routes = self._wanted_tunnel_routes()
+        if at_home is not None:
+            self.arrive(*at_home)
+
+    def _remove_routes_from(self, address: IPAddress) -> None:
+        """Those that prefer this source would go with it."""
+        for route in self._tunnel_routes:
+            if route.source == address:
+                self._routing.remove_route(route)
+        self._tunnel_routes = tuple(route for route in self._tunnel_routes if route.source != address)
 
     def set_own_addresses(self, addresses: Iterable[IPv6Address]) -> None:
         """Addresses of this node in the home and mobile networks: packets from elsewhere with such a source

@@ -82,6 +82,11 @@ class MovementEngine:
             half = ManagedLink(link, identifiers, optimistic) if config.manage else ObservedLink(link)
             self._interfaces[config.name] = _Interface(link, half, config.manage)
 
+    def use_home_prefix(self, home_prefix: IPv6Network) -> None:
+        """The home link is told by this prefix from the next observation on."""
+        for entry in self._interfaces.values():
+            entry.link.home_prefix = home_prefix
+
     # Observations ------------------------------------------------------------------------------------------
 
     def link_up(self, interface: str, ifindex: int, mac: bytes, now: Instant, mtu: int = 1500) -> None:
