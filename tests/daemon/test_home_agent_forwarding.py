@@ -35,7 +35,9 @@ from dsmip.wire.trafficselectors import IPv6TrafficSelector
 HOME = IPv6Address("2001:db8:100::17")
 HA = IPv6Address("2001:db8:100::ffff")
 HA4 = IPv4Address("192.0.2.1")
+NEW_HOME = IPv6Address("2001:db8:101::17")
 WIFI = IPv6Address("2001:db8:6::1")
+OLD_WIFI = IPv6Address("2001:db8:7::1")
 LTE4 = IPv4Address("198.51.100.7")
 OUTSIDE4 = IPv4Address("203.0.113.99")
 CONFIG = f"""
@@ -282,3 +284,37 @@ def test_what_an_earlier_process_left_is_put_right(loop: Loop) -> None:
     assert after.dataplane.preference == {1: (5,)}
     assert after.dataplane.flows == {}
     assert after.dataplane.duplicating == set()
+
+
+@pytest.fixture
+def renumbered(parts: Parts) -> Parts:
+    """Bound in the Wi-Fi under one home address, then under another from the same place."""
+    parts.put(wifi(0, OLD_WIFI))
+    parts.put(wifi(0))  # a grace begins
+    old = parts.bindings.pop(HOME)
+    new = replace(old, home_address=NEW_HOME, former=HOME)
+    parts.bindings[NEW_HOME] = new
+    parts.forwarding.install(InstallBinding(new, old, 3.0))
+    return parts
+
+
+def test_another_home_address_takes_the_place_of_the_former_one_beside_it(renumbered: Parts) -> None:
+    assert renumbered.dataplane.networks == {IPv6Network(NEW_HOME): 1, IPv6Network(HOME): 1}
+    binding = renumbered.bindings[NEW_HOME]
+    renumbered.forwarding.install(InstallBinding(replace(binding, former=None), binding, 3.0))
+    assert renumbered.dataplane.networks == {IPv6Network(NEW_HOME): 1}
+
+
+def test_a_grace_ends_as_if_the_home_address_had_not_changed(renumbered: Parts, loop: Loop) -> None:
+    before = renumbered.bindings[NEW_HOME]
+    back = replace(before, care_ofs=(wifi(0, OLD_WIFI),))
+    renumbered.bindings[NEW_HOME] = back
+    renumbered.forwarding.install(InstallBinding(back, before, 3.0))
+    loop.after(3.1)
+    assert list(renumbered.sources) == [(OLD_WIFI, 0)]
+
+
+def test_both_home_addresses_are_defended_on_the_home_link(renumbered: Parts) -> None:
+    prefixes = ("2001:db8:100::/64", "2001:db8:101::/64")
+    config = replace(renumbered.config, home_prefixes=tuple(map(IPv6Network, prefixes)))
+    assert set(defended(renumbered.bindings[NEW_HOME], config)) == {HOME, NEW_HOME}
