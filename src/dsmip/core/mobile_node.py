@@ -30,7 +30,6 @@ from dsmip.core.mobile_node_registration import Registration
 from dsmip.core.mobile_node_renumbering import HomeAddress, Renumbering
 from dsmip.core.mobile_node_search import Search
 from dsmip.core.mobile_node_sizes import read_probe, size_answered, told_by_icmpv4, told_by_icmpv6
-from dsmip.core.mobile_node_tunnel import Tunnel
 from dsmip.core.mobile_node_view import MobileNodeState, MobileNodeView
 from dsmip.core.network_memory import NetworkMemory
 from dsmip.core.types import Attachments, HomeAttachment, Instant
@@ -113,7 +112,7 @@ class MobileNode(MobileNodeView):
         elif isinstance(message, BindingError):
             self._binding_error(message, now)
         elif isinstance(message, BindingRefreshRequest):
-            self._register_on_request("binding-refresh-request", now)
+            (self._active or self._registration).register_on_request("binding-refresh-request", now)
         else:
             self._emit(Drop("unexpected-message", f"{type(message).__name__} from {opened.packet.source}"))
 
@@ -126,10 +125,6 @@ class MobileNode(MobileNodeView):
             size_answered(self._tunnels(), probe, len(data), now)
         elif self._active is not None:
             self._active.probe_answered(probe, now)
-
-    def _tunnels(self) -> list[Tunnel]:
-        """Those in use."""
-        return [self._registration.tunnel] if self._active is None else self._active.tunnels
 
     def icmpv4(self, data: bytes, now: Instant) -> None:
         """An ICMP error to one of our IPv4 addresses, without its IPv4 header."""
@@ -372,14 +367,10 @@ class MobileNode(MobileNodeView):
         self._renumbering.tick(self.config, now)
 
     def _use_one_binding(self, several: Multihoming, now: Instant) -> None:
-        """The home agent does not know binding identifiers: the best care-of address only, make before
-        break."""
+        """The home agent does not know binding identifiers: one care-of address only, make before break."""
         several.suspend()
         self._reconsider(now)
         several.drop_paths("one binding only")
-
-    def _register_on_request(self, why: str, now: Instant) -> None:
-        (self._active or self._registration).register_on_request(why, now)
 
     def _prefix_advertisement(self, message: MobilePrefixAdvertisement, now: Instant) -> None:
         told = self._home_prefix.advertised(message, now.monotonic)
@@ -404,7 +395,7 @@ class MobileNode(MobileNodeView):
     def _binding_error(self, message: BindingError, now: Instant) -> None:
         """RFC 6275 section 11.3.6: status 1 from the home agent calls for a Binding Update."""
         if message.status == BEStatus.UNKNOWN_BINDING:
-            self._register_on_request("binding-error", now)
+            (self._active or self._registration).register_on_request("binding-error", now)
         else:
             self._emit(Drop("binding-error", f"status {message.status}"))
 

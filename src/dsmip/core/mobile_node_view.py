@@ -12,6 +12,7 @@ from dsmip.core.mobile_node_home import HomeLink, HomePhase
 from dsmip.core.mobile_node_multihoming import Multihoming
 from dsmip.core.mobile_node_registration import Registration
 from dsmip.core.mobile_node_renumbering import Renumbering
+from dsmip.core.mobile_node_tunnel import Tunnel
 from dsmip.core.standing import Standing, standing_at_mobile_node
 from dsmip.core.types import Attachments, CareOfAddress, Instant, IPv4Grant, Nat, TunnelFormat
 
@@ -134,6 +135,10 @@ class MobileNodeView:
             for care_of in self._attachments.care_of
             if isinstance(care_of.address, IPv6Address)
         }
+
+    def _tunnels(self) -> list[Tunnel]:
+        """Those in use."""
+        return [self._registration.tunnel] if self._active is None else self._active.tunnels
 
     def _bound_until(self, now: Instant) -> float | None:
         """When the last binding ends that the home agent may keep; None = none is known."""
