@@ -104,7 +104,8 @@ class Object:
         self._object = pointer(self._library.bpf_object__open_file(bytes(path), None), str(path))
 
     def _map(self, name: str) -> int:
-        return pointer(self._library.bpf_object__find_map_by_name(self._object, name.encode()), f"map {name}")
+        found = self._library.bpf_object__find_map_by_name(self._object, name.encode())
+        return pointer(found, f"map {name} (the compiled program is outdated: `make setup` builds it anew)")
 
     def set_max_entries(self, name: str, entries: int) -> None:
         """Size a map, before loading."""
