@@ -73,7 +73,7 @@ def test_mn_ro_003_neighbour_discovery_never_uses_the_home_address(mn: Bed) -> N
         router.address, LINK_LOCAL, router.mac, NODE_MAC,
     )  # fmt: skip
     mn.wire.icmpv6(EchoRequest(1, 1, b"x"), router.address, LINK_LOCAL, router.mac, NODE_MAC)
-    reply = mn.wire.wait(icmp(EchoReply), mark, 2.0, "an Echo Reply on the link")
+    reply = mn.wire.wait(icmp(EchoReply), mark, 10.0, "an Echo Reply on the link")
     assert reply.packet.source == LINK_LOCAL
     assert mn.wire.find(icmp(NeighborAdvertisement, target=LINK_LOCAL), mark) is not None
     for frame in mn.wire.frames[mark:]:

@@ -20,8 +20,9 @@ from dsmip.lab.lab import Lab
 pytestmark = [pytest.mark.root, pytest.mark.lab, pytest.mark.usefixtures("able")]
 
 _HOLD = """
-import sys, time
+import signal, sys, time
 from dsmip.lab.lab import Lab, ended_in_order
+signal.signal(signal.SIGINT, signal.default_int_handler)  # even if whoever runs the tests ignores it
 with ended_in_order(), Lab.up(sys.argv[1]) as lab:
     print("up", flush=True)
     time.sleep(60)

@@ -7,11 +7,24 @@ usable while it is being checked.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import socket
+from ipaddress import IPv6Address
+from pathlib import Path
 
+from dsmip.host import rtnetlink as nl
 from dsmip.host import sysctl
 
 LOG = logging.getLogger(__name__)
+
+_ADDRESSES = Path("/proc/net/if_inet6")
+_ROUTES = Path("/proc/net/ipv6_route")
+_IFA_F_PERMANENT = 0x80
+#: RTF_ADDRCONF, RTF_PREFIX_RT (linux/ipv6_route.h).
+_RTF_OF_ADVERTISEMENTS = 0x40000 | 0x80000
+_MAIN_TABLE = 254
+_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY = 1, 4, 5, 6
 
 #: What is set on a managed link: name and value.
 _SETTINGS = (
@@ -33,8 +46,42 @@ def optimistic_dad_available() -> bool:
 
 def take_over(interface: str, settings: sysctl.Settings) -> None:
     """Set what dsmip needs; nothing happens where the kernel has no IPv6."""
+    before = sysctl.read(f"net/ipv6/conf/{interface}/accept_ra")
     for name, value in _SETTINGS:
         settings.set(f"net/ipv6/conf/{interface}/{name}", value)
+    if before not in (None, "0"):
+        _forget_advertisements(interface)
+
+
+def _forget_advertisements(interface: str) -> None:
+    """Take out what the kernel made of router advertisements before it was told not to.
+
+    An on-link prefix of the network left, the home prefix for one, would lead nowhere from the next.
+    Addresses and routes of an earlier process of ours are never among it: the kernel has not been asking
+    since.
+    """
+    requests = nl.RequestSocket()
+    try:
+        for line in _ADDRESSES.read_text().splitlines():
+            address, _, length, scope, flags, name = line.split()
+            if name == interface and int(scope, 16) == 0 and not int(flags, 16) & _IFA_F_PERMANENT:
+                index = socket.if_nametoindex(interface)
+                body = nl.address_body(index, IPv6Address(bytes.fromhex(address)), int(length, 16))
+                with contextlib.suppress(OSError):  # it is gone already
+                    requests.request(nl.RTM_DELADDR, 0, body)
+        for line in _ROUTES.read_text().splitlines():
+            destination, length, _, _, gateway, metric, _, _, flags, name = line.split()
+            if name == interface and int(flags, 16) & _RTF_OF_ADVERTISEMENTS:
+                head = nl.RTMSG.pack(socket.AF_INET6, int(length, 16), 0, 0, _MAIN_TABLE, 0, 0, 0, 0)
+                body = head + nl.attribute(_RTA_DST, bytes.fromhex(destination))
+                body += nl.attribute(_RTA_OIF, nl.U32.pack(socket.if_nametoindex(interface)))
+                body += nl.attribute(_RTA_PRIORITY, nl.U32.pack(int(metric, 16)))
+                if int(gateway, 16):
+                    body += nl.attribute(_RTA_GATEWAY, bytes.fromhex(gateway))
+                with contextlib.suppress(OSError):
+                    requests.request(nl.RTM_DELROUTE, 0, body)
+    finally:
+        requests.close()
 
 
 def set_mtu(interface: str, mtu: int, settings: sysctl.Settings) -> None:
