@@ -211,7 +211,9 @@ class HomeAgentDaemon:
         match action:
             case SendDatagram() | SendPacket():
                 if isinstance(action, SendPacket) and not action.interface:
-                    action = msgspec.structs.replace(action, interface=self._interface_for(action.packet))
+                    interface = self._interface_for(action.packet)
+                    if interface:
+                        action = msgspec.structs.replace(action, interface=interface)
                 if not runtime.is_protected(action):
                     self._send(action)
             case ForwardPacket():
