@@ -14,8 +14,9 @@ import pytest
 from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import ICMPv6EchoReply, ICMPv6EchoRequest, ICMPv6Unknown, IPv6
 
-from dsmip.core.types import IPAddress, TunnelFormat
+from dsmip.core.types import FlowRule, IPAddress, TunnelFormat
 from dsmip.dataplane.api import Role, Traffic
+from dsmip.wire.trafficselectors import IPv6TrafficSelector
 from tests.dataplane.bench import (
     BINDING,
     NODE_MAC,
@@ -224,6 +225,25 @@ def test_silence_everywhere_drops_nothing(bench: Bench) -> None:
     hear(bench, 2, 1)
     time.sleep(0.03)
     assert taken(bench) == 1
+
+
+def test_copies_go_on_over_a_silent_path_while_another_is_usable(bench: Bench) -> None:
+    bench.bind_bids(9, 1, 2, 3, tunnel=TUNNEL)
+    bench.plane.set_flows(BINDING, [FlowRule(IPv6TrafficSelector(), (1, 2))])
+    packet = inner(6, to_home=bench.role is Role.HOME_AGENT)
+    bench.on_wire()
+    hear(bench, 1, 1)
+    time.sleep(0.03)
+    bench.send(packet)
+    assert sorted(bench.bids_on_wire(2)) == [1, 2]
+    bench.plane.set_flows(BINDING, [FlowRule(IPv6TrafficSelector(), (1, 2, 3, 9))])
+    bench.send(packet)
+    assert sorted(bench.bids_on_wire(4)) == [2, 3, 9], "at most three, the usable ones first"
+    bench.plane.set_flows(BINDING, [FlowRule(IPv6TrafficSelector(), (1, 2))])
+    hear(bench, 2, 1)
+    time.sleep(0.03)
+    bench.send(packet)
+    assert bench.bids_on_wire(2) == [9], "a rule without usable path does not count"
 
 
 def test_hold_of_zero_is_for_ever(bench: Bench) -> None:

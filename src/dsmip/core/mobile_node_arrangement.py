@@ -93,9 +93,6 @@ def _paths(flow: FlowPolicy, ordered: Sequence[Candidate]) -> tuple[int, ...]:
         chosen = ordinary or working
         if flow.use == "cheapest":
             chosen = sorted(chosen, key=lambda candidate: (candidate.condition, candidate.choice.cost))
-    if flow.duplicate > 1:
-        # A path on probation would add little and may flap.
-        chosen = [c for c in chosen if c.condition is Condition.GOOD] or chosen[:1]
     return tuple(candidate.bid for candidate in chosen[: flow.duplicate])
 
 

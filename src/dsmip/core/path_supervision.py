@@ -1,9 +1,10 @@
 """Is a path alive? Probes over it find out: how often, when one is missing, when it counts as dead.
 
 A probe is an echo over one path, reflected by the home agent (`dsmip.wire.pathprobe`). While a path carries
-traffic one leaves every 100 ms. One that is overdue by round trip and a margin is followed by the next at
-once: three missing ones that span one and a half intervals make the path silent, a quarter of a second after
-it died. Both data planes know without being told: each probe says for how long it vouches (`hold`).
+traffic one leaves every 100 ms. One that is overdue by round trip and a margin is followed by others in quick
+succession: when so many are missing that the losses of the path do not explain it, and they span one and a
+half intervals, the path is silent, a quarter of a second after it died. Both data planes know without being
+told: each probe says for how long it vouches (`hold`).
 
 The way back is slower than the way out. A path that was silent is on probation until ten probes in a row came
 back and its hold-down has passed, which doubles each time it falls silent again soon.
@@ -12,18 +13,26 @@ back and its hold-down has passed, which doubles each time it falls silent again
 from __future__ import annotations
 
 import enum
+import math
 from collections import deque
 from dataclasses import dataclass
 
 from dsmip.core.mobile_node_policy import Probing
 
-#: Missing probes that make a path silent.
-MISSED = 3
+#: So unlikely must it be that all missing probes were lost by chance ...
+_CHANCE = 1e-6
 
-#: ... and intervals that have to pass from the departure of the first of them.
+#: ... where this share of round trips fails, at least (5 % each way), though no loss was seen so far, and at
+#: most.
+_LEAST_LOSS, _MOST_LOSS = 0.1, 0.4
+
+#: Intervals that have to pass from the departure of the first of them until the path is silent.
 _SPAN = 1.5
 
-#: Intervals that a probe vouches for. The third probe after it is late by then.
+#: Seconds between the probes that follow an overdue one, at least.
+_SUCCESSION = 0.01
+
+#: Intervals that a probe vouches for. Several probes after it are late by then.
 _HOLD = 2.5
 
 #: Good probes in a row that end a probation.
@@ -48,7 +57,8 @@ _LOSS_WEIGHT = 1 / 32
 #: Probes without any answer after which the home agent is taken for one that does not answer them.
 _UNEXPECTED = 20
 
-#: With more loss than this, probes leave twice as often: else single losses would look like silence.
+#: With more loss than this, probes leave twice as often: else single losses would look like silence to the
+#: data planes, which know of no round trip.
 _LOSSY = 0.03
 
 
@@ -192,6 +202,12 @@ class PathSupervision:
         return probing.metered_idle if self.metered else probing.idle
 
     @property
+    def needed(self) -> int:
+        """Missing probes that make the path silent. More where many are lost anyway."""
+        loss = min(max(self.loss, _LEAST_LOSS), _MOST_LOSS)
+        return round(math.log(_CHANCE) / math.log(loss))
+
+    @property
     def _patience(self) -> float:
         """Seconds after which a probe is overdue."""
         if self.delay is None:
@@ -211,7 +227,24 @@ class PathSupervision:
             self.due = now + self._silent_interval
             self._silent_interval = min(2 * self._silent_interval, limit)
         else:
-            self.due = now + self.interval
+            self.due = now + (min(self._succession, self.interval) if self._wants_more(now) else self.interval)
+
+    def _wants_more(self, now: float) -> bool:
+        """Whether a probe is overdue and others should follow: until there are enough of them to judge by, and
+        as long as an answer to one can save the path."""
+        if not self.expected or not any(probe.overdue for probe in self._pending):
+            return False
+        return len(self._pending) < self.needed or now < self._pending[0].sent_at + self._span
+
+    @property
+    def _succession(self) -> float:
+        """Seconds between the probes that follow an overdue one: all are to be overdue after _SPAN."""
+        return max((self._span - 2 * self._patience) / self.needed, _SUCCESSION)
+
+    @property
+    def _span(self) -> float:
+        """Seconds from the departure of a probe without answer, at which the path may be silent."""
+        return _SPAN * min(self._pace, self.probing.idle)
 
     # Answers ----------------------------------------------------------------------------------------------
 
@@ -273,29 +306,34 @@ class PathSupervision:
     def tick(self, now: float) -> None:
         """Draw conclusions from what has not come."""
         while self._pending and now - self._pending[0].sent_at > _LOST_AFTER + self._patience:
-            if self.health is not Health.SILENT and len(self._pending) <= MISSED:
+            if self.health is not Health.SILENT and len(self._pending) <= self.needed:
                 break  # they may be the evidence of silence
             self._lost(self._pending.popleft())
-        overdue = False
+        in_doubt = any(probe.overdue for probe in self._pending)
         for probe in self._pending:
-            if not probe.overdue and probe.overdue_at <= now:
-                probe.overdue = overdue = True
-        if overdue and self.expected and self.health is not Health.SILENT:
+            probe.overdue = probe.overdue_at <= now
+        if not in_doubt and self.expected and self.health is not Health.SILENT:
+            self._doubt(now)
+        if any(at <= now for at in self._verdict_at()):
+            self._fall_silent(now)
+
+    def _doubt(self, now: float) -> None:
+        """If a probe is overdue now, the next one leaves at once."""
+        if any(probe.overdue for probe in self._pending):
             self._good = 0
             if self.health is Health.UP:
                 self.health = Health.SUSPECT
-            self.probe_now(now)  # at once, until one is answered or it is certain
-        if any(at <= now for at in self._verdict_at()):
-            self._fall_silent(now)
+            if self._wants_more(now):
+                self.probe_now(now)
 
     def _verdict_at(self) -> list[float]:
         """When the path is silent if nothing comes: one time, or none as long as too few are missing."""
         if self.health is Health.SILENT or not self.expected:
             return []
         missing = [probe for probe in self._pending if probe.overdue]
-        if len(missing) < MISSED:
+        if len(missing) < self.needed:
             return []
-        return [missing[0].sent_at + _SPAN * min(self._pace, self.probing.idle) + self._excess]
+        return [missing[0].sent_at + self._span + self._excess]
 
     def _fall_silent(self, now: float) -> None:
         before, self._silenced_at = self._silenced_at, now

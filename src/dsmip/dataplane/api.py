@@ -90,7 +90,8 @@ class DataPlane(Protocol):
     exists all packets take it, whatever preference and flow rules say. Otherwise a packet takes the path that
     the first matching flow rule names, and if none matches, the first of the preference. A path is usable
     when it exists, has not expired and is not silent (see PathState); a rule without usable path does not
-    count, and when no path of the preference is usable, the first one that is merely silent is taken.
+    count, and when no path of the preference is usable, the first one that is merely silent is taken. A rule
+    that names several paths sends copies over silent ones, too, as long as one is usable.
 
     Every call raises DataPlaneError when the kernel refuses it, ValueError for more BIDs or rules than the
     limits above allow.

@@ -71,12 +71,14 @@ def choose(
 ) -> tuple[int, ...]:
     """The BIDs over which a packet goes: several if it is copied, none if it is dropped.
 
-    `existing` are the BIDs that have a path, of which not all need be `usable`.
+    `existing` are the BIDs that have a path, of which not all need be `usable`: those that are merely silent
+    get a copy of what goes over several.
     """
     if 0 in existing:
         return (0,)
     for rule in rules:
         if matches(rule.selector, flow) and (bids := [bid for bid in rule.bids if usable(bid)]):
-            return tuple(bids[:MAX_COPIES])
+            silent = [bid for bid in rule.bids if bid in existing and bid not in bids]
+            return tuple([*bids, *silent][:MAX_COPIES])
     usual = [bid for bid in preference if usable(bid)] or [bid for bid in preference if bid in existing]
     return tuple(usual[:1])

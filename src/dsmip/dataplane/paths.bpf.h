@@ -17,10 +17,13 @@ static __always_inline int is_usable(const struct dsmip_path *path)
     return !has_passed(path->expires_ns) && !has_passed(path->silent_after_ns);
 }
 
-/* Leave those of `bids` that have a usable path, `most` of them at most; their number. */
+/* Leave those of `bids` that have a usable path, `most` of them at most; their number. If there are any, those
+ * that are merely silent come after them: a copy more does no harm, and a path that loses a probe now and then
+ * may have been called silent too soon. */
 __noinline int keep_usable(__u32 index, struct bids *bids, __u32 most)
 {
-    __u32 kept = 0;
+    struct bids silent = {};
+    __u32 kept = 0, others = 0;
 
     if (!bids)
         return 0;
@@ -29,19 +32,26 @@ __noinline int keep_usable(__u32 index, struct bids *bids, __u32 most)
         struct dsmip_path *path;
 
         bids->bid[number] = 0;
-        if (!bid || kept >= most)
+        path = bid ? path_of(index, bid) : NULL;
+        if (!path || has_passed(path->expires_ns))
             continue;
-        path = path_of(index, bid);
-        if (!path || !is_usable(path))
-            continue;
-        bids->bid[kept & (DSMIP_MAX_BIDS - 1)] = bid;
-        kept++;
+        if (has_passed(path->silent_after_ns))
+            silent.bid[others++ & (DSMIP_MAX_BIDS - 1)] = bid;
+        else if (kept < most)
+            bids->bid[kept++ & (DSMIP_MAX_BIDS - 1)] = bid;
+    }
+    if (!kept)
+        return 0;
+    for (__u32 number = 0; number < DSMIP_MAX_BIDS; number++) {
+        if (number >= others || kept >= most)
+            break;
+        bids->bid[kept++ & (DSMIP_MAX_BIDS - 1)] = silent.bid[number];
     }
     return kept;
 }
 
 /* The first matching rule that has a usable path (RFC 6089 section 5.3.6: others are inactive). Leaves its
- * usable BIDs, and returns their number. For when paths are down: what is cached is the first rule of all. */
+ * BIDs as keep_usable does, and returns their number. For when paths are down: what is cached is the first rule of all. */
 __noinline int find_active_rule(struct flow *flow, struct bids *bids)
 {
     if (!flow || !bids)
