@@ -227,11 +227,12 @@ class PathSupervision:
             self.due = now + self._silent_interval
             self._silent_interval = min(2 * self._silent_interval, limit)
         else:
-            self.due = now + (min(self._succession, self.interval) if self._wants_more(now) else self.interval)
+            pause = self.interval
+            self.due = now + (min(self._succession, pause) if self._wants_more(now) else pause)
 
     def _wants_more(self, now: float) -> bool:
-        """Whether a probe is overdue and others should follow: until there are enough of them to judge by, and
-        as long as an answer to one can save the path."""
+        """Whether a probe is overdue and others should follow: until there are enough of them to judge by,
+        and as long as an answer to one can save the path."""
         if not self.expected or not any(probe.overdue for probe in self._pending):
             return False
         return len(self._pending) < self.needed or now < self._pending[0].sent_at + self._span
