@@ -55,6 +55,8 @@ class Oracle:
         self.deadlines: dict[IPv6Address, float] = {}
         #: When a registration ends, by home address and sequence number, whatever restarts did to it.
         self.granted: dict[tuple[IPv6Address, int], float] = {}
+        #: When the last of all that was ever in force ends: a clock step before a restart moves ends.
+        self.latest = 0.0
         #: Outer sources of tunnelled packets, and until when they may be accepted.
         self.permitted: dict[IPv6Address, dict[Source, float]] = {}
         self._believed: dict[IPv6Address, int] = {}
@@ -184,6 +186,7 @@ class Oracle:
 
     def _enter(self, host: AgentHost, binding: Binding, deadline: float) -> None:
         """This binding is in force, until `deadline`."""
+        self.latest = max(self.latest, deadline)
         home_address, now = binding.home_address, host.world.time
         owner = self._indices.setdefault(binding.index, home_address)
         if owner != home_address or not binding.index:
@@ -349,7 +352,7 @@ class Oracle:
         if host.file.home_link is not None and set(host.proxied) != self._defended():
             raise Violation(f"{host.name} answers for {set(host.proxied)}, should for {self._defended()}")
         # A timer may outlive its binding until the binding would have ended: it is one in a heap.
-        over = not self.bindings and not self._probing and max(self.granted.values(), default=0.0) < now - 1
+        over = not self.bindings and not self._probing and self.latest < now - 1
         if over and host.engine.timeout() is not None:
             raise Violation(f"{host.name} waits for nothing until {host.engine.timeout()}")
 

@@ -244,8 +244,10 @@ class Simulation:
 
     def _leave(self) -> None:
         """In the end nothing is left of all that are gone."""
-        last = max((d for agent in self.agents for d in agent.oracle.granted.values()), default=0.0)
-        self.world.run(max(self.world.time, last) + _TRAILING)
+        # What the last of them sent may still be on its way, and be granted.
+        self.world.run(self.world.time + _TRAILING)
+        last = max(agent.oracle.latest for agent in self.agents)
+        self.world.run(max(self.world.time, last + _TRAILING))
         self._look_at_everything()
         for agent in self.agents:
             left = agent.engine.bindings
