@@ -19,7 +19,11 @@ RULE = FlowRule(IPv6TrafficSelector(next_header=(17, 17)), (2,))
 
 def install(local: IPAddress, bid: int) -> InstallPath:
     path = Path(TunnelFormat.IPV6, local, IPv6Address("2001:db8::1"), interface=bid)
-    return InstallPath(path, CareOfAddress(local, f"eth{bid}", bid, None, "net"), (HOME,), 3.0, bid)
+    return InstallPath(path, care_of(local, bid), (HOME,), 3.0, bid)
+
+
+def care_of(address: IPAddress, interface: int) -> CareOfAddress:
+    return CareOfAddress(address, f"eth{interface}", interface, None, "net")
 
 
 def test_paths_preference_flows_and_duplication() -> None:
@@ -34,7 +38,7 @@ def test_paths_preference_flows_and_duplication() -> None:
     ):
         paths.carry_out(action)
     assert set(paths.states()) == {1, 2}
-    assert plane.local_addresses() == {WLAN, LTE}
+    assert plane.local == {(WLAN, 1): 1, (LTE, 2): 2}
     paths.carry_out(RemovePath("gone", 1))
     assert set(paths.states()) == {2}
 
@@ -56,16 +60,36 @@ def test_several_paths_of_an_earlier_process_give_way_to_a_plain_one() -> None:
     assert set(paths.states()) == {0}
 
 
+def test_the_same_address_on_two_interfaces_is_two() -> None:
+    """Two modems, both of which hand out 192.168.1.2."""
+    plane = FakeDataPlane()
+
+    async def scenario() -> None:
+        paths = TunnelPaths(plane, 1, 0.01)
+        paths.carry_out(install(LTE, 1))
+        paths.carry_out(install(LTE, 2))
+        paths.set_local([care_of(LTE, 1), care_of(LTE, 2)])
+        assert plane.local == {(LTE, 1): 1, (LTE, 2): 2}
+        paths.set_local([care_of(LTE, 2)])
+        for _ in range(500):
+            if plane.local == {(LTE, 2): 2}:
+                return
+            await asyncio.sleep(0.01)
+        raise AssertionError("what one interface lost is still there, or was taken from the other one")
+
+    asyncio.run(scenario())
+
+
 def test_care_of_addresses_go_on_receiving_for_the_grace_time() -> None:
     plane = FakeDataPlane()
 
     async def scenario() -> None:
         paths = TunnelPaths(plane, 1, 0.01)
-        paths.set_local([WLAN, LTE])
-        paths.set_local([LTE])
-        assert plane.local_addresses() == {WLAN, LTE}
+        paths.set_local([care_of(WLAN, 1), care_of(LTE, 2)])
+        paths.set_local([care_of(LTE, 2)])
+        assert plane.local_addresses() == {(WLAN, 1), (LTE, 2)}
         for _ in range(500):
-            if plane.local_addresses() == {LTE}:
+            if plane.local_addresses() == {(LTE, 2)}:
                 return
             await asyncio.sleep(0.01)
         raise AssertionError("the address that is gone still receives")

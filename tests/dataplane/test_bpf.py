@@ -143,7 +143,7 @@ def test_adoption_finds_everything(node: Namespace, pins: FilePath) -> None:
     second = load(pins, miss_rate=5)
     assert second.adopted
     assert second.bindings() == {1, 2}
-    assert second.local_addresses() == {REMOTE}
+    assert second.local_addresses() == {(REMOTE, 0)}
     assert list(second.attached()) == ["u0"]
     second.remove_binding(2)
     second.remove_binding(1)

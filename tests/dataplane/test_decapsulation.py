@@ -7,12 +7,12 @@ import random
 import time
 from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
-from pathlib import Path
+from pathlib import Path as FilePath
 
 import pytest
 from scapy.layers.inet import IP
 
-from dsmip.core.types import TunnelFormat
+from dsmip.core.types import Path, TunnelFormat
 from dsmip.dataplane.api import Role, Traffic
 from dsmip.dataplane.bpf import kernel_version
 from tests.dataplane.bench import BINDING, TC_OK, TC_REDIRECT, TC_SHOT, Bench
@@ -55,13 +55,13 @@ SHRINKING = [False] if kernel_version() < (6, 3) else [False, True]
 @pytest.fixture(
     scope="module", params=SHRINKING, ids=lambda flags: "by-flags" if flags else "by-change-proto"
 )
-def home_agent(request: pytest.FixtureRequest, bpf_directory: Path) -> Iterator[Bench]:
+def home_agent(request: pytest.FixtureRequest, bpf_directory: FilePath) -> Iterator[Bench]:
     with Bench("decap-ha", Role.HOME_AGENT, bpf_directory, decapsulate_by_flags=request.param) as made:
         yield made
 
 
 @pytest.fixture(scope="module")
-def mobile_node(bpf_directory: Path) -> Iterator[Bench]:
+def mobile_node(bpf_directory: FilePath) -> Iterator[Bench]:
     with Bench("decap-mn", Role.MOBILE_NODE, bpf_directory) as made:
         yield made
 
@@ -359,6 +359,30 @@ def test_random_packets_do_no_harm(home_agent: Bench) -> None:
         assert home_agent.receive(data)[0] in (TC_OK, TC_SHOT, TC_REDIRECT)
     inside = from_home(4)
     assert home_agent.receive(frame(wrap(tunnel, inside)))[1][14:] == inside
+
+
+def test_the_same_address_on_two_interfaces_belongs_to_two_paths(mobile_node: Bench) -> None:
+    """Every second NAT hands out 192.168.1.2."""
+    tunnel = TunnelFormat.UDP4
+    mobile_node.bind(tunnel)
+    local, _ = mobile_node.ends(tunnel)
+    mobile_node.plane.remove_local(local)
+    inside = inner(6, to_home=True)
+    packet = frame(wrap(tunnel, inside))
+    try:
+        for bid, interface in ((1, mobile_node.uplink), (2, mobile_node.raw_uplink)):
+            mobile_node.plane.set_path(BINDING, Path(tunnel, local, local, interface=interface), bid)
+            mobile_node.plane.add_local(local, bid, interface)
+        assert mobile_node.receive_at_uplink(packet)[0] == TC_REDIRECT
+        for _ in range(2):
+            mobile_node.arrive_raw(packet[14:])
+        states = mobile_node.plane.paths(BINDING)
+        assert [states[bid].traffic.received_packets for bid in (1, 2)] == [1, 2]
+        mobile_node.plane.remove_local(local, mobile_node.uplink)
+        assert mobile_node.receive_at_uplink(packet)[0] == TC_OK, "elsewhere it is not ours"
+    finally:
+        for interface in (mobile_node.uplink, mobile_node.raw_uplink):
+            mobile_node.plane.remove_local(local, interface)
 
 
 def test_home_networks_of_a_mobile_router(home_agent: Bench) -> None:

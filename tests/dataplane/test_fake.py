@@ -32,7 +32,7 @@ def test_idempotence_and_readable_state() -> None:
     assert fake.installed == {(1, 0): PATH}
     assert fake.networks == {SIX: 1, FOUR: 1}
     assert fake.sources == {(1, REMOTE, 4191): (5.0, 0)}
-    assert (fake.local, fake.interfaces, fake.home_link) == ({REMOTE: 0}, {"eth0"}, 3)
+    assert (fake.local, fake.interfaces, fake.home_link) == ({(REMOTE, 0): 0}, {"eth0"}, 3)
     assert fake.bindings() == {1}
     for _ in range(2):
         plane.remove_binding(1)

@@ -140,7 +140,9 @@ def test_never_is_zero_and_the_past_is_not_never() -> None:
 
 @pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1"])
 def test_local_addresses_come_back(address: str) -> None:
-    assert maps.decode_local(maps.encode_local(ip_address(address))) == ip_address(address)
+    for interface in (0, 7):
+        entry = (ip_address(address), interface)
+        assert maps.decode_local(maps.encode_local(*entry)) == entry
 
 
 def test_networks_and_keys() -> None:

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from dsmip.lab import sniffer, streams
+from dsmip.lab import daemons, sniffer, streams
 from dsmip.lab.lab import Lab
 from dsmip.lab.multihomed import measure, scenario
 from dsmip.lab.multihomed.scenario import VIDEO, VOICE, Kind, Place
 from dsmip.lab.multihomed.tour import Tour
 from dsmip.lab.observation import BINDING_ACKNOWLEDGEMENT, BINDING_UPDATE
+from dsmip.lab.plan import NETWORKS
 from dsmip.lab.streams import DOWN, FAMILIES, PLAIN, UP, Flow, Stream
 from dsmip.lab.uplinks import MULTIHOMED
 
@@ -168,3 +169,56 @@ def test_voice_over_two_lossy_links_loses_next_to_nothing_and_nothing_comes_twic
         assert 0.90 < share.links[DOWN][link] / (share.sent / 2) < 0.98
     assert share.loss < 0.005
     assert share.duplicates == 0
+
+
+#: Both NATs hand out this one address, as two modems of one make do.
+SAME_ROUTER, SAME_ADDRESS = "192.168.1.1", "192.168.1.100"
+NATS = {"lte0": "nat4", "lte1": "cgn4"}
+
+
+def _hand_out_the_same_address(lab: Lab) -> None:
+    for network in NATS.values():
+        node, port = NETWORKS[network].router, NETWORKS[network].port
+        lab.processes.stop([f"dnsmasq-{network}"])
+        for command in (f"flush dev {port}", f"add {SAME_ROUTER}/24 dev {port}"):
+            lab.exec(node, ["ip", "addr", *command.split()], check=True)
+        leases = lab.directory / f"same-{network}"
+        options = [
+            *("--keep-in-foreground", "--user=root", "--port=0", "--no-ping", "--dhcp-authoritative"),
+            *(f"--interface={port}", "--bind-interfaces", "--conf-file=/dev/null"),
+            *(f"--dhcp-range={SAME_ADDRESS},{SAME_ADDRESS},1h", f"--dhcp-option=option:router,{SAME_ROUTER}"),
+            *(f"--dhcp-leasefile={leases}.leases", f"--pid-file={leases}.own-pid"),
+        ]
+        lab.processes.start(f"dnsmasq-same-{network}", node, ["dnsmasq", *options])
+
+
+def test_two_uplinks_with_the_same_private_address_both_carry_flows(vehicle: Lab) -> None:
+    """The last of this lab's tests: its NATs are others afterwards."""
+    for link in NATS:
+        if link in vehicle.plugged:
+            vehicle.unplug(link)
+    _hand_out_the_same_address(vehicle)
+    places = (Place("wifi0", "wifi6"), *(Place(link, network) for link, network in NATS.items()))
+    watch = Watch(vehicle, "same", (VIDEO, VOICE), places)
+    began = time.monotonic()
+    watch.await_flow(VIDEO, {"lte0"}, began)
+    watch.await_flow(VOICE, {"lte0", "lte1"}, began)
+    apart = time.monotonic()
+    time.sleep(0.5)
+    left = vehicle.leave("lte0")
+    watch.await_flow(VIDEO, {"lte1"}, left)
+    moved = time.monotonic()
+    [binding] = daemons.ask(vehicle.instance("ha"), "bindings")
+    wire, received = watch.stop()
+
+    same = [one for one in binding["care_of_bindings"] if one["care_of"] == SAME_ADDRESS]
+    assert len({one["bid"] for one in same}) == 2
+    assert {one["nat_source"].split(":")[0] for one in same} == {
+        str(NETWORKS[network].public4) for network in NATS.values()
+    }
+    for up in (True, False):
+        assert links_of(wire, VIDEO, up, apart, left) == {"lte0"}
+        assert links_of(wire, VOICE, up, apart, left) == {"lte0", "lte1"}
+    for flow in (VIDEO, VOICE):
+        share = measure.share(flow, received[flow.name], wire, apart, moved)
+        assert (share.lost, share.duplicates) == (0, 0)

@@ -125,10 +125,10 @@ class ModelDataPlane:
     def bindings(self) -> frozenset[int]:
         return frozenset(index for index, entry in self.entries.items() if entry.paths or entry.networks)
 
-    def add_local(self, address: IPAddress, bid: int = 0) -> None:
+    def add_local(self, address: IPAddress, bid: int = 0, interface: int = 0) -> None:
         """Who is addressed is decided by the simulated network."""
 
-    def remove_local(self, address: IPAddress) -> None:
+    def remove_local(self, address: IPAddress, interface: int = 0) -> None:
         """As `add_local`."""
 
     def attach(self, interface: str) -> None:

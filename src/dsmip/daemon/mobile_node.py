@@ -236,7 +236,7 @@ class MobileNodeDaemon:
             interfaces.add(attachments.home.interface)
         for interface in interfaces:
             dataplane.attach(interface)
-        self._paths.set_local(care_of.address for care_of in attachments.care_of)
+        self._paths.set_local(attachments.care_of)
         self._engine.attachments_changed(attachments, now)
         self._runtime.turn()
         self._guard_own_addresses()

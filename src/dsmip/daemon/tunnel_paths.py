@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 
 from dsmip.core.actions import InstallPath, RemovePath, SetDuplication, SetFlowRules, SetPreference
-from dsmip.core.types import IPAddress
+from dsmip.core.types import CareOfAddress, IPAddress
 from dsmip.dataplane.api import DataPlane, DataPlaneError, PathState
 
 #: Seconds between looks at the traffic of each path, which decide how often it is probed.
@@ -28,8 +28,9 @@ class TunnelPaths:
         self._dataplane = dataplane
         self._binding = binding
         self._grace = grace
-        self._local: dict[IPAddress, asyncio.TimerHandle | None] = {}
-        self._identifiers: dict[IPAddress, int] = {}
+        # By address and interface: every second NAT hands out 192.168.1.2.
+        self._local: dict[tuple[IPAddress, int], asyncio.TimerHandle | None] = {}
+        self._identifiers: dict[tuple[IPAddress, int], int] = {}
         self._adopted = True
 
     def carry_out(self, action: PathAction) -> None:
@@ -50,9 +51,10 @@ class TunnelPaths:
     def _install(self, action: InstallPath) -> None:
         if self._adopted:
             self._forget_adopted(action.bid)
-        self._identifiers[action.path.local] = action.bid
-        self._dataplane.add_local(action.path.local, action.bid)
-        self._dataplane.set_path(self._binding, action.path, action.bid)
+        path = action.path
+        self._identifiers[path.local, path.interface] = action.bid
+        self._dataplane.add_local(path.local, action.bid, path.interface)
+        self._dataplane.set_path(self._binding, path, action.bid)
         self._dataplane.set_networks(self._binding, action.networks)
 
     def _forget_adopted(self, bid: int) -> None:
@@ -70,24 +72,26 @@ class TunnelPaths:
         """Traffic and health of each path as the data plane sees them. Raises DataPlaneError."""
         return self._dataplane.paths(self._binding)
 
-    def set_local(self, addresses: Iterable[IPAddress]) -> None:
+    def set_local(self, care_of: Iterable[CareOfAddress]) -> None:
         """These are our care-of addresses. Raises DataPlaneError."""
         loop = asyncio.get_running_loop()
-        present = set(addresses)
-        for address in present:
-            timer = self._local.get(address)
+        present = {(one.address, one.ifindex) for one in care_of}
+        for place in present:
+            timer = self._local.get(place)
             if timer is not None:
                 timer.cancel()
-            self._dataplane.add_local(address, self._identifiers.get(address, 0))
-            self._local[address] = None
-        for address, timer in list(self._local.items()):
-            if address not in present and timer is None:
-                self._local[address] = loop.call_later(self._grace, self._forget_local, address)
+            address, interface = place
+            self._dataplane.add_local(address, self._identifiers.get(place, 0), interface)
+            self._local[place] = None
+        for place, timer in list(self._local.items()):
+            if place not in present and timer is None:
+                self._local[place] = loop.call_later(self._grace, self._forget_local, place)
 
-    def _forget_local(self, address: IPAddress) -> None:
-        del self._local[address]
-        self._identifiers.pop(address, None)
-        self._dataplane.remove_local(address)
+    def _forget_local(self, place: tuple[IPAddress, int]) -> None:
+        del self._local[place]
+        self._identifiers.pop(place, None)
+        address, interface = place
+        self._dataplane.remove_local(address, interface)
 
 
 class TrafficWatch:

@@ -147,11 +147,14 @@ class DataPlane(Protocol):
     def remove_binding(self, index: int) -> None:
         """Forget everything about this binding."""
 
-    def add_local(self, address: IPAddress, bid: int = 0) -> None:
-        """Treat tunnelled and signalling packets to this outer destination as ours. On a mobile node, `bid`
-        is the path that belongs to it."""
+    def add_local(self, address: IPAddress, bid: int = 0, interface: int = 0) -> None:
+        """Treat tunnelled and signalling packets to this outer destination as ours.
 
-    def remove_local(self, address: IPAddress) -> None:
+        On a mobile node, `bid` is the path that belongs to it on `interface` (an ifindex): another one may
+        have the same address. 0 = whichever the packets come in on.
+        """
+
+    def remove_local(self, address: IPAddress, interface: int = 0) -> None:
         """Leave packets to this outer destination to the kernel."""
 
     def attach(self, interface: str) -> None:

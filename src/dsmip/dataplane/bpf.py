@@ -209,16 +209,16 @@ class BpfDataPlane:
 
     # Node --------------------------------------------------------------------------------------------------
 
-    def add_local(self, address: IPAddress, bid: int = 0) -> None:
+    def add_local(self, address: IPAddress, bid: int = 0, interface: int = 0) -> None:
         """See `api.DataPlane`."""
-        self._maps["local"].update(maps.encode_local(address), maps.encode_local_bid(bid))
+        self._maps["local"].update(maps.encode_local(address, interface), maps.encode_local_bid(bid))
 
-    def remove_local(self, address: IPAddress) -> None:
+    def remove_local(self, address: IPAddress, interface: int = 0) -> None:
         """See `api.DataPlane`."""
-        self._maps["local"].delete(maps.encode_local(address))
+        self._maps["local"].delete(maps.encode_local(address, interface))
 
-    def local_addresses(self) -> frozenset[IPAddress]:
-        """Own outer addresses, those of an adopted data plane included."""
+    def local_addresses(self) -> frozenset[tuple[IPAddress, int]]:
+        """Own outer addresses and their interfaces, those of an adopted data plane included."""
         return frozenset(maps.decode_local(key) for key, _ in self._maps["local"].items())
 
     def attach(self, interface: str) -> None:

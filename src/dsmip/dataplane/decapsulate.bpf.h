@@ -169,7 +169,7 @@ static __always_inline int decapsulate(struct __sk_buff *skb, const struct dsmip
             if (!read_probe(skb, offset, ECHO_REPLY, &probe))
                 hear_answer(skb, link, index, outer->version, &probe);
         } else if (!read_probe(skb, offset, ECHO_REQUEST, &probe) &&
-                   local_entry(DSMIP_AF_INET6, inner->destination)) {
+                   local_entry(DSMIP_AF_INET6, inner->destination, 0)) {
             path = path_of(index, bid);
             if (path) {
                 note(path, &probe);

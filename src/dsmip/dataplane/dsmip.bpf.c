@@ -59,7 +59,7 @@ static __always_inline int without_binding(struct __sk_buff *skb, const struct d
  * which knows the headers that belong in front of it. */
 static __always_inline int is_protected_signalling(const struct inner *inner)
 {
-    return inner->version == 6 && inner->protocol == IPPROTO_ESP && local_entry(DSMIP_AF_INET6, inner->source);
+    return inner->version == 6 && inner->protocol == IPPROTO_ESP && local_entry(DSMIP_AF_INET6, inner->source, 0);
 }
 
 SEC("tc")
@@ -162,7 +162,7 @@ static __always_inline int tunnelled(struct __sk_buff *skb, const struct dsmip_s
         if (inner.version == 6 &&
             (inner.protocol == IPPROTO_ESP ||
              is_signalling(skb, inner.protocol, offset + IPV6_HEADER, unused)) &&
-            local_entry(DSMIP_AF_INET6, inner.destination))
+            local_entry(DSMIP_AF_INET6, inner.destination, 0))
             return upcall(skb, config, outer,
                           config->role == DSMIP_HOME_AGENT ? inner.source : inner.destination);
     } else if (protocol != (inner.version == 6 ? IPPROTO_IPV6 : IPPROTO_IPIP)) {
@@ -207,7 +207,7 @@ static __always_inline int uplink6(struct __sk_buff *skb, const struct dsmip_set
     default:
         return TC_ACT_OK;
     }
-    bid = local_entry(DSMIP_AF_INET6, header + 24);
+    bid = destination_entry(skb, config->role, DSMIP_AF_INET6, header + 24);
     if (!bid)
         return TC_ACT_OK;
     outer.bid = *bid;
@@ -234,7 +234,7 @@ static __always_inline int uplink4(struct __sk_buff *skb, const struct dsmip_set
         return TC_ACT_OK;
     if (header.ihl < 5 || header.frag_off & bpf_htons(IPV4_FRAGMENT))
         return TC_ACT_OK;
-    bid = local_entry(DSMIP_AF_INET, &header.daddr);
+    bid = destination_entry(skb, config->role, DSMIP_AF_INET, &header.daddr);
     if (!bid)
         return TC_ACT_OK;
     outer.bid = *bid;

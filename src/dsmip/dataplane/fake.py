@@ -17,8 +17,8 @@ class FakeDataPlane:
     """Implements `api.DataPlane`.
 
     `installed` has the paths by index and BID, `sources` maps (index, address, port) to the end of permission
-    or None and the BID, `local` own addresses to their BID. A probe is reported with `note_probe`; what would
-    become of a packet is asked with `choose`.
+    or None and the BID, `local` own addresses and interfaces to their BID. A probe is reported with
+    `note_probe`; what would become of a packet is asked with `choose`.
     """
 
     adopted: bool = False
@@ -30,7 +30,7 @@ class FakeDataPlane:
     sources: dict[tuple[int, IPAddress, int], tuple[float | None, int]] = field(default_factory=dict)
     counters: dict[tuple[int, int], Traffic] = field(default_factory=dict)
     probes: dict[tuple[int, int], tuple[float, float | None]] = field(default_factory=dict)
-    local: dict[IPAddress, int] = field(default_factory=dict)
+    local: dict[tuple[IPAddress, int], int] = field(default_factory=dict)
     interfaces: set[str] = field(default_factory=set)
     home_link: int = 0
     dropped: dict[str, int] = field(default_factory=lambda: dict.fromkeys(drop_reasons, 0))
@@ -138,16 +138,16 @@ class FakeDataPlane:
 
     # Node --------------------------------------------------------------------------------------------------
 
-    def add_local(self, address: IPAddress, bid: int = 0) -> None:
+    def add_local(self, address: IPAddress, bid: int = 0, interface: int = 0) -> None:
         """See `api.DataPlane`."""
-        self.local[address] = bid
+        self.local[address, interface] = bid
 
-    def remove_local(self, address: IPAddress) -> None:
+    def remove_local(self, address: IPAddress, interface: int = 0) -> None:
         """See `api.DataPlane`."""
-        self.local.pop(address, None)
+        self.local.pop((address, interface), None)
 
-    def local_addresses(self) -> frozenset[IPAddress]:
-        """Own outer addresses."""
+    def local_addresses(self) -> frozenset[tuple[IPAddress, int]]:
+        """Own outer addresses and their interfaces."""
         return frozenset(self.local)
 
     def attach(self, interface: str) -> None:

@@ -7,7 +7,7 @@
 #include <linux/types.h>
 
 /* Changes with every change below: pins of another layout are not adopted. */
-#define DSMIP_LAYOUT 4
+#define DSMIP_LAYOUT 5
 
 #define DSMIP_DEFAULT_CAPACITY 131072
 #define DSMIP_LOCAL_CAPACITY 256
@@ -156,9 +156,11 @@ struct dsmip_traffic {
     __u64 received_bytes;
 };
 
-/* Key of the set of own outer addresses; the value is the BID of the path that has it, 0 = none. */
+/* Key of the set of own addresses; the value is the BID of the path that has it, 0 = none. Every second NAT hands
+ * out 192.168.1.2, so that a mobile node may have the same one on two interfaces. */
 struct dsmip_local {
     __u32 family;
+    __u32 interface; /* 0 = whichever the packet comes in on */
     __u8 address[16];
 };
 

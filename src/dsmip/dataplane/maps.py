@@ -15,7 +15,7 @@ from ipaddress import IPv4Address, IPv6Address
 from dsmip.core.types import IPAddress, IPNetwork, Path, TunnelFormat
 from dsmip.dataplane.api import Role, Traffic
 
-LAYOUT = 4
+LAYOUT = 5
 LOCAL_CAPACITY = 256
 UPCALL_MARK = 0x44534D50
 COPY_MARK = 0x44534D43
@@ -35,7 +35,7 @@ RULES = struct.Struct("=II")
 SOURCE_KEY = struct.Struct("=I2sH16s")
 SOURCE = struct.Struct("=QH6x")
 TRAFFIC = struct.Struct("=QQQQ")
-LOCAL = struct.Struct("=I16s")
+LOCAL = struct.Struct("=II16s")
 SETTINGS = struct.Struct("=IIII2sHII")
 BUCKET = struct.Struct("=QQ")
 
@@ -200,14 +200,15 @@ def encode_traffic(traffic: Traffic) -> bytes:
     )
 
 
-def encode_local(address: IPAddress) -> bytes:
+def encode_local(address: IPAddress, interface: int) -> bytes:
     """Key of the set of own outer addresses."""
-    return LOCAL.pack(_family(address), address.packed)
+    return LOCAL.pack(_family(address), interface, address.packed)
 
 
-def decode_local(data: bytes) -> IPAddress:
+def decode_local(data: bytes) -> tuple[IPAddress, int]:
     """Inverse of `encode_local`."""
-    return _address(*LOCAL.unpack(data))
+    family, interface, address = LOCAL.unpack(data)
+    return _address(family, address), interface
 
 
 def decode_counter(data: bytes) -> int:

@@ -139,14 +139,23 @@ static __always_inline long binding_of(__u8 version, const __be64 *address)
     return version == 6 ? find_binding6(address[0], address[1]) : find_binding4(*(__be32 *)address);
 }
 
-/* The entry of an outer destination (or the destination of signalling in UDP) that is one of our own addresses:
- * its BID. */
-static __always_inline __u16 *local_entry(__u32 family, const void *address)
+/* The entry of an address that is one of our own on `interface`, 0 = on all: its BID. */
+static __always_inline __u16 *local_entry(__u32 family, const void *address, __u32 interface)
 {
-    struct dsmip_local key = {.family = family};
+    struct dsmip_local key = {.family = family, .interface = interface};
 
     __builtin_memcpy(key.address, address, family == DSMIP_AF_INET6 ? 16 : 4);
     return bpf_map_lookup_elem(&local, &key);
+}
+
+/* The same of the outer destination of a packet that came in. A home agent's addresses are its own on all
+ * interfaces. */
+static __always_inline __u16 *destination_entry(const struct __sk_buff *skb, __u32 role, __u32 family,
+                                                const void *address)
+{
+    __u16 *bid = role == DSMIP_MOBILE_NODE ? local_entry(family, address, skb->ifindex) : NULL;
+
+    return bid ? bid : local_entry(family, address, 0);
 }
 
 #endif
