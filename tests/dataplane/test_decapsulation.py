@@ -15,7 +15,7 @@ from scapy.layers.inet import IP
 from dsmip.core.types import Path, TunnelFormat
 from dsmip.dataplane.api import Role, Traffic
 from dsmip.dataplane.bpf import kernel_version
-from tests.dataplane.bench import BINDING, TC_OK, TC_REDIRECT, TC_SHOT, Bench
+from tests.dataplane.bench import BINDING, NODE_MAC, ROUTER_MAC, TC_OK, TC_REDIRECT, TC_SHOT, Bench
 from tests.dataplane.packets import (
     CARE_OF4,
     ETHERNET_IPV4,
@@ -365,21 +365,21 @@ def test_the_same_address_on_two_interfaces_belongs_to_two_paths(mobile_node: Be
     """Every second NAT hands out 192.168.1.2."""
     tunnel = TunnelFormat.UDP4
     mobile_node.bind(tunnel)
-    local, _ = mobile_node.ends(tunnel)
+    local, remote = mobile_node.ends(tunnel)
     mobile_node.plane.remove_local(local)
-    inside = inner(6, to_home=True)
-    packet = frame(wrap(tunnel, inside))
+    packet = wrap(tunnel, inner(6, to_home=True), remote, local)
+    arriving = NODE_MAC + ROUTER_MAC + frame(packet)[12:]
     try:
         for bid, interface in ((1, mobile_node.uplink), (2, mobile_node.raw_uplink)):
-            mobile_node.plane.set_path(BINDING, Path(tunnel, local, local, interface=interface), bid)
+            mobile_node.plane.set_path(BINDING, Path(tunnel, local, remote, interface=interface), bid)
             mobile_node.plane.add_local(local, bid, interface)
-        assert mobile_node.receive_at_uplink(packet)[0] == TC_REDIRECT
+        assert mobile_node.receive_at_uplink(arriving)[0] == TC_REDIRECT
         for _ in range(2):
-            mobile_node.arrive_raw(packet[14:])
+            mobile_node.arrive_raw(packet)
         states = mobile_node.plane.paths(BINDING)
         assert [states[bid].traffic.received_packets for bid in (1, 2)] == [1, 2]
         mobile_node.plane.remove_local(local, mobile_node.uplink)
-        assert mobile_node.receive_at_uplink(packet)[0] == TC_OK, "elsewhere it is not ours"
+        assert mobile_node.receive_at_uplink(arriving)[0] == TC_OK, "elsewhere it is not ours"
     finally:
         for interface in (mobile_node.uplink, mobile_node.raw_uplink):
             mobile_node.plane.remove_local(local, interface)

@@ -21,7 +21,7 @@ from scapy.layers.inet6 import (
     IPv6ExtHdrRouting,
 )
 
-from dsmip.core.types import FlowRule, IPAddress
+from dsmip.core.types import FlowRule, IPAddress, TunnelFormat
 from dsmip.dataplane.api import Role
 from dsmip.dataplane.choice import Flow, choose
 from dsmip.wire.trafficselectors import IPv4TrafficSelector, IPv6TrafficSelector
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.root
 
 BIDS = (1, 2, 3, 4)
 PREFERENCE = (1, 2, 3)
-TCP, ESP, AH, ICMPV6 = 6, 50, 51, 58
+TCP, ESP, AH, ICMPV6, MOBILITY = 6, 50, 51, 58, 135
 WITH_PORTS = (TCP, 17, 136, 132, 33)  # TCP, UDP, UDP-Lite, SCTP, DCCP
 PORTS = tuple(range(5000, 5004))
 
@@ -63,7 +63,7 @@ def spans(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 numbers = st.integers(0, 3)
 classes = st.sampled_from([0x00, 0x03, 0x28, 0xB8, 0xBB, 0xFF])
-protocols = st.sampled_from([*WITH_PORTS, ESP, AH, ICMPV6, 59])
+protocols = st.sampled_from([*WITH_PORTS, ESP, AH, ICMPV6, MOBILITY, 59])
 edges = st.sampled_from([0, 0xFFFF]) | st.sampled_from(PORTS)
 common = {
     "spi": spans(st.integers(0, 3) | st.just(0xFFFFFFFF)),
@@ -96,7 +96,9 @@ rule_bids = st.lists(st.sampled_from(BIDS), min_size=1, max_size=1).map(tuple)
 
 
 def flows(role: Role) -> st.SearchStrategy[Flow]:
-    def build(peer: IPAddress, label: int, protocol: int, ports: tuple[int, int], spi: int, tc: int) -> Flow:
+    def build(
+        peer: IPAddress, label: int, protocol: int, ports: tuple[int, int], spi: int, tc: int, icmpv6: int
+    ) -> Flow:
         home: IPAddress = HOME6 if peer.version == 6 else HOME4
         source, destination = (peer, home) if role is Role.HOME_AGENT else (home, peer)
         source_port, destination_port = ports if protocol in WITH_PORTS else (None, None)
@@ -109,10 +111,18 @@ def flows(role: Role) -> st.SearchStrategy[Flow]:
             spi if protocol in (ESP, AH) else None,
             tc,
             label if peer.version == 6 else 0,
+            icmpv6 if protocol == ICMPV6 else None,
         )
 
     return st.builds(
-        build, peers6 | peers4, numbers, protocols, st.tuples(edges, edges), st.integers(0, 3), classes
+        build,
+        peers6 | peers4,
+        numbers,
+        protocols,
+        st.tuples(edges, edges),
+        st.integers(0, 3),
+        classes,
+        st.integers(143, 148),
     )
 
 
@@ -124,7 +134,7 @@ def octets(flow: Flow, *extensions: Any) -> bytes:
         spi = flow.spi.to_bytes(4, "big")
         payload = spi + bytes(12) if flow.protocol == ESP else bytes([59, 4, 0, 0]) + spi + bytes(12)
     else:
-        payload = bytes(16)
+        payload = bytes([flow.icmpv6_type or 0]) + bytes(15)
     source, destination = str(flow.source), str(flow.destination)
     if flow.source.version == 4:
         return bytes(
@@ -224,6 +234,22 @@ def test_rules_of_one_binding_do_not_concern_another(bench: Bench) -> None:
     bench.plane.set_flows(other, [FlowRule(IPv6TrafficSelector(), (2,))])
     assert taken(bench, octets(flow_of(bench))) == 1
     bench.plane.remove_binding(other)
+
+
+def test_rfc6089_4_3_rules_do_not_touch_signalling(bench: Bench) -> None:
+    """Neither what the home agent sends through the tunnel to a mobile node in an IPv4 network, nor what
+    passes between the mobile node and a correspondent."""
+    bench.bind_bids(1, 2, tunnel=TunnelFormat.UDP4)
+    bench.plane.set_flows(BINDING, [FlowRule(IPv6TrafficSelector(), (2,))])
+    source, destination = (PEER6, HOME6) if bench.role is Role.HOME_AGENT else (HOME6, PEER6)
+    for flow, chosen in (
+        (Flow(source, destination, MOBILITY), 1),
+        (Flow(source, destination, ICMPV6, icmpv6_type=147), 1),
+        (Flow(source, destination, ICMPV6, icmpv6_type=129), 2),
+        (flow_of(bench), 2),
+    ):
+        for headers in ((), (IPv6ExtHdrDestOpt(),), (IPv6ExtHdrRouting(type=2, segleft=1),)):
+            assert taken(bench, octets(flow, *headers)) == chosen
 
 
 @pytest.mark.parametrize("extensions", [1, 2, 4])

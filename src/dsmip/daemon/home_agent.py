@@ -42,7 +42,6 @@ from dsmip.daemon.resumption import Resumption
 from dsmip.daemon.runtime import DEVICE, Runtime, instant
 from dsmip.daemon.watching import watched
 from dsmip.dataplane.api import DataPlaneError, Role
-from dsmip.host import sysctl
 from dsmip.host.home_link import Announcer, DuplicateAddressDetection, link_local_address
 from dsmip.host.routing import HostError, Route
 
@@ -148,10 +147,9 @@ class HomeAgentDaemon:
         # packets to a mobile node's link-local address, which are refused and not resolved for seconds.
         runtime.settings.set(f"net/ipv6/conf/{interface}/proxy_ndp", 1)
         runtime.settings.set("net/ipv6/conf/all/proxy_ndp", 1)
-        if "1" in (sysctl.read(f"net/ipv4/conf/{name}/rp_filter") for name in ("all", interface)):
-            # The home prefix is routed to the tunnel device, so a strict reverse path check would refuse
-            # every neighbour on the home link.
-            runtime.settings.set(f"net/ipv4/conf/{interface}/rp_filter", 2)
+        # The home prefix is routed to the tunnel device, so a strict reverse path check would refuse every
+        # neighbour on the home link.
+        runtime.settings.allow_any_source(interface)
         # Without these the kernel waits up to 0.8 s before it answers for a mobile node.
         runtime.settings.set(f"net/ipv6/neigh/{interface}/proxy_delay", 0)
         runtime.settings.set(f"net/ipv4/neigh/{interface}/proxy_delay", 0)

@@ -236,6 +236,8 @@ class MobileNodeDaemon:
             interfaces.add(attachments.home.interface)
         for interface in interfaces:
             dataplane.attach(interface)
+            # The networks of two uplinks may have the same addresses; and each carries ICMP from anywhere.
+            self._runtime.settings.allow_any_source(interface)
         self._paths.set_local(attachments.care_of)
         self._engine.attachments_changed(attachments, now)
         self._runtime.turn()

@@ -10,7 +10,11 @@ from dataclasses import dataclass
 
 from dsmip.core.types import FlowRule, IPAddress
 from dsmip.dataplane.api import MAX_COPIES
+from dsmip.wire.constants import NextHeader
 from dsmip.wire.trafficselectors import IPv4TrafficSelector, IPv6TrafficSelector, NumberRange
+
+#: Home agent address discovery and mobile prefixes (RFC 6275 sections 6.5 to 6.8).
+_MOBILITY_TYPES = range(144, 148)
 
 #: Of traffic class and DS field, the lower two bits are ECN: RFC 6088 compares the others.
 _ECN_BITS = 2
@@ -31,6 +35,14 @@ class Flow:
     spi: int | None = None
     traffic_class: int = 0
     flow_label: int = 0
+    icmpv6_type: int | None = None
+
+    @property
+    def is_mobility(self) -> bool:
+        """Mobile IPv6's own messages (RFC 6275 section 6)."""
+        return self.source.version == 6 and (
+            self.protocol == NextHeader.MOBILITY or self.icmpv6_type in _MOBILITY_TYPES
+        )
 
 
 def matches(selector: IPv4TrafficSelector | IPv6TrafficSelector, flow: Flow) -> bool:
@@ -76,7 +88,7 @@ def choose(
     """
     if 0 in existing:
         return (0,)
-    for rule in rules:
+    for rule in () if flow.is_mobility else rules:  # RFC 6089 section 4.3
         if matches(rule.selector, flow) and (bids := [bid for bid in rule.bids if usable(bid)]):
             silent = [bid for bid in rule.bids if bid in existing and bid not in bids]
             return tuple([*bids, *silent][:MAX_COPIES])

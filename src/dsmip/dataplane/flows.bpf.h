@@ -15,6 +15,9 @@
 #define IPV4_OFFSET 0x1fff
 #define IPV6_MORE_FRAGMENTS 1
 #define IPV6_OFFSET 0xfff8
+/* ICMPv6 of Mobile IPv6 (RFC 6275 sections 6.5 to 6.8): home agent address discovery, mobile prefixes. */
+#define FIRST_MOBILITY_TYPE 144
+#define LAST_MOBILITY_TYPE 147
 
 #define FLOW_CACHE_BITS 10
 #define FRAGMENT_CACHE 1024
@@ -129,6 +132,21 @@ static __always_inline void find_upper_layer(struct __sk_buff *skb, const struct
         if (!bpf_skb_load_bytes(skb, 4, &identification, sizeof(identification)))
             upper->identification = identification;
     }
+}
+
+/* Mobile IPv6's own messages, which no flow rule may touch (RFC 6089 section 4.3). */
+static __always_inline int is_mobility(struct __sk_buff *skb, const struct inner *inner,
+                                       const struct upper_layer *upper)
+{
+    __u8 type;
+
+    if (inner->version != 6)
+        return 0;
+    if (upper->protocol == IPPROTO_MH)
+        return 1;
+    return upper->protocol == IPPROTO_ICMPV6 && upper->first &&
+           !bpf_skb_load_bytes(skb, upper->offset, &type, 1) && type >= FIRST_MOBILITY_TYPE &&
+           type <= LAST_MOBILITY_TYPE;
 }
 
 /* Ports and SPI, where there are such. */
@@ -296,6 +314,8 @@ static __always_inline void classify(struct __sk_buff *skb, const struct inner *
     struct bids *first;
 
     find_upper_layer(skb, inner, &upper);
+    if (is_mobility(skb, inner, &upper))
+        return;
     read_flow(inner, flow);
     flow->protocol = upper.protocol;
     if (upper.first)

@@ -53,6 +53,13 @@ class Settings:
             self._memory.write_text(json.dumps(self._before))
         return write(name, value)
 
+    def allow_any_source(self, interface: str) -> None:
+        """Where the kernel drops IPv4 packets on `interface` whose source it would route elsewhere, let it
+        drop only those whose source it would not route at all (rp_filter, RFC 3704 section 2.4)."""
+        names = [f"net/ipv4/conf/{name}/rp_filter" for name in ("all", interface)]
+        if "1" in (read(name) for name in names):
+            self.set(names[1], 2)
+
     def restore(self) -> None:
         """Put everything back."""
         for name, value in reversed(self._before.items()):

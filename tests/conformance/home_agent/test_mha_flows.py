@@ -11,8 +11,10 @@ import pytest
 from dsmip.daemon.control import ask
 from dsmip.wire.constants import BAStatus, BUFlag, FlowStatus, NextHeader
 from dsmip.wire.flows import FlowIdentification, FlowSummary
+from dsmip.wire.messages import encode_message
 from dsmip.wire.option import find_all
 from dsmip.wire.packet import encode_packet
+from dsmip.wire.returnroutability import HomeTest
 from dsmip.wire.trafficselectors import IPv6TrafficSelector, UnknownTrafficSelector
 from tests.conformance.home_agent.conftest import HomeAgent
 from tests.conformance.home_agent.mobiles import Mobile, tunnelled
@@ -45,10 +47,17 @@ def flow_statuses(options: object) -> dict[int, int]:
 def ends(home_agent: HomeAgent, destination: IPv6Address, source_port: int) -> Counter[IPv6Address]:
     """The care-of addresses that a UDP packet from this port is tunnelled to."""
     segment = pack(">HHHH8x", source_port, 9, 16, 0)
-    packet = encode_packet(home_agent.cables.stranger(), destination, segment, NextHeader.UDP)
+    return ends_of(home_agent, destination, segment, NextHeader.UDP)
+
+
+def ends_of(
+    home_agent: HomeAgent, destination: IPv6Address, payload: bytes, next_header: int
+) -> Counter[IPv6Address]:
+    """The care-of addresses that a correspondent's packet is tunnelled to."""
+    packet = encode_packet(home_agent.cables.stranger(), destination, payload, next_header)
     found = tunnelled(home_agent.cables.ask_net(packet))
     for _, inner in found:
-        assert inner[40:] == segment
+        assert inner[40:] == payload
     return Counter(outer.destination for outer, _ in found)
 
 
@@ -119,6 +128,17 @@ def test_mha_fl_005_not_named_is_removed(home_agent: HomeAgent) -> None:
     home_agent.bind(mobile, sequence=16, options=(bid(1), FlowSummary((11,))))
     assert ends(home_agent, mobile.home, VIDEO) == Counter([mobile.other_care_of])
     assert ends(home_agent, mobile.home, VOICE) == Counter([mobile.care_of])
+
+
+@pytest.mark.row("MHA-FL-007")
+def test_mha_fl_007_signalling_is_no_flow(home_agent: HomeAgent) -> None:
+    mobile = home_agent.mobiles.node()
+    register(home_agent, mobile, flow(10, 100, (1,), IPv6TrafficSelector()))
+    assert ends(home_agent, mobile.home, 80) == Counter([mobile.care_of])
+    test = HomeTest(nonce_index=1, cookie=bytes(8), token=bytes(8))
+    signalling = encode_message(test, home_agent.cables.stranger(), mobile.home)
+    preferred = Counter([mobile.other_care_of])
+    assert ends_of(home_agent, mobile.home, signalling, NextHeader.MOBILITY) == preferred
 
 
 @pytest.mark.row("MHA-FL-006")
