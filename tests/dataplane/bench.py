@@ -221,6 +221,10 @@ class Bench:
         """Let an IP packet arrive on the raw-IP uplink."""
         os.write(self.raw.fileno(), _VNET_HEADER + packet)
 
+    def arrive_decrypted(self, packet: bytes) -> None:
+        """Let an IP packet arrive on the tunnel device, as the kernel gives back what it has decrypted."""
+        self.device.write(packet)
+
     def arrive(self, frame: bytes) -> None:
         """Let a frame arrive on the Ethernet uplink, for the node."""
         self._injector.sendto(NODE_MAC + ROUTER_MAC + frame[12:], ("u1", 0))

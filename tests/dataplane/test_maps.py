@@ -25,6 +25,7 @@ LAYOUTS = {
     "dsmip_path": maps.PATH,
     "dsmip_choice": maps.CHOICE,
     "dsmip_rule": maps.RULE,
+    "dsmip_protected": maps.PROTECTED,
     "dsmip_source_key": maps.SOURCE_KEY,
     "dsmip_source": maps.SOURCE,
     "dsmip_traffic": maps.TRAFFIC,

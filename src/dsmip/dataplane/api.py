@@ -144,8 +144,23 @@ class DataPlane(Protocol):
         """Accept no more tunnelled packets of this binding from other outer sources than these, which are
         addresses and ports as for `allow_source`: what an earlier process allowed may be outdated."""
 
+    def set_protection(
+        self, index: int, correspondents: Iterable[IPNetwork], spis: Iterable[int] = ()
+    ) -> None:
+        """Packets between this binding and these correspondents have to be under ESP: in tunnels nothing else
+        passes, but for echoes, prefix discovery and key exchange between home address and home agent.
+        Replaces what was said before; without correspondents there is no protection. It stays when the
+        binding is removed.
+
+        `spis` are those of ESP with payload that comes in: other ESP in UDP is signalling, and goes to the
+        daemon.
+        """
+
+    def protected(self) -> frozenset[int]:
+        """Indexes with protection, those of an adopted data plane included."""
+
     def remove_binding(self, index: int) -> None:
-        """Forget everything about this binding."""
+        """Forget everything about this binding but its protection."""
 
     def add_local(self, address: IPAddress, bid: int = 0, interface: int = 0) -> None:
         """Treat tunnelled and signalling packets to this outer destination as ours.

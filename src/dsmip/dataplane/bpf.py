@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path as FilePath
 
 from dsmip.core.types import DSMIP_PORT, FlowRule, IPAddress, IPNetwork, Path
@@ -20,12 +21,13 @@ from dsmip.dataplane.bpffs import ensure_bpffs, pin_directory_of, remove_tree
 from dsmip.dataplane.keys import Keys
 from dsmip.dataplane.networks import Networks
 from dsmip.dataplane.paths import Paths
+from dsmip.dataplane.protection import Protection
 
 OBJECT = FilePath(__file__).with_name("dsmip.bpf.o")
 PROGRAMS = ("tunnel_egress", "uplink_ethernet", "uplink_raw")
 MAPS = (
     *("networks6", "networks4", "lengths6", "lengths4", "paths", "choices", "rules", "windows"),
-    *("sources", "traffic", "local", "settings", "drops", "buckets"),
+    *("sources", "protected", "payload_spis", "traffic", "local", "settings", "drops", "buckets"),
 )
 
 _DECAP_FLAGS_SINCE = (6, 3)
@@ -48,6 +50,8 @@ def map_sizes(capacity: int) -> dict[str, int]:
         "rules": capacity,
         "windows": capacity,
         "sources": 4 * capacity,
+        "protected": 2 * capacity,
+        "payload_spis": 2 * capacity,
         "traffic": 2 * capacity,
     }
 
@@ -72,6 +76,7 @@ class BpfDataPlane:
         self._attachments = Attachments(programs, pin_directory / "qdiscs")
         self._paths = Paths(tables)
         self._networks = Networks(tables)
+        self._protection = Protection(tables, self._enable_protection)
         # Keys as they stand in the map, by binding index: octets, because there are many.
         self._sources = Keys(maps.SOURCE_KEY.size)
 
@@ -101,8 +106,9 @@ class BpfDataPlane:
         if not adopted:
             remove_tree(pin_directory)
         pin_directory.mkdir(exist_ok=True)
-        home_link = previous.home_link if previous is not None and adopted else 0
-        settings = maps.Settings(role, device_ifindex, home_link, udp_port, signalling_rate, miss_rate)
+        settings = maps.Settings(role, device_ifindex, 0, udp_port, signalling_rate, miss_rate)
+        if adopted and previous is not None:
+            settings = replace(settings, home_link=previous.home_link, protection=previous.protection)
         if decapsulate_by_flags is None:
             decapsulate_by_flags = kernel_version() >= _DECAP_FLAGS_SINCE
         programs, tables = _load(pin_directory, sizes, decapsulate_by_flags=decapsulate_by_flags)
@@ -124,6 +130,7 @@ class BpfDataPlane:
         """Learn from the maps what an earlier process put there."""
         self._paths.recollect()
         self._networks.recollect()
+        self._protection.recollect()
         for key, _ in self._maps["sources"].items():
             self._sources.add(maps.source_index(key), key)
 
@@ -195,6 +202,21 @@ class BpfDataPlane:
                 self._maps["sources"].delete(key)
             self._sources.put(index, present & kept)
 
+    def set_protection(
+        self, index: int, correspondents: Iterable[IPNetwork], spis: Iterable[int] = ()
+    ) -> None:
+        """See `api.DataPlane`."""
+        self._protection.replace(index, correspondents, spis)
+
+    def protected(self) -> frozenset[int]:
+        """See `api.DataPlane`."""
+        return self._protection.indexes()
+
+    def _enable_protection(self, enabled: bool) -> None:
+        if enabled != self._settings.protection:
+            self._settings = replace(self._settings, protection=enabled)
+            self._store_settings()
+
     def remove_binding(self, index: int) -> None:
         """See `api.DataPlane`."""
         self._networks.replace(index, ())
@@ -235,10 +257,7 @@ class BpfDataPlane:
 
     def set_home_link(self, ifindex: int) -> None:
         """See `api.DataPlane`."""
-        old = self._settings
-        self._settings = maps.Settings(
-            old.role, old.device, ifindex, old.udp_port, old.signalling_rate, old.miss_rate
-        )
+        self._settings = replace(self._settings, home_link=ifindex)
         self._store_settings()
 
     def _store_settings(self) -> None:

@@ -5,6 +5,7 @@
 
 #include "mss.bpf.h"
 #include "probes.bpf.h"
+#include "protection.bpf.h"
 
 #define ECN_MASK 3
 #define NOT_ECT 0
@@ -163,6 +164,8 @@ static __always_inline int decapsulate(struct __sk_buff *skb, const struct dsmip
         return drop(DSMIP_DROP_OUTER_SOURCE);
     if (has_passed(source->until_ns))
         return drop(DSMIP_DROP_EXPIRED);
+    if (config->protection && is_exposed(skb, index, inner, offset, INWARD))
+        return drop(DSMIP_DROP_NOT_PROTECTED);
     bid = outer->bid ? outer->bid : source->bid;
     if (inner->protocol == IPPROTO_ICMPV6 && inner->version == 6 && !outer->sequenced) {
         if (config->role == DSMIP_MOBILE_NODE) {

@@ -55,13 +55,6 @@ static __always_inline int without_binding(struct __sk_buff *skb, const struct d
     return TC_ACT_OK; /* the daemon answers that there is nobody */
 }
 
-/* Signalling that the kernel has put under IPsec: from one of our inner addresses, on its way to the daemon,
- * which knows the headers that belong in front of it. */
-static __always_inline int is_protected_signalling(const struct inner *inner)
-{
-    return inner->version == 6 && inner->protocol == IPPROTO_ESP && local_entry(DSMIP_AF_INET6, inner->source, 0);
-}
-
 SEC("tc")
 int tunnel_egress(struct __sk_buff *skb)
 {
@@ -69,14 +62,13 @@ int tunnel_egress(struct __sk_buff *skb)
     struct inner inner = {};
     long index;
 
+    /* For the daemon: signalling as it came in, and what the kernel has put under IPsec of the daemon's own. */
     if (skb->mark == DSMIP_UPCALL_MARK)
         return TC_ACT_OK;
     if (!config)
         return TC_ACT_SHOT;
     if (read_inner(skb, 0, &inner))
         return drop(DSMIP_DROP_MALFORMED);
-    if (is_protected_signalling(&inner))
-        return TC_ACT_OK;
     index = binding_of(inner.version,
                        config->role == DSMIP_HOME_AGENT ? inner.destination : inner.source);
     if (index == NO_BINDING)
@@ -160,8 +152,9 @@ static __always_inline int tunnelled(struct __sk_buff *skb, const struct dsmip_s
             return drop(DSMIP_DROP_MALFORMED);
     } else if (protocol == IPPROTO_UDP) {
         if (inner.version == 6 &&
-            (inner.protocol == IPPROTO_ESP ||
-             is_signalling(skb, inner.protocol, offset + IPV6_HEADER, unused)) &&
+            (inner.protocol == IPPROTO_ESP
+                 ? !is_payload(skb, offset + IPV6_HEADER)
+                 : is_signalling(skb, inner.protocol, offset + IPV6_HEADER, unused)) &&
             local_entry(DSMIP_AF_INET6, inner.destination, 0))
             return upcall(skb, config, outer,
                           config->role == DSMIP_HOME_AGENT ? inner.source : inner.destination);
@@ -252,6 +245,8 @@ static __always_inline int uplink(struct __sk_buff *skb, __u32 link)
 
     if (!config || skb->pkt_type == PACKET_OTHERHOST)
         return TC_ACT_OK;
+    if (!link && config->protection && skb->ifindex == config->device)
+        clamp_decrypted(skb, config);
     if (skb->protocol == bpf_htons(ETH_P_IPV6))
         return uplink6(skb, config, link);
     if (skb->protocol == bpf_htons(ETH_P_IP))

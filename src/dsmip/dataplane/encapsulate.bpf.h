@@ -5,7 +5,7 @@
 
 #include "mss.bpf.h"
 #include "outer.bpf.h"
-#include "paths.bpf.h"
+#include "protection.bpf.h"
 #include "route.bpf.h"
 
 #define LOOPBACK_IFINDEX 1
@@ -159,6 +159,9 @@ static __always_inline int encapsulate(struct __sk_buff *skb, const struct dsmip
     }
     if (!path)
         return drop(reason);
+    if (config->protection && path->format != DSMIP_FORMAT_LINK &&
+        is_exposed(skb, index, inner, 0, OUTWARD))
+        return drop(DSMIP_DROP_NOT_PROTECTED);
     if (has_passed(path->expires_ns))
         return drop(DSMIP_DROP_EXPIRED);
     if (config->role == DSMIP_HOME_AGENT && is_too_big(skb, inner, path->mtu))

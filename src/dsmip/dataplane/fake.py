@@ -28,6 +28,7 @@ class FakeDataPlane:
     duplicating: set[int] = field(default_factory=set)
     networks: dict[IPNetwork, int] = field(default_factory=dict)
     sources: dict[tuple[int, IPAddress, int], tuple[float | None, int]] = field(default_factory=dict)
+    protection: dict[int, tuple[frozenset[IPNetwork], frozenset[int]]] = field(default_factory=dict)
     counters: dict[tuple[int, int], Traffic] = field(default_factory=dict)
     probes: dict[tuple[int, int], tuple[float, float | None]] = field(default_factory=dict)
     local: dict[tuple[IPAddress, int], int] = field(default_factory=dict)
@@ -119,6 +120,18 @@ class FakeDataPlane:
         for key in [key for key in self.sources if key[0] == index and key not in kept]:
             del self.sources[key]
 
+    def set_protection(
+        self, index: int, correspondents: Iterable[IPNetwork], spis: Iterable[int] = ()
+    ) -> None:
+        """See `api.DataPlane`."""
+        self.protection.pop(index, None)
+        if wanted := frozenset(correspondents):
+            self.protection[index] = wanted, frozenset(spis)
+
+    def protected(self) -> frozenset[int]:
+        """See `api.DataPlane`."""
+        return frozenset(self.protection)
+
     def remove_binding(self, index: int) -> None:
         """See `api.DataPlane`."""
         self.set_networks(index, ())
@@ -185,6 +198,7 @@ class FakeDataPlane:
                 self.duplicating,
                 self.networks,
                 self.sources,
+                self.protection,
                 self.counters,
                 self.probes,
                 self.local,

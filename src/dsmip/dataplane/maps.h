@@ -7,7 +7,7 @@
 #include <linux/types.h>
 
 /* Changes with every change below: pins of another layout are not adopted. */
-#define DSMIP_LAYOUT 5
+#define DSMIP_LAYOUT 6
 
 #define DSMIP_DEFAULT_CAPACITY 131072
 #define DSMIP_LOCAL_CAPACITY 256
@@ -136,6 +136,14 @@ struct dsmip_window {
     __u32 sequence[512];
 };
 
+/* Correspondents whose packets to and from a binding have to be under ESP: a longest-prefix trie over index and
+ * address, IPv4 addresses mapped into IPv6. Bits beyond the length are zero. */
+struct dsmip_protected {
+    __u32 prefix_length; /* the 32 bits of the index included */
+    __u32 index;
+    __be32 address[4];
+};
+
 struct dsmip_source_key {
     __u32 index;
     __be16 port; /* 0 = protocols 41 and 4 */
@@ -171,7 +179,7 @@ struct dsmip_settings {
     __u32 device;    /* ifindex of the tunnel device */
     __u32 home_link; /* ifindex; 0 = a virtual home network */
     __be16 udp_port; /* the own port of signalling and data in UDP */
-    __u16 reserved;
+    __u16 protection; /* some binding's payload has to be under ESP */
     __u32 signalling_rate; /* upcalls a second on each CPU, of bindings from each of the two places */
     __u32 miss_rate;
 };
@@ -190,6 +198,7 @@ enum dsmip_drop {
     DSMIP_DROP_FAILED,           /* the kernel refused a change to the packet */
     DSMIP_DROP_DUPLICATES,       /* the second copy of a packet that came over two paths */
     DSMIP_DROP_TOO_BIG,          /* more than the path takes; the daemon tells the sender */
+    DSMIP_DROP_NOT_PROTECTED,    /* in clear what has to be under ESP */
     DSMIP_DROP_REASONS,
 };
 

@@ -15,7 +15,7 @@ from ipaddress import IPv4Address, IPv6Address
 from dsmip.core.types import IPAddress, IPNetwork, Path, TunnelFormat
 from dsmip.dataplane.api import Role, Traffic
 
-LAYOUT = 5
+LAYOUT = 6
 LOCAL_CAPACITY = 256
 UPCALL_MARK = 0x44534D50
 COPY_MARK = 0x44534D43
@@ -32,6 +32,7 @@ PATH = struct.Struct("=QQQ16s16s16sI2s2sHBBHH")
 CHOICE = struct.Struct("=Q8HII")
 RULE = struct.Struct("=2Q2Q2Q2QIIIIHHHH8HBBBBBBH")
 RULES = struct.Struct("=II")
+PROTECTED = struct.Struct("=II4I")
 SOURCE_KEY = struct.Struct("=I2sH16s")
 SOURCE = struct.Struct("=QH6x")
 TRAFFIC = struct.Struct("=QQQQ")
@@ -53,6 +54,7 @@ drop_reasons = (
     "failed",
     "duplicates",
     "too-big",
+    "not-protected",
 )
 #: Values of enum dsmip_role and enum dsmip_format.
 roles = {Role.HOME_AGENT: 0, Role.MOBILE_NODE: 1}
@@ -200,6 +202,28 @@ def encode_traffic(traffic: Traffic) -> bytes:
     )
 
 
+_INDEX_BITS = 32
+_MAPPED = b"\0\0\0\0\0\0\0\0\0\0\xff\xff"
+
+
+def encode_protected(index: int, network: IPNetwork) -> bytes:
+    """Key of the correspondents that a binding talks to under ESP."""
+    octets, length = network.network_address.packed, network.prefixlen
+    if network.version == 4:
+        octets, length = _MAPPED + octets, 96 + length
+    return U32.pack(_INDEX_BITS + length) + U32.pack(index) + octets
+
+
+def protected_index(key: bytes) -> int:
+    """The binding's index in such a key."""
+    return int(PROTECTED.unpack(key)[1])
+
+
+def encode_spi(spi: int) -> bytes:
+    """Key of the SPIs of payload."""
+    return spi.to_bytes(4, "big")
+
+
 def encode_local(address: IPAddress, interface: int) -> bytes:
     """Key of the set of own outer addresses."""
     return LOCAL.pack(_family(address), interface, address.packed)
@@ -226,6 +250,7 @@ class Settings:
     udp_port: int
     signalling_rate: int
     miss_rate: int
+    protection: bool = False
 
     def encode(self) -> bytes:
         """struct dsmip_settings."""
@@ -235,7 +260,7 @@ class Settings:
             self.device,
             self.home_link,
             self.udp_port.to_bytes(2, "big"),
-            0,
+            self.protection,
             self.signalling_rate,
             self.miss_rate,
         )
@@ -245,7 +270,8 @@ class Settings:
         """None if that is not of this layout."""
         if len(data) != SETTINGS.size:
             return None
-        layout, role, device, home_link, port, _, signalling_rate, miss_rate = SETTINGS.unpack(data)
+        layout, role, device, home_link, port, protected, signalling, misses = SETTINGS.unpack(data)
         if layout != LAYOUT or role not in _ROLES:
             return None
-        return cls(_ROLES[role], device, home_link, int.from_bytes(port, "big"), signalling_rate, miss_rate)
+        own_port = int.from_bytes(port, "big")
+        return cls(_ROLES[role], device, home_link, own_port, signalling, misses, bool(protected))

@@ -91,6 +91,15 @@ __noinline int find_silent(__u32 index, __u32 *reason)
     return 0;
 }
 
+/* The path that most packets of a binding take, usable or not. */
+static __always_inline struct dsmip_path *preferred_path(__u32 index)
+{
+    struct dsmip_path *path = path_of(index, 0);
+    struct dsmip_choice *choice = path ? NULL : bpf_map_lookup_elem(&choices, &index);
+
+    return choice ? path_of(index, choice->bids[0]) : path;
+}
+
 static __always_inline struct dsmip_path *usable_path(__u32 index, __u16 bid)
 {
     struct dsmip_path *path = path_of(index, bid);

@@ -36,12 +36,21 @@ DSMIP_HASH(paths, struct dsmip_path_key, struct dsmip_path, DSMIP_DEFAULT_CAPACI
 DSMIP_HASH(choices, __u32, struct dsmip_choice, DSMIP_DEFAULT_CAPACITY);
 DSMIP_HASH(rules, __u32, struct dsmip_rules, DSMIP_DEFAULT_CAPACITY);
 DSMIP_HASH(windows, __u32, struct dsmip_window, DSMIP_DEFAULT_CAPACITY);
+DSMIP_HASH(payload_spis, __be32, __u32, DSMIP_DEFAULT_CAPACITY); /* of payload that comes in: the binding */
 DSMIP_HASH(sources, struct dsmip_source_key, struct dsmip_source, DSMIP_DEFAULT_CAPACITY);
 DSMIP_HASH(traffic, struct dsmip_path_key, struct dsmip_traffic, DSMIP_DEFAULT_CAPACITY);
 DSMIP_HASH(local, struct dsmip_local, __u16, DSMIP_LOCAL_CAPACITY);
 DSMIP_ARRAY(settings, BPF_MAP_TYPE_ARRAY, struct dsmip_settings, 1);
 DSMIP_ARRAY(drops, BPF_MAP_TYPE_PERCPU_ARRAY, __u64, DSMIP_DROP_REASONS);
 DSMIP_ARRAY(buckets, BPF_MAP_TYPE_PERCPU_ARRAY, struct dsmip_bucket, DSMIP_BUCKETS);
+
+struct {
+    __uint(type, BPF_MAP_TYPE_LPM_TRIE);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, DSMIP_DEFAULT_CAPACITY);
+    __type(key, struct dsmip_protected);
+    __type(value, __u32);
+} protected SEC(".maps");
 
 #define NSEC_PER_SEC 1000000000ULL
 #define MICRO 1000000ULL
