@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+from collections.abc import Iterator
 
 from dsmip.core.types import IPAddress, IPNetwork
 
@@ -22,6 +23,7 @@ RTM_NEWNEIGH, RTM_DELNEIGH = 28, 29
 RTM_NEWRULE, RTM_DELRULE = 32, 33
 
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x1, 0x4, 0x100, 0x200, 0x400
+NLM_F_DUMP = 0x300
 
 #: Fixed parts of requests: struct ifaddrmsg, rtmsg (fib_rule_hdr is laid out alike) and ndmsg.
 IFADDRMSG = struct.Struct("=BBBBI")
@@ -31,7 +33,7 @@ U32 = struct.Struct("=I")
 SCOPE_UNIVERSE = 0
 
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
-_NLMSG_ERROR = 2
+_NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _NLM_F_CAPPED, _NLM_F_ACK_TLVS = 0x100, 0x200
 _SOL_NETLINK = 270
 _NETLINK_CAP_ACK, _NETLINK_EXT_ACK = 10, 11
@@ -47,6 +49,18 @@ TIMEOUT = 2.0
 def attribute(kind: int, value: bytes) -> bytes:
     """One attribute, padded to 4 octets."""
     return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(value), kind) + value + bytes(-len(value) % 4)
+
+
+def attributes(octets: bytes) -> dict[int, bytes]:
+    """The attributes in a message, by kind."""
+    found, at = {}, 0
+    while at + _ATTRIBUTE.size <= len(octets):
+        length, kind = _ATTRIBUTE.unpack_from(octets, at)
+        if length < _ATTRIBUTE.size:
+            break
+        found[kind] = octets[at + _ATTRIBUTE.size : at + length]
+        at += length + (-length % 4)
+    return found
 
 
 def family(value: IPAddress | IPNetwork) -> int:
@@ -82,31 +96,40 @@ class RequestSocket:
 
     def request(self, kind: int, flags: int, body: bytes) -> None:
         """Have one change made. Raises OSError with the kernel's error number and explanation."""
+        for _ in self._exchange(kind, flags | NLM_F_ACK, body):
+            pass
+
+    def ask(self, kind: int, body: bytes, *, everything: bool = False) -> list[bytes]:
+        """What the kernel says, without the headers; `everything` asks for all there is of a kind.
+
+        Raises OSError with the kernel's error number and explanation.
+        """
+        return list(self._exchange(kind, NLM_F_DUMP if everything else NLM_F_ACK, body))
+
+    def _exchange(self, kind: int, flags: int, body: bytes) -> Iterator[bytes]:
         self._sequence += 1
-        header = _HEADER.pack(
-            _HEADER.size + len(body), kind, flags | NLM_F_REQUEST | NLM_F_ACK, self._sequence, 0
-        )
+        header = _HEADER.pack(_HEADER.size + len(body), kind, flags | NLM_F_REQUEST, self._sequence, 0)
         self._socket.sendto(header + body, (0, 0))
         while True:
-            answer = self._socket.recv(65536)
-            _, answer_kind, answer_flags, sequence, _ = _HEADER.unpack_from(answer)
-            if sequence == self._sequence and answer_kind == _NLMSG_ERROR:
-                break
-        (code,) = _ERROR.unpack_from(answer, _HEADER.size)
-        if code:
-            raise OSError(-code, _explanation(answer, answer_flags) or os.strerror(-code))
+            answers, at = self._socket.recv(65536), 0
+            while at < len(answers):
+                length, answer_kind, answer_flags, sequence, _ = _HEADER.unpack_from(answers, at)
+                answer = answers[at : at + length]
+                at += length + (-length % 4)
+                if sequence != self._sequence:
+                    continue
+                if answer_kind not in (_NLMSG_ERROR, _NLMSG_DONE):
+                    yield answer[_HEADER.size :]
+                    continue
+                (code,) = _ERROR.unpack_from(answer, _HEADER.size)
+                if code:
+                    raise OSError(-code, _explanation(answer, answer_flags) or os.strerror(-code))
+                return
 
 
 def _explanation(answer: bytes, flags: int) -> str:
     """The kernel's own words, when it has any (extended acknowledgement)."""
     if not flags & _NLM_F_ACK_TLVS or not flags & _NLM_F_CAPPED:
         return ""
-    at = _HEADER.size + _ERROR.size + _HEADER.size
-    while at + _ATTRIBUTE.size <= len(answer):
-        length, kind = _ATTRIBUTE.unpack_from(answer, at)
-        if length < _ATTRIBUTE.size:
-            break
-        if kind == _NLMSGERR_ATTR_MSG:
-            return answer[at + _ATTRIBUTE.size : at + length].rstrip(b"\0").decode(errors="replace")
-        at += length + (-length % 4)
-    return ""
+    words = attributes(answer[_HEADER.size + _ERROR.size + _HEADER.size :]).get(_NLMSGERR_ATTR_MSG, b"")
+    return words.rstrip(b"\0").decode(errors="replace")

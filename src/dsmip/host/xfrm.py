@@ -8,24 +8,30 @@ one care-of address to another (RFC 4555's MOBIKE does the same to IKE's own).
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import errno
+import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
 from typing import Final
 
 from dsmip.core.types import IPAddress, IPNetwork
 from dsmip.host import rtnetlink as nl
 from dsmip.host.routing import HostError
-from dsmip.host.rtnetlink import RequestSocket, attribute, family
+from dsmip.host.rtnetlink import RequestSocket, attribute, attributes, family
 
 ESP: Final = 50
 
-_NEWSA, _DELSA, _DELPOLICY, _UPDPOLICY, _MIGRATE = 0x10, 0x11, 0x14, 0x19, 0x21
+_NEWSA, _DELSA, _GETSA, _DELPOLICY, _GETPOLICY, _UPDPOLICY, _MIGRATE = (
+    *(0x10, 0x11, 0x12, 0x14, 0x15, 0x19, 0x21),
+)
 _ALG_AUTH_TRUNCATED, _ALG_CRYPT, _ENCAPSULATION, _TEMPLATES = 20, 2, 4, 5
-_MIGRATIONS, _AEAD = 17, 18
+_MIGRATIONS, _AEAD, _WIDE_REPLAY = 17, 18, 23
+_FLAG_ANY_FAMILY, _FLAG_EXTENDED_NUMBERS = 32, 128
 _UDP_ENCAP_ESPINUDP = 2
 #: "No limit" of a lifetime (XFRM_INF).
 _FOREVER = (1 << 64) - 1
@@ -46,6 +52,10 @@ _ALGORITHM_NAME = struct.Struct("=64sI")
 _TRUNCATION = struct.Struct("=I")
 _ENCAPSULATION_LAYOUT = struct.Struct("=H2s2s2x16s")
 _MIGRATION = struct.Struct("=16s16s16s16sBBHIHH")
+#: struct xfrm_replay_state_esn; its bitmap follows.
+_REPLAY = struct.Struct("=6I")
+#: The most packets that the old field of a replay window can have.
+_NARROW = 32
 
 _GONE: Final = (errno.ENOENT, errno.ESRCH)
 
@@ -96,13 +106,22 @@ class Traffic:
             0,
         )
 
+    @classmethod
+    def decode(cls, octets: bytes) -> Traffic:
+        """Inverse of `encode`."""
+        destination, source, _, _, kind, mask, version, to, since, protocol, *_ = _SELECTOR.unpack(octets)
+        message = int.from_bytes(kind, "big") if any(mask) else None
+        return cls(_network(version, source, since), _network(version, destination, to), protocol, message)
+
 
 @dataclass(frozen=True, slots=True)
 class Aead:
     """Encryption and authentication in one, as AES-GCM (RFC 4106): `key` ends with the 4 octets of salt.
 
-    Never with keys from a configuration file: a nonce used twice under one key gives everything away
-    (RFC 8221 section 4 wants automatic key management).
+    A nonce used twice under one key gives everything away, so RFC 4106 section 2 wants keys that are new each
+    time. Linux does not begin with 1 again: what it counts with is combined with 64 random bits of each
+    state's own (crypto/seqiv.c), so that with a key that stays the odds of a repetition are those of two
+    ranges of numbers meeting among 2^64.
     """
 
     key: bytes = field(repr=False)
@@ -137,8 +156,10 @@ class CipherAndMac:
 class State:
     """One ESP security association, which is one-way (RFC 4301 section 4.1).
 
-    `request` groups the states that a policy may use. `udp` are the ports of ESP in UDP (RFC 3948), None =
-    plain ESP. `replay_window` in packets, at most 32; 0 = replays are not looked for.
+    `request` groups the states that a policy may use. `traffic` None: whatever policies send, of both IP
+    versions; for tunnels. `udp` are the ports of ESP in UDP (RFC 3948), None = plain ESP. `replay_window` in
+    packets, at most 4096; 0 = replays are not looked for. `extended`: sequence numbers of 64 bits (RFC 4303
+    section 2.2.1), which both ends must have.
     """
 
     source: IPAddress
@@ -146,10 +167,11 @@ class State:
     spi: int
     algorithms: Aead | CipherAndMac
     request: int
-    traffic: Traffic
+    traffic: Traffic | None
     mode: Mode = Mode.TRANSPORT
     udp: tuple[int, int] | None = None
     replay_window: int = 32
+    extended: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,12 +179,12 @@ class Policy:
     """Packets of `traffic` have to be under ESP, with a state of `request`; `ends` are those of a tunnel
     (source, destination), None = transport mode. Of several policies the lowest `priority` decides.
 
-    `optional`: inbound packets may come without, too.
+    `request` None: they pass as they are. `optional`: inbound packets may come without, too.
     """
 
     traffic: Traffic
     direction: Direction
-    request: int
+    request: int | None
     ends: tuple[IPAddress, IPAddress] | None = None
     priority: int = 1000
     optional: bool = False
@@ -194,15 +216,19 @@ class Xfrm:
 
     def set_state(self, state: State) -> None:
         """Put a security association in, or in the place of one with the same destination and SPI."""
+        flags = (_FLAG_EXTENDED_NUMBERS if state.extended else 0) | (
+            _FLAG_ANY_FAMILY if state.traffic is None else 0
+        )
+        wide = state.replay_window > _NARROW or state.extended
         body = (
-            state.traffic.encode()
+            (state.traffic.encode() if state.traffic is not None else bytes(_SELECTOR.size))
             + _ID.pack(state.destination.packed, _big(state.spi), ESP)
             + state.source.packed.ljust(16, b"\0")
             + _NO_LIMITS
             + _LIFETIME_NOW.pack(0, 0, 0, 0)
             + _STATE_TAIL.pack(
                 *(0, 0, 0, 0, state.request, family(state.destination)),
-                *(state.mode, state.replay_window, 0),
+                *(state.mode, 0 if wide else state.replay_window, flags),
             )
             + state.algorithms.encode()
         )
@@ -210,9 +236,31 @@ class Xfrm:
             source, destination = (port.to_bytes(2, "big") for port in state.udp)
             layout = _ENCAPSULATION_LAYOUT.pack(_UDP_ENCAP_ESPINUDP, source, destination, b"")
             body += attribute(_ENCAPSULATION, layout)
+        if wide:
+            words = (state.replay_window + 31) // 32
+            body += attribute(
+                _WIDE_REPLAY, _REPLAY.pack(words, 0, 0, 0, 0, state.replay_window) + bytes(4 * words)
+            )
         # A state that is there cannot be given another key: it goes first.
         self.remove_state(state.destination, state.spi)
         self._request(_NEWSA, nl.NLM_F_CREATE | nl.NLM_F_EXCL, body, f"security association {state.spi:#x}")
+
+    def has_state(self, state: State) -> bool:
+        """Whether this very security association is there, keys and ends included."""
+        body = _STATE_ID.pack(state.destination.packed, _big(state.spi), family(state.destination), ESP)
+        try:
+            answers = self._requests.ask(_GETSA, body)
+        except OSError:
+            return False
+        for answer in answers:
+            found = attributes(answer[_STATE_SIZE:])
+            wanted = attributes(state.algorithms.encode())
+            ends = answer[_STATE_SOURCE : _STATE_SOURCE + 16] == state.source.packed.ljust(16, b"\0")
+            *_, request, _, mode, _, _ = _STATE_TAIL.unpack_from(answer, _STATE_SIZE - _STATE_TAIL.size)
+            same = all(found.get(kind) == value for kind, value in wanted.items())
+            if ends and same and (request, mode) == (state.request, state.mode):
+                return True
+        return False
 
     def remove_state(self, destination: IPAddress, spi: int) -> None:
         """Take a security association out, if it is there."""
@@ -223,13 +271,29 @@ class Xfrm:
         """Put a policy in, or in the place of the one for the same packets."""
         tail = _POLICY_TAIL.pack(policy.priority, 0, policy.direction, _ACTION_ALLOW, 0, 0)
         body = policy.traffic.encode() + _NO_LIMITS + _LIFETIME_NOW.pack(0, 0, 0, 0) + tail
-        body += attribute(_TEMPLATES, _template(policy))
+        if policy.request is not None:
+            body += attribute(_TEMPLATES, _template(policy, policy.request))
         self._request(_UPDPOLICY, 0, body, f"policy for {_words(policy.traffic)}")
 
     def remove_policy(self, traffic: Traffic, direction: Direction) -> None:
         """Take a policy out, if it is there."""
         body = traffic.encode() + _POLICY_ID_TAIL.pack(0, direction)
         self._request(_DELPOLICY, 0, body, f"removing policy for {_words(traffic)}", tolerated=_GONE)
+
+    def policies(self, priorities: Collection[int]) -> set[tuple[Traffic, Direction]]:
+        """Those that are there with one of these priorities. Raises HostError."""
+        try:
+            answers = self._requests.ask(
+                _GETPOLICY, bytes(_SELECTOR.size + _POLICY_ID_TAIL.size), everything=True
+            )
+        except OSError as error:
+            raise HostError(f"IPsec: listing policies: {error.strerror}") from error
+        found = set()
+        for answer in answers:
+            priority, _, direction, *_ = _POLICY_TAIL.unpack_from(answer, _POLICY_SIZE - _POLICY_TAIL.size)
+            if priority in priorities:
+                found.add((Traffic.decode(answer[: _SELECTOR.size]), Direction(direction)))
+        return found
 
     def migrate(self, traffic: Traffic, direction: Direction, moves: Sequence[Move]) -> None:
         """Give a tunnel policy and its states other ends, keys and counters staying (XFRM_MSG_MIGRATE).
@@ -262,6 +326,33 @@ class Xfrm:
             raise HostError(f"IPsec: {what}: {error.strerror}{mend}") from error
 
 
+def dropped(path: Path = Path("/proc/net/xfrm_stat")) -> dict[str, int]:
+    """Packets that IPsec has dropped in this network namespace, by the kernel's names for the reasons; empty
+    when it does not count."""
+    try:
+        lines = path.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return {}
+    return {name: int(count) for name, count in (line.split() for line in lines) if count != "0"}
+
+
+def send_as_it_is(raw: socket.socket) -> None:
+    """Let no policy see what this socket sends: signalling has other ways under IPsec, or none."""
+    level, option = _SOCKET_POLICY[raw.family]
+    selector = _SELECTOR.pack(b"", b"", b"", b"", b"", b"", raw.family, 0, 0, 0, 0, 0)
+    policy = selector + _NO_LIMITS + _LIFETIME_NOW.pack(0, 0, 0, 0)
+    policy += _POLICY_TAIL.pack(0, 0, Direction.OUT, _ACTION_ALLOW, 0, 0)
+    # Without XFRM there are no policies either.
+    with contextlib.suppress(OSError):
+        raw.setsockopt(level, option, policy)
+
+
+#: IPV6_XFRM_POLICY and IP_XFRM_POLICY.
+_SOCKET_POLICY: Final = {
+    socket.AF_INET6: (socket.IPPROTO_IPV6, 35),
+    socket.AF_INET: (socket.IPPROTO_IP, 17),
+}
+
 _MENDS = {
     errno.EPROTONOSUPPORT: "; this kernel has no ESP (CONFIG_INET6_ESP): 'modprobe esp6 esp4'",
     errno.ENOSYS: "; this kernel lacks the cipher (CONFIG_CRYPTO_AES, CONFIG_CRYPTO_CBC, CONFIG_CRYPTO_GCM)",
@@ -269,17 +360,20 @@ _MENDS = {
     errno.EPERM: "; run as root or with CAP_NET_ADMIN",
 }
 
+_POLICY_SIZE: Final = _SELECTOR.size + _LIFETIME_LIMITS.size + _LIFETIME_NOW.size + _POLICY_TAIL.size
+_STATE_SOURCE: Final = _SELECTOR.size + _ID.size
+_STATE_SIZE: Final = _STATE_SOURCE + 16 + _LIFETIME_LIMITS.size + _LIFETIME_NOW.size + _STATE_TAIL.size
 _NO_LIMITS: Final = _LIFETIME_LIMITS.pack(*(4 * [_FOREVER] + 4 * [0]))
 
 
-def _template(policy: Policy) -> bytes:
+def _template(policy: Policy, request: int) -> bytes:
     """struct xfrm_user_tmpl."""
     mode = Mode.TRANSPORT if policy.ends is None else Mode.TUNNEL
     ends = policy.ends
     source, destination = (b"", b"") if ends is None else (ends[0].packed, ends[1].packed)
     of_template = family(policy.traffic.source if ends is None else ends[0])
     return _ID.pack(destination, 0, ESP) + _TEMPLATE_TAIL.pack(
-        *(of_template, source, policy.request, mode, 0, policy.optional),
+        *(of_template, source, request, mode, 0, policy.optional),
         *(_ANY_ALGORITHM, _ANY_ALGORITHM, _ANY_ALGORITHM),
     )
 
@@ -287,6 +381,12 @@ def _template(policy: Policy) -> bytes:
 def _big(number: int) -> int:
     """A 32-bit number as the octets of network order read by this machine."""
     return int(struct.unpack("=I", number.to_bytes(4, "big"))[0])
+
+
+def _network(version: int, octets: bytes, length: int) -> IPNetwork:
+    if version == socket.AF_INET6:
+        return IPv6Network((octets, length), strict=False)
+    return IPv4Network((octets[:4], length), strict=False)
 
 
 def _words(traffic: Traffic) -> str:
