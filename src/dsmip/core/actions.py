@@ -163,9 +163,13 @@ class ComeHome(msgspec.Struct, frozen=True):
 
 
 class SettleHome(msgspec.Struct, frozen=True):
-    """De-registered: route natively, announce the home addresses (unsolicited NA, gratuitous ARP)."""
+    """De-registered: route natively, announce the home addresses (unsolicited NA, gratuitous ARP).
+
+    `acknowledged` is false as long as the home agent has not said so.
+    """
 
     home: HomeAttachment
+    acknowledged: bool
 
 
 class LeaveHome(msgspec.Struct, frozen=True):

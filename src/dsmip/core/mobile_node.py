@@ -281,7 +281,7 @@ class MobileNode(MobileNodeView):
 
         Without an acknowledgement the home agent goes on being told: it may hear it one day.
         """
-        attachment = self._home.settle()
+        attachment = self._home.settle(acknowledged=acknowledged)
         self._registration.settle()
         if self._several is not None:
             self._several.settle()

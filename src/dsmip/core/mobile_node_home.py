@@ -32,6 +32,7 @@ class HomeLink:
         self._attachment: HomeAttachment | None = None
         self.phase = HomePhase.AWAY
         self.settle_at: float | None = None
+        self._acknowledged = False
 
     def is_elsewhere(self, home: HomeAttachment) -> bool:
         """True when the home link is now reached through another interface than before."""
@@ -42,6 +43,7 @@ class HomeLink:
         self.phase = HomePhase.RETURNING
         self.settle_at = bound_until if bound_until is not None else now + UNKNOWN_BINDING_PATIENCE
         self._attachment = home
+        self._acknowledged = False
         self._emit(ComeHome(home))
 
     def update(self, home: HomeAttachment) -> None:
@@ -49,15 +51,19 @@ class HomeLink:
         if home == self._attachment:
             return
         self._attachment = home
-        self._emit(SettleHome(home) if self.phase is HomePhase.SETTLED else ComeHome(home))
+        settled = self.phase is HomePhase.SETTLED
+        self._emit(SettleHome(home, self._acknowledged) if settled else ComeHome(home))
 
-    def settle(self) -> HomeAttachment | None:
-        """The home agent does not intercept our packets any more; returns where, None if that is no news."""
+    def settle(self, *, acknowledged: bool) -> HomeAttachment | None:
+        """The home agent does not intercept our packets any more, as far as we know, or by its own word
+        (`acknowledged`); returns where, None if that is no news."""
         self.settle_at = None
-        if self.phase is not HomePhase.RETURNING or self._attachment is None:
+        known = self.phase is HomePhase.SETTLED and (self._acknowledged or not acknowledged)
+        if self.phase is HomePhase.AWAY or known or self._attachment is None:
             return None
         self.phase = HomePhase.SETTLED
-        self._emit(SettleHome(self._attachment))
+        self._acknowledged = acknowledged
+        self._emit(SettleHome(self._attachment, acknowledged))
         return self._attachment
 
     def leave(self) -> HomeAttachment | None:

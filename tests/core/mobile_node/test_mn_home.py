@@ -36,7 +36,7 @@ def test_rfc6275_11_5_5_returning_home() -> None:
     assert order(actions, ComeHome, SendPacket, RemovePath, SettleHome) == [ComeHome, SendPacket, RemovePath]
     assert bench.node.state(at(10.0)) is MobileNodeState.RETURNING_HOME
     actions = bench.answer(time=10.02)
-    assert only(actions, SettleHome) == [SettleHome(HOME)]
+    assert only(actions, SettleHome) == [SettleHome(HOME, acknowledged=True)]
     assert event(actions, "home").fields["step"] == "settled"
     assert bench.node.state(at(10.02)) is MobileNodeState.AT_HOME
     assert bench.node.format is TunnelFormat.LINK
@@ -59,7 +59,8 @@ def test_rfc6275_11_5_5_deregistration_is_repeated_and_not_settled_while_the_bin
     actions = bench.run(590.0)
     assert [sent.time for sent in bench.sent][:5] == [10.0, 11.0, 13.0, 17.0, 25.0]
     assert only(actions, SettleHome) == []
-    assert only(bench.run(600.0), SettleHome) == [SettleHome(HOME)]  # now it has expired
+    # Now it has expired.
+    assert only(bench.run(600.0), SettleHome) == [SettleHome(HOME, acknowledged=False)]
 
 
 @pytest.mark.parametrize("status", [0, 133])
@@ -67,7 +68,8 @@ def test_rfc6275_11_7_3_home_at_start_is_told_to_the_home_agent_too(status: int)
     bench = Bench()
     bench.attach(0.0, home=HOME)
     assert bench.last.update.lifetime == 0
-    assert only(bench.answer(time=0.01, status=status), SettleHome) == [SettleHome(HOME)]
+    answered = bench.answer(time=0.01, status=status)
+    assert only(answered, SettleHome) == [SettleHome(HOME, acknowledged=True)]
 
 
 def test_home_at_start_with_a_silent_home_agent_settles_after_three_attempts() -> None:
@@ -75,8 +77,8 @@ def test_home_at_start_with_a_silent_home_agent_settles_after_three_attempts() -
     bench.attach(0.0, home=HOME)
     actions = bench.run(10.0)
     assert only(actions, SettleHome) == []
-    assert only(bench.run(10.5), SettleHome) == [SettleHome(HOME)]
-    assert only(bench.answer(time=11.0), SettleHome) == []
+    assert only(bench.run(10.5), SettleHome) == [SettleHome(HOME, acknowledged=False)]
+    assert only(bench.answer(time=11.0), SettleHome) == [SettleHome(HOME, acknowledged=True)]
     assert bench.node.timeout() is None
 
 
@@ -132,7 +134,7 @@ def test_router_heard_later_on_the_home_link_is_passed_on() -> None:
     bench.attach(0.0, home=HOME)
     bench.answer(time=0.01)
     later = replace(HOME, router=IPv6Address("fe80::101"))
-    assert bench.attach(1.0, home=later) == [SettleHome(later)]
+    assert bench.attach(1.0, home=later) == [SettleHome(later, acknowledged=True)]
     assert bench.attach(2.0, home=later) == []
 
 
