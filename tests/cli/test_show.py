@@ -60,7 +60,12 @@ PLACE = {
     "sent_bytes": 1000,
     "received_bytes": 2000,
 }
-BUS = {"name": "bus-17", "home_address": "2001:db8:100::17", "authentication": "mn-ha"}
+BUS = {
+    "name": "bus-17",
+    "home_address": "2001:db8:100::17",
+    "authentication": "mn-ha",
+    "payload": "clear",
+}
 
 
 def test_bindings_have_a_line_for_each_care_of_address(
@@ -84,7 +89,15 @@ def test_bindings_have_a_line_for_each_care_of_address(
     assert lines[4][:4] == ["bus-18", "2001:db8:100::17", "-", "2001:db8:7::1"]
     monkeypatch.setitem(DAEMONS["ha"], "bindings", rows[1:])
     assert main.main(["bindings"]) == 0
-    assert "BID" not in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "BID" not in shown
+    assert "PAYLOAD" not in shown
+    rows = [*rows, {**rows[1], "name": "bus-19", "payload": "esp aes-gcm-128"}]
+    monkeypatch.setitem(DAEMONS["ha"], "bindings", rows)
+    assert main.main(["bindings"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    at = lines[0].index("PAYLOAD")
+    assert [line[at:].split("  ")[0] for line in lines[1:]] == ["clear", "", "", "clear", "esp aes-gcm-128"]
 
 
 def test_flows(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

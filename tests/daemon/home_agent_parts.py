@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from pathlib import Path
 from types import SimpleNamespace
@@ -61,7 +62,10 @@ class HomeAgentParts:
             started=time.time() - 60,
             retired=Traffic(),
             state_directory=directory,
+            payload=None,
+            _protection=None,
         )
+        runtime.refused = partial(Runtime.refused, runtime)
         self.runtime = cast(Runtime, runtime)
         by_address = {node.home_address: node for node in config.mobile_node}
         self.questions = HomeAgentQuestions(

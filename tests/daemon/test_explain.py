@@ -21,6 +21,7 @@ ROW: dict[str, Any] = {
     "nat_source": "192.0.2.9:40000",
     "tunnel": "udp4",
     "authentication": "mn-ha",
+    "payload": "clear",
     "sequence": 12,
     "lifetime": 600.0,
     "expires_in": 560.0,
@@ -45,6 +46,12 @@ def home_agent(journal: Journal, row: dict[str, Any] | None) -> str:
     )
     told = text(as_json(explain_home_agent.tell(facts)))
     return re.sub(r"\s+", " ", told)
+
+
+def test_payload_under_esp() -> None:
+    assert "ESP" not in home_agent(Journal(), ROW)
+    told = home_agent(Journal(), {**ROW, "payload": "esp aes-gcm-128"})
+    assert "What its packets carry is under ESP as far as the home agent: aes-gcm-128." in told
 
 
 def test_a_binding_behind_a_nat() -> None:
@@ -164,6 +171,7 @@ STATUS: dict[str, Any] = {
     "tunnel": "ipv4",
     "nat": "none",
     "authentication": "mn-ha",
+    "payload": "clear",
     **dict.fromkeys(("sent_packets", "sent_bytes", "received_packets", "received_bytes"), 1000),
 }
 

@@ -116,6 +116,8 @@ class Runtime:
         self.events = host
         self.turn = host.turn
         self.retired = Traffic()
+        #: No IPsec here.
+        self.payload = None
 
     def is_protected(self, action: Action) -> bool:
         """No IPsec here."""

@@ -61,6 +61,7 @@ def _bindings(rows: list[dict[str, Any]]) -> str:
     if not rows:
         return "no bindings"
     several = any(place["bid"] for row in rows for place in row["care_of_bindings"])
+    protected = any(row["payload"] != "clear" for row in rows)
     lines = []
     for row in rows:
         for number, place in enumerate(row["care_of_bindings"]):
@@ -73,6 +74,7 @@ def _bindings(rows: list[dict[str, Any]]) -> str:
                     _care_of(place),
                     place["tunnel"] + (", silent" if place["silent"] else ""),
                     row["authentication"] if first else "",
+                    *((row["payload"] if first else "",) if protected else ()),
                     duration(place["expires_in"]),
                     octets(place["received_bytes"]),
                     octets(place["sent_bytes"]),
@@ -85,6 +87,7 @@ def _bindings(rows: list[dict[str, Any]]) -> str:
         "CARE-OF ADDRESS",
         "TUNNEL",
         "AUTH",
+        *(("PAYLOAD",) if protected else ()),
         "EXPIRES IN",
         "FROM IT",
         "TO IT",

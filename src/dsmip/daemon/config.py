@@ -19,6 +19,7 @@ from dsmip.daemon import config_rules, durable, flow_rules, pool_rules
 from dsmip.daemon.config_ipsec import IpsecTable
 from dsmip.daemon.config_keys import Key
 from dsmip.daemon.config_observation import MetricsTable, WebTable
+from dsmip.daemon.config_payload import PayloadTable
 from dsmip.daemon.config_problems import ConfigError, Problem, Problems, locate
 from dsmip.daemon.config_uplinks import (
     FlowTable,
@@ -116,6 +117,7 @@ class MobileNodeTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, 
     spi: Spi = MIN_SPI
     key: Key | None = None
     ipsec: IpsecTable | None = None
+    payload: PayloadTable | None = None
 
 
 class PoolsTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
@@ -214,6 +216,7 @@ class MobileNodeFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, f
     spi: Spi = MIN_SPI
     key: Key | None = None
     ipsec: IpsecTable | None = None
+    payload: PayloadTable | None = None
     allow_unauthenticated: bool = False
     lifetime: Lifetime = 600
     udp: Literal["auto", "always"] = "auto"
@@ -277,9 +280,13 @@ def load(path: Path) -> ConfigFile:
 def exposed_keys(config: ConfigFile, path: Path) -> str | None:
     """What to say if there are keys in the file for everybody to read, None if there are not."""
     tables = config.mobile_node if isinstance(config, HomeAgentFile) else (config,)
-    if all(table.key is None for table in tables) or not durable.anybody_reads(path):
+    if all(_is_keyless(table) for table in tables) or not durable.anybody_reads(path):
         return None
     return f"{path} has keys in it and can be read by everybody: chmod o-r {path}"
+
+
+def _is_keyless(table: MobileNodeTable | MobileNodeFile) -> bool:
+    return table.key is None and table.ipsec is None and table.payload is None
 
 
 def parse(text: str, path: Path) -> ConfigFile:

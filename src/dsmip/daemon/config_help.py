@@ -16,6 +16,7 @@ from dsmip.daemon.config import (
 )
 from dsmip.daemon.config_ipsec import AssociationTable, IpsecTable
 from dsmip.daemon.config_observation import MetricsTable, WebTable
+from dsmip.daemon.config_payload import PayloadAssociationTable, PayloadTable
 from dsmip.daemon.config_uplinks import FlowTable, InterfaceTable, MultihomingTable, NetworkTable
 
 _AUTHENTICATION = (
@@ -32,6 +33,7 @@ _LISTEN = 'Address and port: "127.0.0.1:9418" or "[::1]:9418".'
 _REMOTE = "Confirms that other machines may connect, over plain HTTP."
 _HOSTS = "Names by which this, or a proxy in front, is reached. Others are refused (DNS rebinding)."
 
+_PAYLOAD = "Payload under ESP, whatever networks it goes through; the same at both ends. In clear by default."
 _IPSEC = "Manual keys for signalling under IPsec (ESP); the same at both ends."
 
 KEYS: dict[type[msgspec.Struct], dict[str, str]] = {
@@ -90,6 +92,7 @@ KEYS: dict[type[msgspec.Struct], dict[str, str]] = {
         "spi": _SPI,
         "key": _KEY,
         "ipsec": _IPSEC,
+        "payload": _PAYLOAD,
     },
     IpsecTable: {
         "to_home_agent": "The security association from the mobile node to the home agent.",
@@ -99,6 +102,15 @@ KEYS: dict[type[msgspec.Struct], dict[str, str]] = {
         "spi": "Names the security association in ESP headers: one for each mobile node and direction.",
         "cipher_key": "Key of AES-CBC: 16, 24 or 32 octets.",
         "mac_key": "Key of HMAC-SHA-256: 32 octets.",
+    },
+    PayloadTable: {
+        "correspondents": "Networks with which the mobile node talks under ESP; everything by default.",
+        "to_home_agent": "The security association from the mobile node to the home agent.",
+        "from_home_agent": "The security association from the home agent to the mobile node.",
+    },
+    PayloadAssociationTable: {
+        "spi": "Names the security association in ESP headers: one for each mobile node and direction.",
+        "key": "Key of AES-GCM with its salt: 20 octets for AES-128, 36 for AES-256.",
     },
     PoolsTable: {
         "home_addresses": "Parts of `home_prefixes` to take home addresses from.",
@@ -127,6 +139,7 @@ KEYS: dict[type[msgspec.Struct], dict[str, str]] = {
         "spi": _SPI,
         "key": _KEY,
         "ipsec": _IPSEC,
+        "payload": _PAYLOAD,
         "allow_unauthenticated": _UNAUTHENTICATED,
         "lifetime": "Lifetime of the binding to ask for, in seconds.",
         "udp": 'In IPv4 networks: UDP where it is needed ("auto"), or "always".',

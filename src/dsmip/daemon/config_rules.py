@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from ipaddress import IPv6Address
 from typing import TYPE_CHECKING
 
 from dsmip.core.types import IPNetwork
 from dsmip.daemon import config_observation
 from dsmip.daemon.config_ipsec import check_ipsec
+from dsmip.daemon.config_payload import check_payload
 from dsmip.daemon.config_problems import Problems
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def _check_own(config: HomeAgentFile, problems: Problems) -> None:
 def check_served_nodes(config: HomeAgentFile, problems: Problems, *, provisioned: int = 0) -> None:
     """Rules of the mobile nodes; the last so many of them are provisioned and not in the file."""
     seen: dict[tuple[str, object], int] = {}
+    spis: dict[int, int] = {}
     owned: list[_Owned] = []
     places = _places(config, provisioned)
     for number, node in enumerate(config.mobile_node):
@@ -68,6 +70,10 @@ def check_served_nodes(config: HomeAgentFile, problems: Problems, *, provisioned
             first = seen.setdefault((kind, value), number)
             if first != number:
                 problems.add(f"{where}{kind}", f"{value} is already that of {places[first]}")
+        for place, spi in _inbound_spis(node):
+            first = spis.setdefault(spi, number)
+            if first != number:
+                problems.add(f"{where}{place}", f"{spi:#x} is already that of {places[first]}")
         own: list[IPNetwork] = [*node.mobile_network_prefixes, *node.ipv4_prefixes]
         for prefix in own:
             lowest = int(prefix.network_address)
@@ -75,6 +81,13 @@ def check_served_nodes(config: HomeAgentFile, problems: Problems, *, provisioned
             size = 1 << (prefix.max_prefixlen - prefix.prefixlen)
             owned.append((prefix.version, lowest, lowest + size - 1, number, prefix))
     _check_overlaps(config, owned, places, problems)
+
+
+def _inbound_spis(node: MobileNodeTable) -> Iterator[tuple[str, int]]:
+    """Of ESP to the home agent's one address, and where they stand."""
+    for name, table in (("ipsec", node.ipsec), ("payload", node.payload)):
+        if table is not None:
+            yield f"{name}.to_home_agent.spi", table.to_home_agent.spi
 
 
 def _places(config: HomeAgentFile, provisioned: int) -> list[str]:
@@ -117,6 +130,9 @@ def _check_served_node(config: HomeAgentFile, node: MobileNodeTable, where: str,
             problems.add(f"{where}ipv4_home_address", "is the home agent's own address")
     _check_key(node.authentication, node.key, config.allow_unauthenticated, where, problems)
     check_ipsec(node.authentication, node.ipsec, where, problems)
+    check_payload(node.payload, node.ipsec, where, problems)
+    if node.payload is not None and config.renumbering:
+        problems.add(f"{where}payload", "cannot be with renumbering: its ESP needs a home address that stays")
 
 
 def check_mobile_node(config: MobileNodeFile, problems: Problems) -> None:
@@ -134,8 +150,11 @@ def check_mobile_node(config: MobileNodeFile, problems: Problems) -> None:
         problems.add("mobile_network_prefixes", 'is empty: name the prefixes, or set nemo_mode = "implicit"')
     _check_key(config.authentication, config.key, config.allow_unauthenticated, "", problems)
     check_ipsec(config.authentication, config.ipsec, "", problems)
-    if config.ipsec is not None and (config.home_agent.address is None or config.other_home_agent):
-        problems.add("home_agent", "has to be named, and to be the only one: the keys of [ipsec] are its")
+    check_payload(config.payload, config.ipsec, "", problems)
+    for table in ("ipsec", "payload"):
+        if getattr(config, table) and (config.home_agent.address is None or config.other_home_agent):
+            text = f"has to be given as an address, and to be the only one: the keys of [{table}] are its"
+            problems.add("home_agent", text)
     names: set[str] = set()
     for number, interface in enumerate(config.interface):
         if interface.name in names:

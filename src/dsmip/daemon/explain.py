@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from dsmip.daemon import explain_texts
+from dsmip.daemon.config_payload import CLEAR
 from dsmip.daemon.journal import Moment, Refusal, Story
 from dsmip.daemon.words import counted, duration
 
@@ -41,6 +43,13 @@ class Sentence:
 def ago(unix: float, now: float) -> str:
     """How long ago that was."""
     return f"{duration(now - unix)} ago"
+
+
+def payload(row: Mapping[str, Any]) -> Iterable[Sentence]:
+    """How what the packets carry is protected, if it is."""
+    if row["payload"] != CLEAR:
+        cipher = str(row["payload"]).removeprefix("esp ")
+        yield Sentence(Kind.FACT, f"What its packets carry is under ESP as far as the home agent: {cipher}.")
 
 
 def refused(moment: Moment, now: float, *, current: bool) -> Iterable[Sentence]:

@@ -120,6 +120,7 @@ def _registration(facts: Facts) -> Iterable[Sentence]:
         f" home agent and {counted(status['received_packets'], 'packet')}"
         f" ({octets(status['received_bytes'])}) came from it.",
     )
+    yield from explain.payload(status)
     if status["authentication"] == "none":
         yield Sentence(Kind.PROBLEM, "It is not authenticated: anybody can take over its home address.")
         yield Sentence(Kind.MEND, 'Set a key and `authentication = "mn-ha"` at both ends.')

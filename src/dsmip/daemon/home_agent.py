@@ -29,6 +29,7 @@ from dsmip.core.types import DSMIP_PORT, Binding, IPAddress, IPNetwork, UdpEndpo
 from dsmip.daemon.config import HomeAgentFile, MobileNodeTable, state_directory_of
 from dsmip.daemon.home_agent_forwarding import Forwarding
 from dsmip.daemon.home_agent_icmp import HomeAgentIcmpPort
+from dsmip.daemon.home_agent_payload import HomeAgentPayload
 from dsmip.daemon.home_agent_plan import (
     defended,
     engine_config,
@@ -39,7 +40,7 @@ from dsmip.daemon.home_agent_questions import HomeAgentQuestions
 from dsmip.daemon.persistence import Persistence, open_store
 from dsmip.daemon.reload import HomeAgentReload
 from dsmip.daemon.resumption import Resumption
-from dsmip.daemon.runtime import DEVICE, Runtime, instant
+from dsmip.daemon.runtime import DEVICE, Runtime, StartError, instant
 from dsmip.daemon.watching import watched
 from dsmip.dataplane.api import DataPlaneError, Role
 from dsmip.host.home_link import Announcer, DuplicateAddressDetection, link_local_address
@@ -71,6 +72,7 @@ class HomeAgentDaemon:
         )
         self._engine = HomeAgent(engine_config(config))
         self._forwarding = Forwarding(self._runtime, lambda: self._config, lambda: self._engine.bindings)
+        self._payload = HomeAgentPayload(self._runtime, lambda: self._config, self._engine)
         self._resumption = Resumption(self._resume)
         self._nodes = {node.home_address: node for node in config.mobile_node}
 
@@ -86,6 +88,10 @@ class HomeAgentDaemon:
         self._protect({})
         bindings, replays = store.load()
         self._engine.restore(bindings, replays, instant())
+        try:
+            self._payload.start(self._nodes)
+        except HostError as error:
+            raise StartError(str(error)) from error
         self._reconcile()
         if config.home_link:
             await self._withdraw_stale()
@@ -180,25 +186,31 @@ class HomeAgentDaemon:
     def _reconfigure(self, config: HomeAgentFile) -> None:
         """Go on with another configuration: see `reload` for what may differ."""
         runtime, before = self._runtime, self._config
-        routes, former = routed_networks(config), routed_networks(before)
+        routes, stale = routed_networks(config), routed_networks(before)
         for network in routes:
-            if network not in former:
+            if network not in stale:
                 runtime.routing.add_route(Route(network, runtime.device_index))
         nodes = {node.home_address: node for node in config.mobile_node}
-        removed = [self._engine.index_of(address) for address in self._nodes if address not in nodes]
+        former = {
+            address: self._engine.index_of(address)
+            for address, node in self._nodes.items()
+            if address not in nodes or node.payload is not None
+        }
+        removed = [index for address, index in former.items() if address not in nodes]
         renewed = [address for address, node in nodes.items() if self._nodes.get(address) != node]
         self._config, former_nodes = config, self._nodes
         self._nodes = nodes
         self._protect(former_nodes)
         _warn_of_unauthenticated(renewed, nodes)
         self._engine.reconfigure(engine_config(config))
+        self._payload.changed(former_nodes, nodes, former)
         runtime.turn()
         for index in removed:
             runtime.dataplane.remove_binding(index)
         for address in renewed:
             if self._engine.binding_of_node(address) is None:
                 self._forward_to_home_link(address)
-        for network in former:
+        for network in stale:
             if network not in routes:
                 runtime.routing.remove_route(Route(network, runtime.device_index))
 
@@ -277,6 +289,7 @@ class HomeAgentDaemon:
 
     def _install(self, action: InstallBinding) -> None:
         binding, previous = action.binding, action.previous
+        self._payload.installing(binding)
         self._forwarding.install(action)
         changed = previous is None or _on_home_link(previous) != _on_home_link(binding)
         if self._config.home_link and changed:
@@ -286,6 +299,7 @@ class HomeAgentDaemon:
         self._resumption.settle(action.binding.home_address)
         configured = self._engine.configured_address(action.binding.home_address)
         self._forwarding.remove(action.binding, self._nodes.get(configured))
+        self._payload.removed(action.binding)
         if self._config.home_link:
             self._withdraw(defended(action.binding, self._config))
 

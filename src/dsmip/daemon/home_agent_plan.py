@@ -19,8 +19,11 @@ from dsmip.core.types import (
 )
 from dsmip.daemon.config import HomeAgentFile, MobileNodeTable
 from dsmip.daemon.config_ipsec import IpsecTable
+from dsmip.daemon.config_payload import PayloadTable
+from dsmip.daemon.payload import ProtectedNode
+from dsmip.daemon.payload_policies import Ends, Side
 from dsmip.daemon.protection import Peer
-from dsmip.host.routing import halves
+from dsmip.host.routing import halves, host_network
 from dsmip.wire.extensions import Extensions
 
 #: What the data plane can do beyond the RFCs.
@@ -83,6 +86,23 @@ def signalling_peer(config: HomeAgentFile, node: MobileNodeTable, keys: IpsecTab
         request=keys.to_home_agent.spi,
         inbound=keys.to_home_agent.association(),
         outbound=keys.from_home_agent.association(),
+    )
+
+
+def protected_node(
+    config: HomeAgentFile, node: MobileNodeTable, table: PayloadTable, index: int
+) -> ProtectedNode:
+    """A mobile node whose payload is under ESP; `index` is that of its bindings."""
+    networks: list[IPNetwork] = [host_network(node.home_address), *node.mobile_network_prefixes]
+    if node.ipv4_home_address is not None:
+        networks.append(host_network(node.ipv4_home_address))
+    return ProtectedNode(
+        index=index,
+        ends=Ends(Side.HOME_AGENT, config.address, node.home_address, table.to_home_agent.spi),
+        networks=(*networks, *node.ipv4_prefixes),
+        correspondents=table.networks,
+        inbound=table.to_home_agent.association(),
+        outbound=table.from_home_agent.association(),
     )
 
 

@@ -12,6 +12,7 @@ from dsmip.core.home_agent import HomeAgent
 from dsmip.core.types import Binding, CareOfBinding
 from dsmip.daemon.binding_search import matching, named
 from dsmip.daemon.config import HomeAgentFile, MobileNodeTable
+from dsmip.daemon.config_payload import payload_in_words
 from dsmip.daemon.config_rules import nearest
 from dsmip.daemon.control import Arguments, Handler, Refusal, plain, text, whole_number
 from dsmip.daemon.explain import as_json, problems
@@ -88,10 +89,7 @@ class HomeAgentQuestions:
 
     def stats(self) -> dict[str, Any]:
         """For `dsmip stats`."""
-        return {
-            "signalling_refused": dict(self._runtime.events.drops),
-            "dataplane_dropped": dict(self._runtime.dataplane.drops()),
-        }
+        return self._runtime.refused()
 
     def explain(self, wanted: str) -> dict[str, Any]:
         """For `dsmip explain`. Raises Refusal for a mobile node that is not configured."""
@@ -173,6 +171,10 @@ class HomeAgentQuestions:
         node = self._nodes().get(self._engine.configured_address(binding.home_address))
         return node.name if node is not None else binding.identifier
 
+    def _payload_of(self, binding: Binding) -> str:
+        node = self._nodes().get(self._engine.configured_address(binding.home_address))
+        return payload_in_words(node.payload if node is not None else None)
+
     def row(self, binding: Binding) -> dict[str, Any]:
         """One binding, ready for JSON."""
         now = time.time()
@@ -192,6 +194,7 @@ class HomeAgentQuestions:
             "ipv4_prefixes": [str(grant.network) for grant in binding.ipv4 if grant.prefixlen < 32],
             "mobile_router": binding.mobile_router,
             "authentication": binding.authentication,
+            "payload": self._payload_of(binding),
             "sequence": binding.sequence,
             "lifetime": binding.lifetime,
             "expires_in": round(binding.expires - now, 1),

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from ipaddress import IPv4Interface, IPv6Address
 from pathlib import Path
+from typing import Any
 
 from dsmip.core.actions import (
     Action,
@@ -41,15 +42,17 @@ from dsmip.daemon.home_arrival import HomeArrival
 from dsmip.daemon.mobile_node_plan import (
     engine_config,
     initial_networks,
+    protected_node,
     shares_identifier,
     signalling_peer,
     tunnel_ports,
 )
 from dsmip.daemon.mobile_node_questions import MobileNodeQuestions
 from dsmip.daemon.movement import MovementService
+from dsmip.daemon.payload import Situation
 from dsmip.daemon.protection import is_native
 from dsmip.daemon.reload import MOBILE_NODE_LIVE, Reload, check_uplinks_live
-from dsmip.daemon.runtime import DEVICE, Runtime, instant
+from dsmip.daemon.runtime import DEVICE, Runtime, StartError, instant
 from dsmip.daemon.tunnel_mtu import TunnelMtu
 from dsmip.daemon.tunnel_paths import TrafficWatch, TunnelPaths
 from dsmip.daemon.uplink_questions import UplinkQuestions
@@ -59,6 +62,7 @@ from dsmip.host.home_link import Announcer, own_addresses
 from dsmip.host.home_routes import HomeRoutes
 from dsmip.host.icmpv4_socket import Icmpv4Socket
 from dsmip.host.icmpv6_socket import Icmpv6Socket
+from dsmip.host.routing import HostError
 from dsmip.movement.engine import InterfaceConfig
 from dsmip.wire.icmpv6 import EchoReply, HomeAgentAddressDiscoveryReply, PacketTooBig, ParameterProblem
 
@@ -106,12 +110,14 @@ class MobileNodeDaemon:
         self._dismissals: dict[IPAddress, asyncio.TimerHandle] = {}
         self._announcers: dict[str, Announcer] = {}
         self._home_interface: str | None = None
+        self._situation = Situation()
         self._name: HomeAgentName | None = None
 
     async def run(self, *, keep_forwarding: bool = False) -> None:
         """Serve until SIGTERM or SIGINT. Raises StartError when something needed is missing."""
         runtime, config, told = self._runtime, self._config, self._engine.config
         await runtime.open([])
+        self._protect_payload()
         if config.ipsec is not None:
             runtime.protect(self._send_as_it_is).add(signalling_peer(config, config.ipsec))
         if config.authentication == "none":
@@ -174,6 +180,25 @@ class MobileNodeDaemon:
             if not keep_forwarding:
                 self._routes.close()
             await runtime.close(keep_forwarding=keep_forwarding)
+
+    def _protect_payload(self) -> None:
+        """Before there is an address or a route that packets could take in clear."""
+        runtime, table = self._runtime, self._config.payload
+        if table is None and not runtime.dataplane.protected():
+            return
+        nodes = [] if table is None else [(protected_node(self._config, table, BINDING), Situation())]
+        try:
+            runtime.protect_payload().start(nodes)
+        except HostError as error:
+            raise StartError(str(error)) from error
+        # What the kernel gives back there, decrypted, is looked at once more.
+        runtime.dataplane.attach(DEVICE)
+
+    def _situate(self, **changes: Any) -> None:
+        """Networks granted, or whether we are at home, where payload is under ESP."""
+        self._situation = replace(self._situation, **changes)
+        if self._runtime.payload is not None:
+            self._runtime.payload.situate(BINDING, self._situation)
 
     def _set_up_forwarding(self) -> None:
         runtime, config = self._runtime, self._config
@@ -294,6 +319,7 @@ class MobileNodeDaemon:
             case SetPreference() | SetFlowRules() | SetDuplication():
                 self._paths.carry_out(action)
             case HomeAddressesChanged():
+                self._situate(networks=action.networks)
                 runtime.dataplane.set_networks(BINDING, action.networks)
                 self._routes.set_networks(action.networks)
                 runtime.dataplane.add_local(self._engine.config.home_address)
@@ -369,6 +395,7 @@ class MobileNodeDaemon:
 
     def _settle_home(self, action: SettleHome) -> None:
         """Native from now on; the neighbours learn that the home agent no longer answers for us."""
+        self._situate(at_home=action.acknowledged)
         self._arrival.finish()
         ipv4 = self._ipv4_home_interface()
         self._routes.arrive(action.home, ipv4)
@@ -389,6 +416,7 @@ class MobileNodeDaemon:
         return self._announcers[interface]
 
     def _leave_home(self) -> None:
+        self._situate(at_home=False)
         self._arrival.cancel()
         if self._home_interface is not None:
             self._be_a_host(self._home_interface)

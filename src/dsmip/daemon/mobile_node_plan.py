@@ -9,7 +9,10 @@ from dsmip.core.mobile_node_home_agents import HomeAgentAddress
 from dsmip.core.types import DSMIP_PORT, IPAddress, IPNetwork
 from dsmip.daemon.config import MobileNodeFile
 from dsmip.daemon.config_ipsec import IpsecTable
+from dsmip.daemon.config_payload import PayloadTable
 from dsmip.daemon.config_uplinks import is_multihomed, policy_of
+from dsmip.daemon.payload import ProtectedNode
+from dsmip.daemon.payload_policies import Ends, Side
 from dsmip.daemon.protection import Peer
 from dsmip.host.home_link import own_addresses
 from dsmip.host.routing import host_network
@@ -53,6 +56,19 @@ def signalling_peer(config: MobileNodeFile, keys: IpsecTable) -> Peer:
         request=keys.to_home_agent.spi,
         inbound=keys.from_home_agent.association(),
         outbound=keys.to_home_agent.association(),
+    )
+
+
+def protected_node(config: MobileNodeFile, table: PayloadTable, index: int) -> ProtectedNode:
+    """This mobile node, when its payload is under ESP; `index` is that of its binding."""
+    assert config.home_agent.address is not None, "checked with the configuration"
+    return ProtectedNode(
+        index=index,
+        ends=Ends(Side.MOBILE_NODE, config.home_agent.address, config.home_address, table.to_home_agent.spi),
+        networks=tuple(initial_networks(config, config.home_address)),
+        correspondents=table.networks,
+        inbound=table.from_home_agent.association(),
+        outbound=table.to_home_agent.association(),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from dsmip.core.mobile_node import MobileNode
 from dsmip.core.mobile_node_config import UNKNOWN
 from dsmip.daemon.config import MobileNodeFile
+from dsmip.daemon.config_payload import payload_in_words
 from dsmip.daemon.control import Handler, Refusal, plain, text
 from dsmip.daemon.explain import as_json, problems
 from dsmip.daemon.explain_mobile_node import Facts, tell
@@ -65,6 +66,7 @@ class MobileNodeQuestions:
                 str(network) for network in self._routes.networks if network.prefixlen < network.max_prefixlen
             ],
             "authentication": config.authentication,
+            "payload": payload_in_words(config.payload),
             **self._registration(),
             "sent_packets": traffic.sent_packets,
             "sent_bytes": traffic.sent_bytes,
@@ -128,7 +130,4 @@ class MobileNodeQuestions:
 
     def stats(self) -> dict[str, Any]:
         """For `dsmip stats`."""
-        return {
-            "signalling_refused": dict(self._runtime.events.drops),
-            "dataplane_dropped": dict(self._runtime.dataplane.drops()),
-        }
+        return self._runtime.refused()

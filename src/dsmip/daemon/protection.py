@@ -21,6 +21,7 @@ from ipaddress import IPv6Address
 from typing import TypeVar
 
 from dsmip.core.actions import Action, SendDatagram, SendPacket
+from dsmip.dataplane.maps import UPCALL_MARK
 from dsmip.host.mobility_socket import MOBILITY_HEADER, MobilitySocket
 from dsmip.host.xfrm import CipherAndMac, Direction, Policy, State, Traffic, Xfrm, one_address
 from dsmip.wire.constants import NextHeader
@@ -80,7 +81,7 @@ class SignallingProtection:
     ) -> None:
         self._inject, self._deliver, self._send = inject, deliver, send
         self._xfrm = Xfrm()
-        self.socket = MobilitySocket()
+        self.socket = MobilitySocket(UPCALL_MARK)
         self._peers: dict[tuple[IPv6Address, IPv6Address], Peer] = {}
         self._arriving: OrderedDict[int, Packet] = OrderedDict()
         self._leaving: OrderedDict[int, tuple[Packet, Send]] = OrderedDict()
@@ -131,8 +132,9 @@ class SignallingProtection:
         if packet.next_header != NextHeader.ESP:
             return False
         if (packet.source, packet.destination) in self._peers and packet.udp is None:
-            self._encrypted(packet)
-        elif (packet.recipient, packet.sender) in self._peers:
+            # Otherwise it is payload that is too big for the path.
+            return self._encrypted(packet)
+        if (packet.recipient, packet.sender) in self._peers:
             self._arrived(packet)
         else:
             log.debug("ESP from %s, who is no peer", packet.sender)
@@ -178,18 +180,19 @@ class SignallingProtection:
         self.socket.send(packet.sender, packet.recipient, packet.payload, tag, interface)
         return True
 
-    def _encrypted(self, packet: Packet) -> None:
+    def _encrypted(self, packet: Packet) -> bool:
         """The kernel's half is done: ESP between inner addresses, on its way through the tunnel device."""
         traffic_class = (packet.raw[0] << 4 | packet.raw[1] >> 4) & 0xFF
         waiting = self._leaving.pop(traffic_class << 8 | packet.hop_limit, None)
         if waiting is None:
-            return
+            return False
         clear, action = waiting
         octets = _rewrapped(clear, packet.payload, NextHeader.ESP)
         if isinstance(action, SendPacket):
             self._send(SendPacket(octets, action.interface))
         else:
             self._send(SendDatagram(octets, action.local, action.remote, action.interface))
+        return True
 
 
 def is_native(action: Send) -> bool:

@@ -24,12 +24,14 @@ from dsmip.daemon.capture import Tap
 from dsmip.daemon.conditions import Conditions
 from dsmip.daemon.control import RUN_ROOT, SOCKET_NAME, ControlServer, Handler, Stream, whole_number
 from dsmip.daemon.events import EventLog
+from dsmip.daemon.payload import PayloadProtection
 from dsmip.daemon.protection import SignallingProtection
 from dsmip.daemon.service import Watchdog, notify
 from dsmip.dataplane import features
 from dsmip.dataplane.api import DataPlaneError, Role, Traffic
 from dsmip.dataplane.bpf import BpfDataPlane
 from dsmip.dataplane.tun import TunDevice
+from dsmip.host import xfrm
 from dsmip.host.routing import HostError, Routing
 from dsmip.host.sockets import SignallingSockets
 from dsmip.host.sysctl import Settings
@@ -110,6 +112,8 @@ class Runtime:
         self._control: ControlServer | None = None
         self._stop: asyncio.Event = asyncio.Event()
         self._protection: SignallingProtection | None = None
+        #: Set by `protect_payload`.
+        self.payload: PayloadProtection | None = None
 
     # Start and stop ----------------------------------------------------------------------------------------
 
@@ -196,9 +200,28 @@ class Runtime:
             asyncio.get_running_loop().add_reader(socket_.fileno(), self._protection.decrypted)
         return self._protection
 
+    def protect_payload(self) -> PayloadProtection:
+        """What puts payload under IPsec. Made when it is first asked for.
+
+        Raises HostError when this kernel has no IPsec.
+        """
+        if self.payload is None:
+            self.payload = PayloadProtection(xfrm.Xfrm(), self.dataplane)
+        return self.payload
+
     def is_protected(self, action: SendPacket | SendDatagram) -> bool:
         """Whether this leaves by way of IPsec: then it has left."""
         return self._protection is not None and self._protection.protects(action)
+
+    def refused(self) -> dict[str, dict[str, int]]:
+        """What was refused or dropped so far, by where and why."""
+        counted = {
+            "signalling_refused": dict(self.events.drops),
+            "dataplane_dropped": dict(self.dataplane.drops()),
+        }
+        if self._protection is not None or self.payload is not None:
+            counted["ipsec_dropped"] = xfrm.dropped()
+        return counted
 
     def _decrypted(self, packet: bytes) -> None:
         if self._engine is not None:
@@ -220,6 +243,8 @@ class Runtime:
         if self._protection is not None:
             asyncio.get_running_loop().remove_reader(self._protection.socket.fileno())
             self._protection.close(keep=keep_forwarding)
+        if self.payload is not None:
+            self.payload.close(keep=keep_forwarding)
         self.sockets.close()
         if keep_forwarding:
             self.dataplane.close(keep=True)

@@ -38,13 +38,16 @@ class Decrypted(NamedTuple):
 
 
 class MobilitySocket:
-    """The constructor raises OSError without CAP_NET_RAW."""
+    """The constructor raises OSError without CAP_NET_RAW and CAP_NET_ADMIN."""
 
-    def __init__(self) -> None:
+    def __init__(self, mark: int) -> None:
+        """`mark` is what the data plane takes for packets for the daemon."""
         self._socket = socket.socket(
             socket.AF_INET6, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, MOBILITY_HEADER
         )
         self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+        # So that what leaves by the tunnel device, encrypted, is known to be for the daemon.
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
         self._socket.setsockopt(socket.IPPROTO_IPV6, _IPV6_FLOWINFO, 1)
 
     def fileno(self) -> int:

@@ -11,6 +11,7 @@ import logging
 import socket
 
 from dsmip.core.types import UdpEndpoint
+from dsmip.host.xfrm import send_as_it_is
 
 _IP_FREEBIND = 15
 _IP_MTU_DISCOVER, _IP_PMTUDISC_PROBE = 10, 3
@@ -124,6 +125,7 @@ def _open_raw(family: int, interface: str) -> socket.socket:
     if family == socket.AF_INET6:
         # Our own probe for a duplicate address must not come back as somebody else's.
         raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_LOOP, 0)
+    send_as_it_is(raw)
     return raw
 
 
