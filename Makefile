@@ -10,12 +10,18 @@ APT_TEST  := tshark tcpdump iperf3 ethtool chromium zsh fish groff-base redis-se
 # For a kernel that has what the machine's own may lack: tests/guest boots the distribution's.
 APT_GUEST := qemu-system-x86 busybox-static kmod
 
-.PHONY: setup demo test test-fast soak conformance lint bench docs lock install clean
+.PHONY: setup demo demo-protected test test-fast soak conformance lint bench docs lock install clean
 
 setup: $(VENV)/.done $(BPF)
 
 demo: setup
 	$(VENV)/bin/dsmip demo --out demo-out
+
+# The same under IPsec, on the distribution's kernel in an emulator, which is slow. `make demo-protected PROTECT=signalling`
+# leaves the payload in clear.
+demo-protected: PROTECT ?= all
+demo-protected: setup
+	$(PYTHON) -m tests.guest $(VENV)/bin/dsmip demo --protect $(PROTECT) --pace 20 --patience 60
 
 test: setup
 	$(PYTHON) -m pytest

@@ -77,6 +77,19 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     demo.add_argument("--dwell", type=float, metavar="S", help="seconds after each move")
     demo.add_argument(
+        "--protect",
+        choices=("signalling", "all"),
+        default="",
+        help="under ESP (IPsec), with manual keys: Binding Updates, or these and all payload; needs a kernel "
+        "with ESP; not with --tour multihomed",
+    )
+    demo.add_argument(
+        "--pace", type=int, default=1, metavar="MS", help="milliseconds between packets, for slow machines"
+    )
+    demo.add_argument(
+        "--patience", type=float, metavar="S", help="seconds until a move counts as failed (default: 15)"
+    )
+    demo.add_argument(
         "--delay", type=float, default=0.0, metavar="MS", help="delay each way to the access networks"
     )
     demo.set_defaults(call=_demo)
@@ -194,7 +207,12 @@ def _down(options: argparse.Namespace) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    return _multihomed(options) if options.tour == "multihomed" else _networks(options)
+    if options.tour == "networks":
+        return _networks(options)
+    if options.protect:
+        print("dsmip: --protect is for the tour of one uplink", file=sys.stderr)
+        return 2
+    return _multihomed(options)
 
 
 def _networks(options: argparse.Namespace) -> int:
@@ -207,11 +225,15 @@ def _networks(options: argparse.Namespace) -> int:
         console.print("building the lab: home agent, correspondent, seven access networks, a mobile router")
         name = f"demo{os.getpid()}"
         with Lab.up(name, delay=options.delay / 1000) as lab:
+            lab.write_configs(protect=options.protect)
             lab.start_daemons()
             trip = tour.Tour(
                 lab,
                 dwell=options.dwell or tour.DWELL,
+                patience=options.patience or tour.PATIENCE,
                 listener=lambda progress: console.print(report.progress(progress)),
+                pace=options.pace,
+                protect=options.protect,
             )
             result = trip.run()
         if options.out is not None:

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
-from dsmip.lab import plan
+from dsmip.lab import plan, protection
 from dsmip.lab.uplinks import SINGLE, Uplink
 
 IDENTIFIER = "mr1@example.org"
@@ -29,9 +29,7 @@ home_address = "{address}"
 ipv4_home_address = "{address4}"
 mobile_network_prefixes = ["{prefix}"]
 ipv4_prefixes = ["{prefix4}"]
-spi = {spi}
-key = "{key}"
-"""
+{authentication}"""
 
 _MOBILE_ROUTER = """role = "mobile-router"
 name = "{name}"
@@ -43,10 +41,15 @@ home_prefix = "{home}"
 ipv4_home_address = "{address4}/{length4}"
 mobile_network_prefixes = ["{prefix}"]
 ipv4_prefixes = ["{prefix4}"]
-spi = {spi}
-key = "{key}"
-lifetime = 600
+{authentication}lifetime = 600
 state_directory = "{state}"
+"""
+
+_KEY = """spi = {spi}
+key = "{key}"
+"""
+
+_IPSEC = """authentication = "ipsec"
 """
 
 _INTERFACE = """
@@ -63,13 +66,14 @@ def write(
     uplinks: Sequence[Uplink] = SINGLE,
     policy: str = "",
     key: str = "",
+    protect: str = protection.NOTHING,
 ) -> tuple[Path, Path]:
     """Write ha.toml and mr.toml and return their paths.
 
     `names` are those of the home agent and the mobile router; each keeps its state below `state`. `policy` is
-    put at the end of mr.toml. Without a key (hexadecimal) a new one is drawn.
+    put at the end of mr.toml. Without a key (hexadecimal) a new one is drawn. `protect`: what is under ESP.
     """
-    key = key or secrets.token_hex(16)
+    authentication = _IPSEC if protect else _KEY.format(spi=SPI, key=key or secrets.token_hex(16))
     values = {
         "ha": plan.HOME_AGENT,
         "ha4": plan.HOME_AGENT_IPV4,
@@ -81,8 +85,7 @@ def write(
         "prefix": plan.MOBILE_PREFIX,
         "prefix4": plan.IPV4_MOBILE_PREFIX,
         "identifier": IDENTIFIER,
-        "spi": SPI,
-        "key": key,
+        "authentication": authentication,
     }
     directory.mkdir(parents=True, exist_ok=True)
     paths = (directory / "ha.toml", directory / "mr.toml")
@@ -95,4 +98,7 @@ def write(
             if len(uplinks) > 1:
                 file.write(f"preference = {uplink.preference}\n")
         file.write(policy)
+    for path, table in zip(paths, protection.tables(protect), strict=True):
+        with path.open("a", encoding="ascii") as file:
+            file.write(table)
     return paths

@@ -23,6 +23,9 @@ NODES = ("ha", "mr")
 START_WITHIN = 90.0
 STOP_WITHIN = 30.0
 
+#: The answer of one that runs on a slow machine.
+_ANSWER_WITHIN = 10.0
+
 Ready = Callable[[str], bool]
 
 
@@ -39,7 +42,7 @@ def ask(name: str, command: str, **arguments: str) -> Any:
     """Ask an instance over its control socket. Raises LabError when it does not answer, or refuses."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-            client.settimeout(1.0)
+            client.settimeout(_ANSWER_WITHIN)
             client.connect(str(RUN_ROOT / name / "control.sock"))
             client.sendall(json.dumps({"command": command, **arguments}).encode() + b"\n")
             with client.makefile("rb") as lines:

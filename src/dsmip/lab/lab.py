@@ -21,6 +21,7 @@ from dsmip.lab import (
     daemons,
     namespaces,
     plan,
+    protection,
     relay,
     requirements,
     services,
@@ -230,11 +231,16 @@ class Lab:
         """What the daemon of a node calls itself."""
         return f"{self.name}-{node}"
 
-    def write_configs(self, directory: Path | None = None, policy: str = "") -> tuple[Path, Path]:
-        """Write ha.toml and mr.toml, with a new key and the mobile router's `policy`; return their paths."""
+    def write_configs(
+        self, directory: Path | None = None, policy: str = "", protect: str = protection.NOTHING
+    ) -> tuple[Path, Path]:
+        """Write ha.toml and mr.toml, with new keys and the mobile router's `policy`; return their paths.
+        `protect` says what is under ESP. Raises LabError when this kernel has none."""
+        if protect:
+            requirements.check_esp()
         names = (self.instance("ha"), self.instance("mr"))
         place = directory or self.directory
-        return configs.write(place, names, self.directory / "state", self.uplinks, policy)
+        return configs.write(place, names, self.directory / "state", self.uplinks, policy, protect=protect)
 
     def start_daemons(
         self, directory: Path | None = None, *, ready: daemons.Ready = daemons.answers, only: str = ""

@@ -173,8 +173,8 @@ def settled_format(wire: Wire, family: str, start: float, end: float) -> str | N
     return seen.most_common(1)[0][0] if seen else None
 
 
-def handover(stay: Stay, streams: Mapping[str, Stream], wire: Wire) -> Handover:
-    """The figures of one move."""
+def handover(stay: Stay, streams: Mapping[str, Stream], wire: Wire, interval: float = INTERVAL) -> Handover:
+    """The figures of one move. `interval` is the time between two packets, in seconds."""
     start, end = stay.cut - BEFORE_CUT, stay.end - BEFORE_CUT
     found = registration(wire, stay.plugged, stay.end)
     address: float | None = None
@@ -199,7 +199,7 @@ def handover(stay: Stay, streams: Mapping[str, Stream], wire: Wire) -> Handover:
         binding_ms=_ms(found.acknowledgement if found else None, stay.plugged),
         ours_ms={family: _ms(firsts[family], address) for family in FAMILIES},
         first_packet_ms={family: _ms(firsts[family], stay.plugged) for family in FAMILIES},
-        outage_ms={family: _worst_outage(streams, family, start, end) for family in FAMILIES},
+        outage_ms={family: _worst_outage(streams, family, start, end, interval) for family in FAMILIES},
         lost={
             family: sum(lost(streams[stream_name(direction, family)], start, end) for direction in (DOWN, UP))
             for family in FAMILIES
@@ -215,6 +215,12 @@ def tunnel_name(formats: Mapping[str, str | None]) -> str | None:
     if len(set(forms.values())) > 1:
         return " + ".join(str(_name(form, family)) for family, form in forms.items())
     return next((_name(form, family) for family, form in forms.items()), None)
+
+
+def associations(wire: Wire) -> list[int]:
+    """The SPIs of all ESP that was seen."""
+    seen = {kind.spi for kind in wire.data} | {message.get("spi", 0) for message in wire.control}
+    return sorted(seen - {0})
 
 
 def round_trips(down: Stream, up: Stream) -> list[tuple[float, float | None]]:
@@ -248,9 +254,12 @@ def middle(values: Iterable[float | None]) -> float | None:
     return median(known) if known else None
 
 
-def _worst_outage(streams: Mapping[str, Stream], family: str, start: float, end: float) -> float:
+def _worst_outage(
+    streams: Mapping[str, Stream], family: str, start: float, end: float, interval: float
+) -> float:
     worst = max(
-        outage(arrivals(streams[stream_name(direction, family)]), start, end) for direction in (DOWN, UP)
+        outage(arrivals(streams[stream_name(direction, family)]), start, end, interval)
+        for direction in (DOWN, UP)
     )
     return round(worst * 1000, 3)
 

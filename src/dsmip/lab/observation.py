@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import NamedTuple
 
-from dsmip.lab import plan
+from dsmip.lab import plan, protection, streams
 
 #: Encapsulations by the names used here, and what they are called in reports for each family (RFC 5555 4.1).
 NATIVE, IN_IPV6, IN_IPV4, IN_UDP4, IN_UDP6 = "native", "ipv6", "ipv4", "udp4", "udp6"
@@ -30,14 +30,18 @@ DHCP_ACK = "dhcp-ack"
 ARP_REPLY = "arp-reply"
 BINDING_UPDATE = "binding-update"
 BINDING_ACKNOWLEDGEMENT = "binding-acknowledgement"
+IKE = "ike"
+#: Of a message that is encrypted.
+UNKNOWN_SEQUENCE = -2
 
 _DSMIP_PORT = 4191  # RFC 5555 section 9
 _DHCP_CLIENT_PORT = 68
+_IKE_PORTS = {500, 4500}  # RFC 7296 section 2, RFC 3948
 #: Our own: the header in front of a packet of which copies go over several paths.
 _DUPLICATION, _DUPLICATION_OCTETS = 0x01, 8
 
 _ETHERTYPE_IPV4, _ETHERTYPE_ARP, _ETHERTYPE_IPV6 = 0x0800, 0x0806, 0x86DD
-_IPV4, _TCP, _UDP, _IPV6, _ROUTING, _ICMPV6, _DESTINATION, _MOBILITY = 4, 6, 17, 41, 43, 58, 60, 135
+_IPV4, _TCP, _UDP, _IPV6, _ROUTING, _ESP, _ICMPV6, _DESTINATION, _MOBILITY = 4, 6, 17, 41, 43, 50, 58, 60, 135
 _HOST6, _HOST4 = plan.HOST.packed, plan.HOST_IPV4.packed
 
 
@@ -45,7 +49,8 @@ class DataClass(NamedTuple):
     """Packets of the host behind the mobile router that look alike from outside.
 
     `up` = sent by the mobile router. `local` is the mobile router's outer address, "" without a tunnel.
-    `port` is the correspondent's (0 = not TCP or UDP). `interface` is where they were seen.
+    `port` is the correspondent's (0 = not TCP or UDP). `interface` is where they were seen. Under ESP, `spi`
+    is set and only packets of the streams are known, by their length.
     """
 
     up: bool
@@ -54,6 +59,7 @@ class DataClass(NamedTuple):
     local: str
     port: int = 0
     interface: str = ""
+    spi: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +111,12 @@ def _ipv6(frame: bytes, at: int, up: bool, outer: _Outer) -> DataClass | Control
         if outer is _BARE:
             carrier = _outer(IN_IPV6, up, str(IPv6Address(source)), str(IPv6Address(destination)))
         return _mobility(frame, body, up, carrier)
+    if header == _ESP:
+        carrier = outer
+        if outer is _BARE:
+            carrier = _outer(IN_IPV6, up, str(IPv6Address(source)), str(IPv6Address(destination)))
+        length = int.from_bytes(frame[at + 4 : at + 6], "big") - (body - at - 40)
+        return _esp(frame, body, up, carrier, length)
     if header == _ICMPV6 and outer is _BARE and not up:
         return _icmpv6(frame, body, str(IPv6Address(source)))
     return None
@@ -148,9 +160,27 @@ def _udp(frame: bytes, at: int, up: bool, outer: _Outer) -> DataClass | Control 
         if version == 6:
             return _ipv6(frame, inner, up, outer)
         return _ipv4(frame, inner, up, outer) if version == 4 else None
+    if _IKE_PORTS & {source, destination}:
+        return Control(IKE, {"up": up})
     if destination == _DHCP_CLIENT_PORT and not up:
         return _dhcp(frame, inner)
     return None
+
+
+def _esp(frame: bytes, at: int, up: bool, carrier: _Outer, length: int) -> DataClass | Control | None:
+    """What is inside can only be guessed: signalling by the security association, streams by their length.
+
+    Of signalling, everything that is not an update is taken for an acknowledgement that accepts.
+    """
+    spi = int.from_bytes(frame[at : at + 4], "big")
+    if spi in protection.SIGNALLING_SPIS:
+        kind = BINDING_UPDATE if up else BINDING_ACKNOWLEDGEMENT
+        where: dict[str, str | int | bool | list[str]] = {"care_of": carrier.local, "format": carrier.format}
+        return Control(kind, {**where, "sequence": UNKNOWN_SEQUENCE, "status": 0, "spi": spi})
+    family = protection.FAMILIES.get(length)
+    if family is None:
+        return None
+    return DataClass(up, family, carrier.format, carrier.local, streams.PORT, spi=spi)
 
 
 def _mobility(frame: bytes, at: int, up: bool, carrier: _Outer) -> Control | None:

@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from dsmip.lab import protection
 from dsmip.lab.result import OURS_BAR_MS, Move, Result
 from dsmip.lab.tour import Progress
 from dsmip.lab.uplinks import Shape
@@ -82,10 +83,11 @@ def tour(result: Result) -> RenderableType:
         f"{family} {_number(value)} ms" for family, value in result.ours_over_round_trip_ms.items()
     )
     share = Text(f"Our share of an outage beyond one round trip, median: {shares} (bar: {OURS_BAR_MS:g} ms)")
+    under = Text(_protection(result)) if result.protect else None
     known = ", ".join(_revisit(move) for move in result.moves if move.revisited)
     again = Text(f"Back in a known network, link up to first packet: {known or '-'}")
     failed = [Text(line, style="red") for line in result.failed]
-    return Group(table, sessions, share, again, *failed)
+    return Group(table, sessions, share, again, *([under] if under else []), *failed)
 
 
 def progress(happening: Progress) -> RenderableType:
@@ -120,6 +122,15 @@ def _row(move: Move) -> list[str]:
         _number(found.ours_ms["v4"]),
         "-" if move.rtt_ms is None else f"{move.rtt_ms:.2f}",
     ]
+
+
+def _protection(result: Result) -> str:
+    what = "Signalling" if result.protect == protection.SIGNALLING else "Signalling and payload"
+    spis = ", ".join(f"{spi:#x}" for spi in result.associations)
+    return (
+        f"{what} under ESP: the security associations {spis} from beginning to end, "
+        f"{result.key_exchanges} messages of IKE during the moves"
+    )
 
 
 def _revisit(move: Move) -> str:

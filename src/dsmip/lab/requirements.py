@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping
 
 from dsmip.lab.errors import LabError
 
@@ -31,6 +32,15 @@ _FEATURES = {
 }
 
 
+#: For labs whose traffic is under ESP.
+_ESP = {
+    "IPsec (CONFIG_XFRM_USER, CONFIG_INET6_ESP, CONFIG_CRYPTO_GCM)": (
+        "ip xfrm state add src ::1 dst ::2 proto esp spi 0x100 mode tunnel "
+        f"aead 'rfc4106(gcm(aes))' 0x{bytes(20).hex()} 128"
+    ),
+}
+
+
 def missing() -> list[str]:
     """What this machine lacks, one line each with its mend; empty when nothing is lacking."""
     path = os.environ.get("PATH", os.defpath) + os.pathsep + "/usr/sbin:/sbin"
@@ -42,13 +52,13 @@ def missing() -> list[str]:
     if os.geteuid() != 0:
         lines.append("network namespaces need root: run this as root (sudo)")
     if not lines:
-        lines.extend(_missing_features())
+        lines.extend(_missing_features(_FEATURES))
     return lines
 
 
-def _missing_features() -> list[str]:
+def _missing_features(features: Mapping[str, str]) -> list[str]:
     script = "\n".join(
-        f"{{ {command}; }} >/dev/null 2>&1 || echo '{feature}'" for feature, command in _FEATURES.items()
+        f"{{ {command}; }} >/dev/null 2>&1 || echo '{feature}'" for feature, command in features.items()
     )
     probe = subprocess.run(
         ["unshare", "--net", "sh"], input=script, text=True, capture_output=True, check=False
@@ -62,6 +72,13 @@ def _missing_features() -> list[str]:
         f"the kernel lacks {feature}: load the module or use a kernel that has it"
         for feature in probe.stdout.splitlines()
     ]
+
+
+def check_esp() -> None:
+    """Raise LabError when this kernel has no ESP."""
+    lines = _missing_features(_ESP)
+    if lines:
+        raise LabError("nothing can be under ESP here:\n" + "\n".join(f"  {line}" for line in lines))
 
 
 def check() -> None:

@@ -18,13 +18,15 @@ REVISIT_BAR_MS = 20.0
 @dataclass(frozen=True, slots=True)
 class Move:
     """One move of a tour. `rtt_ms` is the round trip to the home agent there by ping; `link_down_ms` is how
-    long the mobile router had no carrier; `failed` is "" or says what did not happen in time."""
+    long the mobile router had no carrier; `failed` is "" or says what went wrong; `nat` is what the mobile
+    router found out of a NAT, in the words of `dsmip status`."""
 
     handover: Handover
     rtt_ms: float | None
     link_down_ms: float
     revisited: bool
     failed: str = ""
+    nat: str = ""
 
     @property
     def revisit_bar_ms(self) -> float | None:
@@ -53,6 +55,7 @@ class Move:
             "revisit_bar_ms": self.revisit_bar_ms,
             "registered": found.registered,
             "failed": self.failed,
+            "nat": self.nat,
         }
 
 
@@ -82,12 +85,16 @@ class Timeline:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A whole tour."""
+    """A whole tour. `protect` is what was under ESP, `associations` the SPIs seen of it, and `key_exchanges`
+    how many messages of IKE."""
 
     kernel: str
     moves: Sequence[Move]
     sessions: Sequence[Session]
     timeline: Timeline
+    protect: str = ""
+    associations: Sequence[int] = ()
+    key_exchanges: int = 0
 
     @property
     def broken(self) -> int:
@@ -115,6 +122,9 @@ class Result:
         """The object `dsmip demo --json` prints."""
         return {
             "kernel": self.kernel,
+            "protect": self.protect,
+            "associations": [f"{spi:#x}" for spi in self.associations],
+            "key_exchanges": self.key_exchanges,
             "moves": [move.as_json() for move in self.moves],
             "sessions": [
                 {

@@ -7,15 +7,15 @@ import platform
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dsmip.lab import measure, plan, sniffer, streams, transfers
+from dsmip.lab import daemons, measure, plan, protection, sniffer, streams, transfers
 from dsmip.lab.cabling import Plug
 from dsmip.lab.errors import LabError
 from dsmip.lab.lab import Lab
 from dsmip.lab.measure import Stay
-from dsmip.lab.observation import BINDING_ACKNOWLEDGEMENT
+from dsmip.lab.observation import BINDING_ACKNOWLEDGEMENT, IKE
 from dsmip.lab.result import Band, Move, Result, Timeline
 from dsmip.lab.streams import DOWN, FAMILIES, UP, Stream, stream_name
 from dsmip.lab.transfers import Session
@@ -27,8 +27,12 @@ ROUTE = ("wifi6", "cafe4", "nat4", "dual", "cgn4", "fw4", "nat4", "wifi6", "home
 DWELL = 6.0
 PATIENCE = 15.0
 _POLL = 0.02
+#: In `dsmip status`, where a NAT was found.
+DETECTED = "detected"
 #: Seconds at the end of a stay in which a stream that lives has packets.
 _ALIVE = 1.0
+#: Seconds that a stay goes on after all traffic flows, however long that took.
+_REST = 2 * _ALIVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +66,18 @@ class Tour:
         dwell: float = DWELL,
         patience: float = PATIENCE,
         listener: Listener = _nobody,
+        pace: int = 1,
+        protect: str = protection.NOTHING,
     ) -> None:
+        """`dwell` and `patience` in seconds; `pace` is the time between two packets in ms, and slows the
+        transfers down as well. `protect` is what the lab's configuration puts under ESP."""
         self._lab = lab
         self._route = tuple(route)
         self._dwell = dwell
         self._patience = patience
         self._listener = listener
+        self._flow = replace(streams.PLAIN, every=pace)
+        self._protect = protect
         self._directory = lab.directory / "tour"
         self._control: sniffer.ControlReader
 
@@ -82,29 +92,34 @@ class Tour:
             old.unlink()
         self._control = sniffer.ControlReader(self._directory)
         sniffer.start(self._lab.processes, self._directory)
-        streams.start(self._lab.processes, self._directory)
+        streams.start(self._lab.processes, self._directory, [self._flow])
         self._tell("start", self._lab.at, 0)
         self._await_first_packets()
-        transfers.start(self._lab.processes, self._directory)
+        rate = transfers.RATE // self._flow.every
+        transfers.start(self._lab.processes, self._directory, rate=rate)
         begin = time.monotonic()
         first = self._lab.at
         self._stay_until(begin + self._dwell)
         plugs: list[Plug] = []
         failures: list[str] = []
         pings: list[float | None] = []
+        nats: list[str] = []
         for number, network in enumerate(self._route, 1):
             self._tell("moving", network, number)
             plug = self._lab.move(network)
             plugs.append(plug)
             failures.append(self._settle(plug, number))
+            settled = 0.0 if failures[-1] else time.monotonic()
             pings.append(self._ping(network))
-            self._stay_until(plug.plugged + self._dwell)
+            self._stay_until(max(plug.plugged + self._dwell, settled + _REST))
+            nats.append(self._nat())
+            failures[-1] = failures[-1] or wrong_nat(network, nats[-1])
         end = time.monotonic()
         sessions = transfers.finish(self._lab.processes, self._directory, self._patience)
         self._lab.processes.stop(streams.LABELS)
         self._lab.processes.stop([sniffer.LABEL])
         self._tell("done", self._lab.at, len(self._route))
-        return self._result(first, begin, end, plugs, failures, pings, sessions)
+        return self._result(first, begin, end, plugs, failures, pings, nats, sessions)
 
     def _tell(
         self, what: str, network: str, number: int, since: float | None = None, detail: str = ""
@@ -177,6 +192,13 @@ class Tour:
                 return float(times[2])
         return None
 
+    def _nat(self) -> str:
+        """What the mobile router says of a NAT here, "" when it does not answer."""
+        try:
+            return str(daemons.ask(self._lab.instance("mr"), "status")["nat"])
+        except LabError:
+            return ""
+
     # Afterwards ------------------------------------------------------------------------------------------
 
     def _result(
@@ -187,6 +209,7 @@ class Tour:
         plugs: Sequence[Plug],
         failures: Sequence[str],
         pings: Sequence[float | None],
+        nats: Sequence[str],
         sessions: Sequence[Session],
     ) -> Result:
         flows = streams.load(self._directory)
@@ -195,7 +218,8 @@ class Tour:
         stays = [
             Stay(plug.network, plug.cut, plug.plugged, until) for plug, until in zip(plugs, ends, strict=True)
         ]
-        handovers = [measure.handover(stay, flows, wire) for stay in stays]
+        interval = self._flow.every * streams.INTERVAL
+        handovers = [measure.handover(stay, flows, wire, interval) for stay in stays]
         visited = [first, *(plug.network for plug in plugs)]
         moves = [
             Move(
@@ -204,9 +228,10 @@ class Tour:
                 link_down_ms=round((plug.plugged - plug.cut) * 1000, 3),
                 revisited=plug.network in visited[: number + 1],
                 failed=failed,
+                nat=nat,
             )
-            for number, (found, plug, failed, rtt) in enumerate(
-                zip(handovers, plugs, failures, pings, strict=True)
+            for number, (found, plug, failed, rtt, nat) in enumerate(
+                zip(handovers, plugs, failures, pings, nats, strict=True)
             )
         ]
         home = "home" if first == plan.HOME else None
@@ -221,7 +246,18 @@ class Tour:
             moves=moves,
             sessions=[*sessions, *_stream_sessions(flows, [begin, *cuts], [*cuts, end])],
             timeline=_timeline(bands, flows, begin, end),
+            protect=self._protect,
+            associations=measure.associations(wire),
+            key_exchanges=sum(1 for message in wire.control if message["kind"] == IKE),
         )
+
+
+def wrong_nat(network: str, found: str) -> str:
+    """What is wrong with what was found out of a NAT."""
+    there = plan.NETWORKS[network].public4 is not None
+    if (found == DETECTED) == there:
+        return ""
+    return "the NAT was not detected" if there else "a NAT was detected where there is none"
 
 
 def _stream_sessions(
