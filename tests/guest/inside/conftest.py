@@ -4,8 +4,55 @@ from __future__ import annotations
 
 import os
 
-from tests.system.conftest import namespaces
+import pytest
+
+from tests.system.conftest import Namespaces, namespaces
 
 __all__ = ["namespaces"]
 
 collect_ignore_glob = [] if os.environ.get("DSMIP_GUEST") else ["test_*.py"]
+
+
+@pytest.fixture
+def network(namespaces: Namespaces) -> Namespaces:
+    """A home agent, a router that may translate, a mobile node behind it, and a correspondent beside it."""
+    namespaces.add("ha", "gw", "mn", "cn")
+    namespaces.cable(("ha", "eth0"), ("gw", "outside"))
+    namespaces.cable(("gw", "inside"), ("mn", "eth0"))
+    namespaces.cable(("gw", "aside"), ("cn", "eth0"))
+    for where, interface, *addresses in (
+        ("ha", "eth0", "2001:db8:ffff::1/64", "192.0.2.1/24"),
+        ("gw", "outside", "2001:db8:ffff::2/64", "192.0.2.2/24"),
+        ("gw", "inside", "2001:db8:1::1/64", "10.0.0.1/24"),
+        ("gw", "aside", "2001:db8:400::1/64", "203.0.113.1/24"),
+        ("cn", "eth0", "2001:db8:400::cafe/64", "203.0.113.200/24"),
+    ):
+        for address in addresses:
+            nodad = ("nodad",) if ":" in address else ()
+            namespaces.run(where, "ip", "addr", "add", address, "dev", interface, *nodad)
+    namespaces.run("gw", "sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
+    for where, destination, router in (
+        ("ha", "10.0.0.0/24", "192.0.2.2"),
+        ("ha", "203.0.113.0/24", "192.0.2.2"),
+        ("ha", "2001:db8::/32", "2001:db8:ffff::2"),
+        ("gw", "2001:db8:100::/64", "2001:db8:ffff::1"),
+        ("gw", "198.51.100.0/24", "192.0.2.1"),
+        ("cn", "2000::/3", "2001:db8:400::1"),
+        ("cn", "0.0.0.0/0", "203.0.113.1"),
+    ):
+        namespaces.run(where, "ip", "route", "add", destination, "via", router)
+    return namespaces
+
+
+def address_in(network: Namespaces, address: str, router: str) -> None:
+    """Give the mobile node this care-of address instead of all others of the family, and a default route."""
+    family = "-6" if ":" in address else "-4"
+    network.run("mn", "ip", family, "addr", "flush", "dev", "eth0", "scope", "global")
+    nodad = ("nodad",) if ":" in address else ()
+    network.run("mn", "ip", "addr", "add", address, "dev", "eth0", *nodad)
+    network.run("mn", "ip", family, "route", "replace", "default", "via", router, "dev", "eth0")
+
+
+TRANSLATION = (
+    'table ip nat { chain post { type nat hook postrouting priority 100; oifname "outside" masquerade; }; }'
+)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from dsmip.daemon import control
+from tests.guest.inside.conftest import TRANSLATION, address_in
 from tests.system.conftest import Namespaces, run, wait_until
 
 KEYS = """\
@@ -69,26 +70,13 @@ ESP_SIGNALLING = (
 
 
 @pytest.fixture
-def node(namespaces: Namespaces, tmp_path: Path) -> Namespaces:
-    """A home agent, a router that may translate, and a mobile node behind it."""
-    namespaces.add("ha", "gw", "mn")
-    namespaces.cable(("ha", "eth0"), ("gw", "outside"))
-    namespaces.cable(("gw", "inside"), ("mn", "eth0"))
-    for where, interface, *addresses in (
-        ("ha", "eth0", "2001:db8:ffff::1/64", "192.0.2.1/24"),
-        ("gw", "outside", "2001:db8:ffff::2/64", "192.0.2.2/24"),
-        ("gw", "inside", "2001:db8:1::1/64", "10.0.0.1/24"),
-    ):
-        for address in addresses:
-            namespaces.run(where, "ip", "addr", "add", address, "dev", interface)
-    namespaces.run("gw", "sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
-    namespaces.run("ha", "ip", "route", "add", "10.0.0.0/24", "via", "192.0.2.2")
-    namespaces.run("ha", "ip", "-6", "route", "add", "2001:db8:1::/64", "via", "2001:db8:ffff::2")
+def node(network: Namespaces, tmp_path: Path) -> Namespaces:
+    """With configuration files."""
     for name, text in (("ha", HOME_AGENT), ("mn", MOBILE_NODE)):
         path = tmp_path / f"{name}.toml"
         path.write_text(text.format(state=tmp_path))
         path.chmod(0o600)
-    return namespaces
+    return network
 
 
 def ask(name: str, command: str) -> Any:
@@ -114,26 +102,18 @@ def test_nat_is_detected_under_esp_and_nothing_is_in_clear(node: Namespaces, tmp
 
     try:
         wait_until(lambda: mobile().get("state") == "detached", 90, "running, with no address yet")
-        node.run("mn", "ip", "addr", "add", "10.0.0.33/24", "dev", "eth0")
-        node.run("mn", "ip", "route", "add", "default", "via", "10.0.0.1", "dev", "eth0")
+        address_in(node, "10.0.0.33/24", "10.0.0.1")
         wait_until(lambda: registered("ipv4", "none"), 60, "registered over IPv4, no NAT seen where none is")
         (binding,) = ask("ha", "bindings")
         assert binding["authentication"] == "ipsec"
         assert node.pings("ha", "2001:db8:100::20")
 
-        node.run("mn", "ip", "addr", "flush", "dev", "eth0", "scope", "global")
-        translation = (
-            "table ip nat { chain post { type nat hook postrouting priority 100;"
-            ' oifname "outside" masquerade; }; }'
-        )
-        node.run("gw", "nft", translation)
-        node.run("mn", "ip", "addr", "add", "10.0.0.44/24", "dev", "eth0")
-        node.run("mn", "ip", "route", "add", "default", "via", "10.0.0.1", "dev", "eth0")
+        node.run("gw", "nft", TRANSLATION)
+        address_in(node, "10.0.0.44/24", "10.0.0.1")
         wait_until(lambda: registered("udp4", "detected"), 60, "NAT seen under ESP")
         wait_until(lambda: node.pings("ha", "2001:db8:100::20"), 20, "reached through the NAT")
 
-        node.run("mn", "ip", "addr", "add", "2001:db8:1::33/64", "dev", "eth0", "nodad")
-        node.run("mn", "ip", "-6", "route", "add", "default", "via", "2001:db8:1::1", "dev", "eth0")
+        address_in(node, "2001:db8:1::33/64", "2001:db8:1::1")
         wait_until(lambda: registered("ipv6", "none"), 60, "registered over IPv6")
         assert node.pings("ha", "2001:db8:100::20")
     except AssertionError as error:
@@ -152,8 +132,7 @@ def test_nat_is_detected_under_esp_and_nothing_is_in_clear(node: Namespaces, tmp
 def test_without_esp_a_binding_update_does_nothing(node: Namespaces, tmp_path: Path) -> None:
     """Neither in clear nor under other keys."""
     node.dsmip("ha", "run", str(tmp_path / "ha.toml"))
-    node.run("mn", "ip", "addr", "add", "2001:db8:1::33/64", "dev", "eth0", "nodad")
-    node.run("mn", "ip", "-6", "route", "add", "default", "via", "2001:db8:1::1", "dev", "eth0")
+    address_in(node, "2001:db8:1::33/64", "2001:db8:1::1")
     wait_until(lambda: bool(ask("ha", "status")), 60, "home agent running")
     text = (tmp_path / "mn.toml").read_text()
     plain = text[: text.index("[ipsec.to_home_agent]")]
