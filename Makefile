@@ -6,7 +6,7 @@ BPF    := src/dsmip/dataplane/dsmip.bpf.o
 
 APT_RUN   := iproute2 nftables radvd dnsmasq-base iputils-ping procps libbpf1 libelf1
 APT_BUILD := python3-venv clang llvm libbpf-dev linux-libc-dev make
-APT_TEST  := tshark tcpdump iperf3 ethtool chromium zsh fish groff-base redis-server wireguard-go wireguard-tools
+APT_TEST  := tshark tcpdump iperf3 ethtool chromium zsh fish groff-base redis-server wireguard-go wireguard-tools systemd dbus
 # For a kernel that has what the machine's own may lack: tests/guest boots the distribution's.
 APT_GUEST := qemu-system-x86 busybox-static kmod
 
@@ -81,8 +81,9 @@ install: setup
 	$(DESTDIR)$(PREFIX)/bin/pip install --quiet --upgrade build/wheel/dsmip-*.whl
 	install -d $(DESTDIR)/usr/local/bin $(DESTDIR)/etc/dsmip $(DESTDIR)/etc/systemd/system
 	ln -sf $(PREFIX)/bin/dsmip $(DESTDIR)/usr/local/bin/dsmip
-	sed s,/usr/bin/dsmip,/usr/local/bin/dsmip, packaging/systemd/dsmip@.service \
-	    > $(DESTDIR)/etc/systemd/system/dsmip@.service
+	for unit in dsmip@.service dsmip-prepare.service; do \
+	    sed s,/usr/bin/dsmip,/usr/local/bin/dsmip, packaging/systemd/$$unit \
+	        > $(DESTDIR)/etc/systemd/system/$$unit || exit; done
 	install -D -m 644 packaging/systemd/sysusers.conf $(DESTDIR)/etc/sysusers.d/dsmip.conf
 	install -D -m 644 packaging/systemd/networkd.conf $(DESTDIR)/etc/systemd/networkd.conf.d/50-dsmip.conf
 	install -d $(DESTDIR)/usr/local/share/man $(DESTDIR)/usr/local/share/bash-completion/completions \

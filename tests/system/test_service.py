@@ -48,7 +48,7 @@ name = "wan0"
 """
 
 #: The user can reach neither a checkout in root's home nor pytest's directories: what it needs is mounted
-#: where it can. What root does before is what the unit has root do.
+#: where it can. What root does before is the part of dsmip-prepare.service.
 START = """
 mount -t tmpfs tmpfs /mnt && mkdir /mnt/venv /mnt/code /mnt/etc && mkdir -p /run/dsmip /var/lib/dsmip
 mount --bind "$1" /mnt/venv && mount --bind "$2" /mnt/code && cp "$3"/*.toml /mnt/etc
@@ -70,15 +70,16 @@ def setting(name: str) -> str:
     return found[1]
 
 
-def test_the_unit_is_well_formed(tmp_path: Path) -> None:
-    """As systemd reads it; a unit with a key it does not know is one with a promise it does not keep."""
+def test_the_units_are_well_formed(tmp_path: Path) -> None:
+    """As systemd reads them; a unit with a key it does not know is one with a promise it does not keep."""
     assert setting("AmbientCapabilities") == setting("CapabilityBoundingSet")
-    copy = tmp_path / UNIT.name
-    copy.write_text(
-        UNIT.read_text().replace("/usr/bin/dsmip", "/bin/true").replace("man:dsmip(1)", "file:/x")
-    )
+    copies = []
+    for unit in UNIT.parent.glob("*.service"):
+        copies.append(tmp_path / unit.name)
+        text = unit.read_text().replace("/usr/bin/dsmip", "/bin/true").replace("man:dsmip(1)", "file:/x")
+        copies[-1].write_text(text)
     done = subprocess.run(
-        ["systemd-analyze", "verify", str(copy)], capture_output=True, text=True, check=False
+        ["systemd-analyze", "verify", *map(str, copies)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     assert str(tmp_path) not in done.stderr
