@@ -42,6 +42,7 @@ _WARNINGS = frozenset(
         "flows-not-supported",
         "clock-corrected",
         "ipv4-refused",
+        "routes-restored",
     )
 )
 

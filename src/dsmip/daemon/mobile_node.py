@@ -62,6 +62,7 @@ from dsmip.host.home_link import Announcer, own_addresses
 from dsmip.host.home_routes import HomeRoutes
 from dsmip.host.icmpv4_socket import Icmpv4Socket
 from dsmip.host.icmpv6_socket import Icmpv6Socket
+from dsmip.host.route_guard import RouteGuard
 from dsmip.host.routing import HostError
 from dsmip.movement.engine import InterfaceConfig
 from dsmip.wire.icmpv6 import EchoReply, HomeAgentAddressDiscoveryReply, PacketTooBig, ParameterProblem
@@ -136,6 +137,7 @@ class MobileNodeDaemon:
         self._routes = HomeRoutes(runtime.routing, runtime.device_index, told.home_address, told.home_prefix)
         self._arrival = HomeArrival(self._movement, told.home_address, told.home_prefix, self._send_packet)
         self._set_up_forwarding()
+        guard = RouteGuard(runtime.routing.port, self._restore_routes)
         messages = Icmpv6Socket(_ICMPV6_TYPES, self._icmpv6)
         loop = asyncio.get_running_loop()
         loop.add_reader(messages.fileno(), messages.drain)
@@ -163,6 +165,7 @@ class MobileNodeDaemon:
         finally:
             keep_forwarding = keep_forwarding or runtime.hands_over
             traffic.stop()
+            guard.close()
             if keep_forwarding and self._engine.multihoming is not None:
                 self._engine.multihoming.rest(instant())
                 runtime.carry_out_last()
@@ -269,6 +272,14 @@ class MobileNodeDaemon:
         self._guard_own_addresses()
         if self._name is not None and attachments.care_of:
             self._name.network_changed()
+
+    def _restore_routes(self, missed: int) -> None:
+        """Another program took rules or routes of ours out."""
+        try:
+            self._routes.restore()
+        except HostError as error:  # a device that is gone, for one
+            log.warning("%s", error)
+        self._runtime.events.event("routes-restored", {"missed": missed})
 
     def _icmpv6(self, data: bytes, source: IPv6Address, destination: IPv6Address) -> None:
         self._engine.icmpv6(data, source, destination, instant())

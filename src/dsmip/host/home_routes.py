@@ -117,6 +117,20 @@ class HomeRoutes:
                 self._routing.add_route(route)
         self._tunnel_routes = wanted
 
+    def restore(self) -> None:
+        """Put back what another program may have taken out; what is there stays as it is."""
+        for network in self.networks:
+            for rule in _rules(network):
+                self._routing.add_rule(rule)
+        for address in self._own:
+            for rule in _ingress_filter(address):
+                self._routing.add_rule(rule)
+        for route in self._tunnel_routes:
+            self._routing.add_route(route)
+        if self._at_home is not None:
+            for route in self._home_routes(*self._at_home):
+                self._routing.add_route(route)
+
     def use_home_link(self) -> None:
         """At home: nothing goes by tunnel any more."""
         for route in self._tunnel_routes:

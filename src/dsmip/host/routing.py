@@ -102,6 +102,11 @@ class Routing:
         """Close the socket."""
         self._netlink.close()
 
+    @property
+    def port(self) -> int:
+        """The netlink port number the kernel notes as the author of these changes."""
+        return self._netlink.port
+
     def set_link(self, interface: int, *, mtu: int, queue: int) -> None:
         """Bring a tunnel device up, without a link-local address of its own.
 
