@@ -13,7 +13,7 @@ from dsmip.core.mobile_node_policy import Policy, UplinkChoice
 from dsmip.core.types import CareOfAddress
 from dsmip.daemon.config import MobileNodeFile, parse
 from dsmip.daemon.config_problems import ConfigError
-from dsmip.daemon.config_uplinks import is_multihomed, policy_of
+from dsmip.daemon.config_uplinks import is_multihomed, policy_of, signal_thresholds
 from dsmip.daemon.reload import check_uplinks_live
 from dsmip.wire.trafficselectors import IPv4TrafficSelector, IPv6TrafficSelector
 
@@ -80,6 +80,14 @@ def test_interfaces_and_their_networks() -> None:
 
     assert at("2001:db8:6::1") == UplinkChoice(preference=10, cost=2)
     assert at("2001:db8:5::1") == UplinkChoice(preference=10, cost=7, metered=True)
+
+
+def test_a_signal_to_leave_at_needs_an_uplink_to_go_to() -> None:
+    assert signal_thresholds(read(THREE).interface) == {}
+    text = THREE.replace("cost = 2", "cost = 2\nleave_below_dbm = -75")
+    assert signal_thresholds(read(text).interface) == {"wlan0": -75}
+    assert "interface[0].leave_below_dbm" in problems(MOBILE_ROUTER + "\nleave_below_dbm = -75\n")
+    assert "interface[1].leave_below_dbm" in problems(text.replace("-75", "75"))
 
 
 def test_a_flow_becomes_selectors_for_both_families() -> None:

@@ -49,6 +49,7 @@ class Multihoming:
         self._chooser = chooser
         self._uplinks: dict[str, Uplink] = {}
         self._identifiers: dict[str, int] = {}
+        self._weak: set[str] = set()
         self._suspended = True
         self.arranger = Arranger(config, policy, common, self._uplinks)
         for interface in policy.interfaces:
@@ -82,7 +83,9 @@ class Multihoming:
             if len(self._uplinks) >= MAX_UPLINKS:
                 return None
             bid = self._identifier(name)
-            self._uplinks[name] = Uplink(name, bid, self._config, self._common, self._policy, self.arranger)
+            uplink = Uplink(name, bid, self._config, self._common, self._policy, self.arranger)
+            uplink.weak = name in self._weak
+            self._uplinks[name] = uplink
         return self._uplinks[name]
 
     def _choose(
@@ -127,6 +130,14 @@ class Multihoming:
         uplink.leaving = leaving and uplink.registration.care_of is not None
         self._arrange(now)
         return True
+
+    def signal(self, name: str, now: Instant, *, weak: bool) -> None:
+        """The radio of this interface, be it an uplink yet or not, is about to lose its network, or not any
+        more. As for `leave`, traffic goes elsewhere while it is weak."""
+        (self._weak.add if weak else self._weak.discard)(name)
+        if name in self._uplinks:
+            self._uplinks[name].weak = weak
+            self._arrange(now)
 
     def reconfigure(self, policy: Policy, now: Instant) -> None:
         """Another policy: only what is different is moved."""

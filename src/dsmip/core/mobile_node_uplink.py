@@ -64,7 +64,8 @@ class Uplink:
     """The care-of address of one interface. `bid` stays the same whatever address that is.
 
     `priority` is the BID-PRI that the home agent has, 0 = none known. `leaving`: its end was announced.
-    `gone_until`: it has no care-of address any more, but the home agent may keep a binding until then.
+    `weak`: its signal announces it. `gone_until`: it has no care-of address any more, but the home agent may
+    keep a binding until then.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Uplink:
         self.choice = UplinkChoice()
         self.priority = 0
         self.leaving = False
+        self.weak = False
         self.gone_until: float | None = None
         self.overwrites = False
         self.given_up = False  #: the home agent has been silent over it for so long that it may be down
@@ -117,7 +119,7 @@ class Uplink:
         """How fit for use the path is, provided that it is registered."""
         if self.path.health is Health.SILENT:
             return Condition.SILENT
-        if self.leaving or self._ends_soon(now.monotonic):
+        if self.leaving or self.weak or self._ends_soon(now.monotonic):
             return Condition.LEAVING
         return Condition.PROBATION if self.path.health is Health.PROBATION else Condition.GOOD
 

@@ -163,6 +163,7 @@ KEYS: dict[type[msgspec.Struct], dict[str, str]] = {
         "cost": 'What `use = "cheapest"` of a flow compares: the lower, the cheaper.',
         "metered": "Every octet costs money: hardly any probes while there is no traffic.",
         "fallback_only": "Registered and ready, but without traffic unless no other uplink is usable.",
+        "leave_below_dbm": "Wi-Fi: with a signal below this, traffic leaves in good time; off by default.",
         "network": "What is different while the interface is in one visited network.",
     },
     NetworkTable: {

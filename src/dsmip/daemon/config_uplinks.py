@@ -26,6 +26,7 @@ InterfaceName = Annotated[str, msgspec.Meta(pattern=r"^[^\s/]{1,15}$")]
 FlowName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$")]
 Preference = Annotated[int, msgspec.Meta(ge=0, le=1000)]
 Milliseconds = Annotated[int, msgspec.Meta(ge=20, le=600_000)]
+SignalStrength = Annotated[int, msgspec.Meta(ge=-110, le=-20)]
 Copies = Annotated[int, msgspec.Meta(ge=1, le=3)]
 
 #: Protocol numbers in IPv4 and IPv6 packets, and whether the protocol has ports.
@@ -93,6 +94,8 @@ class InterfaceTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, f
     metered: bool = False
     #: Registered, but without traffic unless nothing else is usable.
     fallback_only: bool = False
+    #: Wi-Fi: with less signal than this, traffic leaves; None = the signal is not looked at.
+    leave_below_dbm: SignalStrength | None = None
     network: tuple[NetworkTable, ...] = ()
 
 
@@ -125,6 +128,11 @@ class MultihomingTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True,
 def is_multihomed(multihoming: MultihomingTable, interfaces: Sequence[InterfaceTable]) -> bool:
     """Whether several uplinks are to be used at the same time."""
     return len(interfaces) > 1 if multihoming.enabled is None else multihoming.enabled
+
+
+def signal_thresholds(interfaces: Sequence[InterfaceTable]) -> dict[str, int]:
+    """By interface, dBm; those whose signal matters."""
+    return {one.name: one.leave_below_dbm for one in interfaces if one.leave_below_dbm is not None}
 
 
 def policy_of(

@@ -106,7 +106,7 @@ def turn(moment: Moment) -> str:
             return f"also at {where}"
         case "care-of-removed":
             return f"no longer at {where} ({moment.detail})"
-        case "path-health":
+        case "path-health" | "signal":
             return moment.detail
         case "single-binding":
             return "the home agent takes one care-of address only"

@@ -32,6 +32,9 @@ def check_uplinks(config: MobileNodeFile, problems: Problems) -> None:
     if intervals.metered_idle_probe_interval_ms < intervals.idle_probe_interval_ms:
         problems.add("multihoming.metered_idle_probe_interval_ms", "is shorter than idle_probe_interval_ms")
     for number, interface in enumerate(config.interface):
+        if interface.leave_below_dbm is not None and not multihomed:
+            where = f"interface[{number}].leave_below_dbm"
+            problems.add(where, "needs several interfaces: there is no other one to move traffic to")
         for place, network in enumerate(interface.network):
             if (network.prefix is None) == (not network.network):
                 where = f"interface[{number}].network[{place}].prefix"

@@ -28,7 +28,7 @@ TURNS = frozenset(
     (
         *("registered", "moved", "deregistered", "expired", "refused", "revoked"),
         *("care-of-added", "care-of-removed", "path-health", "single-binding", "mobile-router-not-supported"),
-        *("handover", "home", "detached", "binding-refused", "fallback", "home-agent"),
+        *("handover", "home", "detached", "binding-refused", "fallback", "home-agent", "signal"),
     )
 )
 
@@ -160,6 +160,9 @@ def moment_of(kind: str, record: Record) -> Moment:
             detail = text("name")
         case "path-health":
             detail = sys.intern(f"{record.get('interface', '')} is {record.get('health', '')}")
+        case "signal":
+            state = "weak" if record.get("weak") else "good again"
+            detail = sys.intern(f"the signal of {record.get('interface', '')} is {state}")
         case _:
             detail = text("reason") or text("step")
     return Moment(

@@ -35,7 +35,7 @@ from dsmip.core.mobile_node_renumbering import HomeAddress
 from dsmip.core.types import Attachments, Instant, IPAddress
 from dsmip.daemon import home_address
 from dsmip.daemon.config import MobileNodeFile, state_directory_of
-from dsmip.daemon.config_uplinks import policy_of
+from dsmip.daemon.config_uplinks import policy_of, signal_thresholds
 from dsmip.daemon.home_address import Renumbered
 from dsmip.daemon.home_agent_name import HomeAgentName, follow
 from dsmip.daemon.home_arrival import HomeArrival
@@ -53,6 +53,7 @@ from dsmip.daemon.payload import Situation
 from dsmip.daemon.protection import is_native
 from dsmip.daemon.reload import MOBILE_NODE_LIVE, Reload, check_uplinks_live
 from dsmip.daemon.runtime import DEVICE, Runtime, StartError, instant
+from dsmip.daemon.signal_watch import SignalWatch
 from dsmip.daemon.tunnel_mtu import TunnelMtu
 from dsmip.daemon.tunnel_paths import TrafficWatch, TunnelPaths
 from dsmip.daemon.uplink_questions import UplinkQuestions
@@ -64,6 +65,7 @@ from dsmip.host.icmpv4_socket import Icmpv4Socket
 from dsmip.host.icmpv6_socket import Icmpv6Socket
 from dsmip.host.route_guard import RouteGuard
 from dsmip.host.routing import HostError
+from dsmip.host.wifi import WifiSignal
 from dsmip.movement.engine import InterfaceConfig
 from dsmip.wire.icmpv6 import EchoReply, HomeAgentAddressDiscoveryReply, PacketTooBig, ParameterProblem
 
@@ -113,6 +115,7 @@ class MobileNodeDaemon:
         self._home_interface: str | None = None
         self._situation = Situation()
         self._name: HomeAgentName | None = None
+        self._signals = SignalWatch(WifiSignal(), self._signal)
 
     async def run(self, *, keep_forwarding: bool = False) -> None:
         """Serve until SIGTERM or SIGINT. Raises StartError when something needed is missing."""
@@ -155,6 +158,7 @@ class MobileNodeDaemon:
         traffic = TrafficWatch(self._paths, self._count)
         if self._engine.multihoming is not None:
             traffic.start()
+            self._signals.use(signal_thresholds(config.interface))
         name = self._name = follow(config, self._engine, runtime)
         if name is not None:
             name.start()
@@ -166,6 +170,7 @@ class MobileNodeDaemon:
             keep_forwarding = keep_forwarding or runtime.hands_over
             traffic.stop()
             guard.close()
+            self._signals.stop()
             if keep_forwarding and self._engine.multihoming is not None:
                 self._engine.multihoming.rest(instant())
                 runtime.carry_out_last()
@@ -295,6 +300,14 @@ class MobileNodeDaemon:
             self._engine.multihoming.count(traffic, instant())
             self._runtime.turn()
 
+    def _signal(self, interface: str, weak: bool, strength: int | None) -> None:
+        """The signal of an uplink is too weak, or good again."""
+        if self._engine.multihoming is not None:
+            dbm = "" if strength is None else strength
+            self._runtime.events.event("signal", {"interface": interface, "weak": weak, "dbm": dbm})
+            self._engine.multihoming.signal(interface, instant(), weak=weak)
+            self._runtime.turn()
+
     def _reconfigure(self, after: MobileNodeFile) -> None:
         """Take over another policy. Raises ConfigError for what cannot change while the daemon runs."""
         check_uplinks_live(self._config, after, self._path or Path())
@@ -306,6 +319,7 @@ class MobileNodeDaemon:
         if self._engine.multihoming is not None:
             policy = policy_of(after.multihoming, after.interface, after.flow)
             self._engine.multihoming.reconfigure(policy, instant())
+            self._signals.use(signal_thresholds(after.interface))
             self._runtime.turn()
 
     # Actions -----------------------------------------------------------------------------------------------

@@ -239,6 +239,35 @@ def test_leave_moves_traffic_in_one_update_over_another_path_and_return_brings_i
     assert not several.leave("eth7", at(world.time))
 
 
+def test_traffic_leaves_an_uplink_whose_signal_is_weak_until_it_is_good_again() -> None:
+    world = settled(WLAN, LTE)
+    several = world.node.multihoming
+    assert several is not None
+    several.signal("wlan0", at(world.time), weak=True)
+    world.drain()
+    assert world.preference == (LTE_BID, WLAN_BID)
+    world.wait(1.0)
+    several.give_back("wlan0", at(world.time))  # what nobody had asked to leave is not given back
+    world.wait(1.0)
+    assert world.preference == (LTE_BID, WLAN_BID)
+    world.agree()
+    several.signal("wlan0", at(world.time), weak=False)
+    world.wait(1.0)
+    assert world.preference == (WLAN_BID, LTE_BID)
+    world.agree()
+
+
+def test_a_weak_signal_is_known_before_the_uplink_is_one() -> None:
+    world = settled(LTE)
+    several = world.node.multihoming
+    assert several is not None
+    several.signal("wlan0", at(world.time), weak=True)
+    world.move(WLAN, LTE)
+    world.wait(1.0)
+    assert world.preference == (LTE_BID, WLAN_BID)
+    world.agree()
+
+
 def test_an_uplink_that_was_left_and_came_back_is_used_again() -> None:
     world = settled(WLAN, LTE)
     several = world.node.multihoming
