@@ -83,3 +83,9 @@ def test_pages_are_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         assert (tmp_path / "man" / f"man{section}" / f"{name}.{section}").read_text() == page(name, ROOT)
     assert main(["man", "dsmip.toml"]) == 0
     assert capsys.readouterr().out == page("dsmip.toml", ROOT)
+
+
+def test_pages_that_cannot_be_written_are_said_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    assert main(["man", "--out", str(tmp_path / "file")]) == 1
+    assert capsys.readouterr().err == f"dsmip: {tmp_path / 'file' / 'man1'}: Not a directory\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -18,6 +19,8 @@ _FILES = (
     ("/run/dsmip/bpf/NAME", "The pinned maps and programs of its data plane."),
     ("/var/lib/dsmip/NAME", "Bindings, replay state, known networks: what survives a restart."),
 )
+
+FAILED = 1
 
 
 def add_commands(
@@ -39,15 +42,23 @@ def add_commands(
         if options.markdown:
             print(markdown(), end="")
         elif options.out is not None:
-            for name, section in PAGES.items():
-                directory = options.out / f"man{section}"
-                directory.mkdir(parents=True, exist_ok=True)
-                (directory / f"{name}.{section}").write_text(page(name, tree(parser)), encoding="utf-8")
+            try:
+                _write(options.out, tree(parser))
+            except OSError as error:
+                print(f"dsmip: {error.filename}: {error.strerror}", file=sys.stderr)
+                return FAILED
         else:
             print(page(options.page, tree(parser)), end="")
         return 0
 
     manual.set_defaults(call=call)
+
+
+def _write(out: Path, root: Command) -> None:
+    for name, section in PAGES.items():
+        directory = out / f"man{section}"
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / f"{name}.{section}").write_text(page(name, root), encoding="utf-8")
 
 
 def page(name: str, root: Command) -> str:
