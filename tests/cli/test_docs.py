@@ -8,37 +8,11 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from tests.documents import PAGES, ROOT, commands, mentions
 
 from dsmip.cli.config_reference import schemas
 from dsmip.cli.main import parser
 from dsmip.daemon.config import HomeAgentFile, MobileNodeFile
-
-ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-
-#: In a code block: a line that begins so. In running text: a span of code.
-_BLOCK_LINE = re.compile(r"^(?:    |)(?:sudo )?(?:\.venv/bin/)?(dsmip [a-z].*)$")
-#: A file of the project.
-_FILE = re.compile(r"\b((?:packaging|contrib|tools|src|tests)/[A-Za-z0-9_./@-]*[A-Za-z0-9])")
-_SPAN = re.compile(r"`(dsmip [a-z][^`]*)`")
-
-
-def mentions(text: str) -> list[str]:
-    """In running text, where what is clear may be left out."""
-    return [match[1].replace("\n", " ").split(" > ")[0] for match in _SPAN.finditer(text)]
-
-
-def commands(text: str) -> list[str]:
-    """In blocks of code: to be typed as they are."""
-    found = []
-    fenced = False
-    for line in text.splitlines():
-        if line.startswith("```"):
-            fenced = not fenced
-        match = _BLOCK_LINE.match(line)
-        if match and (fenced or line.startswith("    ")):
-            found.append(match[1])
-    return [re.split(r" #| > | \| | && ", command)[0].strip() for command in found]
 
 
 def complaint(command: str, capsys: pytest.CaptureFixture[str]) -> str:
