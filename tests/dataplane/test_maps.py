@@ -92,6 +92,7 @@ def test_enumerations_have_the_same_order() -> None:
 def test_constants() -> None:
     assert constant("DSMIP_LAYOUT") == maps.LAYOUT
     assert constant("DSMIP_UPCALL_MARK") == maps.UPCALL_MARK
+    assert constant("DSMIP_SEEN_MARK") == maps.SEEN_MARK
     assert constant("DSMIP_PATH_RAW") == maps.PATH_RAW
     assert constant("DSMIP_MAX_BIDS") == api.MAX_BIDS
     assert constant("DSMIP_MAX_FLOWS") == api.MAX_FLOWS

@@ -50,9 +50,39 @@ static __always_inline int without_binding(struct __sk_buff *skb, const struct d
     if (config->home_link)
         return to_neighbour(skb, config->home_link, inner->version == 6 ? DSMIP_AF_INET6 : DSMIP_AF_INET,
                             destination);
+    if (skb->mark == DSMIP_SEEN_MARK)
+        return drop(DSMIP_DROP_NO_BINDING);
     if (!take_token(DSMIP_BUCKET_MISS, config->miss_rate))
         return drop(DSMIP_DROP_MISS_RATE);
     return TC_ACT_OK; /* the daemon answers that there is nobody */
+}
+
+/* A mobile node's question, or a home agent's answer: with or without a binding, the daemon knows which headers
+ * belong in front of it. */
+static __always_inline int is_own_key_exchange(struct __sk_buff *skb, const struct dsmip_settings *config,
+                                               const struct inner *inner)
+{
+    return skb->mark != DSMIP_SEEN_MARK &&
+           is_key_exchange(skb, 0, inner, config->role == DSMIP_HOME_AGENT) &&
+           local_entry(DSMIP_AF_INET6, inner->source, 0);
+}
+
+/* IKE with a home agent from where the mobile node is not registered: there are no keys yet to register with. */
+static __always_inline int is_early_key_exchange(struct __sk_buff *skb, const struct dsmip_settings *config,
+                                                 __u32 offset, const struct outer_header *outer,
+                                                 const struct inner *inner)
+{
+    struct dsmip_source *source;
+    long binding;
+
+    if (config->role != DSMIP_HOME_AGENT || !is_key_exchange(skb, offset, inner, 0) ||
+        !local_entry(DSMIP_AF_INET6, inner->destination, 0))
+        return 0;
+    binding = binding_of(6, inner->source);
+    if (binding == NO_BINDING)
+        return 1;
+    source = source_of(config, binding, outer);
+    return !source || has_passed(source->until_ns);
 }
 
 SEC("tc")
@@ -69,6 +99,8 @@ int tunnel_egress(struct __sk_buff *skb)
         return TC_ACT_SHOT;
     if (read_inner(skb, 0, &inner))
         return drop(DSMIP_DROP_MALFORMED);
+    if (is_own_key_exchange(skb, config, &inner))
+        return TC_ACT_OK;
     index = binding_of(inner.version,
                        config->role == DSMIP_HOME_AGENT ? inner.destination : inner.source);
     if (index == NO_BINDING)
@@ -161,6 +193,8 @@ static __always_inline int tunnelled(struct __sk_buff *skb, const struct dsmip_s
     } else if (protocol != (inner.version == 6 ? IPPROTO_IPV6 : IPPROTO_IPIP)) {
         return drop(DSMIP_DROP_MALFORMED);
     }
+    if (is_early_key_exchange(skb, config, offset, outer, &inner))
+        return upcall(skb, config, outer, inner.source);
     return decapsulate(skb, config, offset, outer, &inner);
 }
 

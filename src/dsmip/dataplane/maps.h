@@ -15,6 +15,8 @@
 #define DSMIP_UPCALL_MARK 0x44534d50
 /* Within one run: copies of a packet on their way back to the tunnel device, to take another path. */
 #define DSMIP_COPY_MARK 0x44534d43
+/* The daemon has seen this one and leaves it to the program which way it goes. */
+#define DSMIP_SEEN_MARK 0x44534d53
 
 #define DSMIP_MAX_BIDS 8
 #define DSMIP_MAX_FLOWS 64

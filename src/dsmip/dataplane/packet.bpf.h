@@ -20,6 +20,9 @@
 #define NEXT_ROUTING 43
 #define NEXT_DESTINATION 60
 
+/* Of IKE (RFC 7296 section 2). Inside the tunnel there is no NAT, and no port 4500. */
+#define IKE_PORT 500
+
 #define SHORTEST_IPV4 20
 #define IPV6_HEADER 40
 
@@ -78,6 +81,18 @@ static __always_inline int read_inner(struct __sk_buff *skb, __u32 offset, struc
         return 0;
     }
     return -1;
+}
+
+/* Key exchange inside the tunnel: UDP with IKE's port as destination, or as source of a home agent's answer. The
+ * inner header starts at `offset`. */
+static __always_inline int is_key_exchange(struct __sk_buff *skb, __u32 offset, const struct inner *inner,
+                                           int answer)
+{
+    __be16 port;
+
+    return inner->version == 6 && inner->protocol == IPPROTO_UDP &&
+           !bpf_skb_load_bytes(skb, offset + IPV6_HEADER + (answer ? 0 : 2), &port, sizeof(port)) &&
+           port == bpf_htons(IKE_PORT);
 }
 
 static __always_inline __be64 leading_bits(__be64 address, __u32 bits)

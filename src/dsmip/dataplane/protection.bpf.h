@@ -11,7 +11,6 @@
 
 #define NEXT_FRAGMENT 44
 #define ICMPV6_INFORMATIONAL 128
-#define IKE_PORT 500 /* RFC 7296 section 2 */
 #define MAPPED_IPV4 bpf_htonl(0xffff)
 #define INDEX_BITS 32
 #define INWARD 0
