@@ -154,7 +154,7 @@ def _default(field: msgspec.structs.FieldInfo) -> str:
     value = field.default
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, str):
+    if isinstance(value, str | Path):
         return f'"{value}"' if value else ""
     return f"{value:g}" if isinstance(value, float) else str(value)
 

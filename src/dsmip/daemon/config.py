@@ -10,12 +10,14 @@ import re
 import tomllib
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from types import UnionType
+from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
 import msgspec
 
 from dsmip.core.types import DSMIP_PORT
 from dsmip.daemon import config_rules, durable, flow_rules, pool_rules
+from dsmip.daemon.config_ike import HomeAgentIkeTable, IkeTable, MobileNodeIkeTable
 from dsmip.daemon.config_ipsec import IpsecTable
 from dsmip.daemon.config_keys import Key
 from dsmip.daemon.config_observation import MetricsTable, WebTable
@@ -118,6 +120,7 @@ class MobileNodeTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, 
     key: Key | None = None
     ipsec: IpsecTable | None = None
     payload: PayloadTable | None = None
+    ike: MobileNodeIkeTable | None = None
 
 
 class PoolsTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
@@ -181,6 +184,7 @@ class HomeAgentFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, fr
     state_directory: Path | None = None
     #: Where bindings are kept: a Redis server's URL, or nothing for a file in the state directory.
     store: Annotated[str, msgspec.Meta(pattern=r"^(rediss?://[^/]|unix:///)")] | None = None
+    ike: HomeAgentIkeTable | None = None
     mobile_node: tuple[MobileNodeTable, ...] = ()
     metrics: MetricsTable | None = None
     web: WebTable | None = None
@@ -217,6 +221,7 @@ class MobileNodeFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, f
     key: Key | None = None
     ipsec: IpsecTable | None = None
     payload: PayloadTable | None = None
+    ike: IkeTable | None = None
     allow_unauthenticated: bool = False
     lifetime: Lifetime = 600
     udp: Literal["auto", "always"] = "auto"
@@ -240,13 +245,6 @@ def state_directory_of(config: ConfigFile) -> Path:
     """Where a daemon with this configuration keeps what must survive."""
     return config.state_directory or STATE_ROOT / config.name
 
-
-_TABLES: dict[str, type[msgspec.Struct]] = {
-    "pools": PoolsTable,
-    "metrics": MetricsTable,
-    "web": WebTable,
-    "multihoming": MultihomingTable,
-}
 
 _ROWS: dict[str, type[msgspec.Struct]] = {
     "mobile_node": MobileNodeTable,
@@ -286,7 +284,8 @@ def exposed_keys(config: ConfigFile, path: Path) -> str | None:
 
 
 def _is_keyless(table: MobileNodeTable | MobileNodeFile) -> bool:
-    return table.key is None and table.ipsec is None and table.payload is None
+    shared = table.ike.psk if table.ike is not None else None
+    return all(one is None for one in (table.key, table.ipsec, table.payload, shared))
 
 
 def parse(text: str, path: Path) -> ConfigFile:
@@ -352,8 +351,9 @@ def _check_table(schema: type[msgspec.Struct], table: dict[str, Any], where: str
                 problems.add(f"{where}{name}", "is missing")
             continue
         value = table[name]
-        if name in _TABLES and isinstance(value, dict):
-            _check_table(_TABLES[name], value, f"{where}{name}.", problems)
+        inner = _table_of(field.type)
+        if inner is not None and isinstance(value, dict):
+            _check_table(inner, value, f"{where}{name}.", problems)
             continue
         rows = _ROWS.get(name)
         if rows is not None and isinstance(value, list):
@@ -369,6 +369,13 @@ def _check_table(schema: type[msgspec.Struct], table: dict[str, Any], where: str
             _check_array(schema, name, value, f"{where}{name}", problems)
             continue
         _check_value(schema, name, value, f"{where}{name}", problems)
+
+
+def _table_of(kind: object) -> type[msgspec.Struct] | None:
+    """The schema of a key that stands for one table."""
+    kinds = (kind,) if get_origin(kind) not in (Union, UnionType) else get_args(kind)
+    tables = (one for one in kinds if isinstance(one, type) and issubclass(one, msgspec.Struct))
+    return next(tables, None)
 
 
 def _check_array(

@@ -14,6 +14,7 @@ from dsmip.daemon.config import (
     MobileNodeTable,
     PoolsTable,
 )
+from dsmip.daemon.config_ike import HomeAgentIkeTable, IkeTable, MobileNodeIkeTable
 from dsmip.daemon.config_ipsec import AssociationTable, IpsecTable
 from dsmip.daemon.config_observation import MetricsTable, WebTable
 from dsmip.daemon.config_payload import PayloadAssociationTable, PayloadTable
@@ -21,7 +22,8 @@ from dsmip.daemon.config_uplinks import FlowTable, InterfaceTable, MultihomingTa
 
 _AUTHENTICATION = (
     'How Binding Updates are authenticated: "mn-ha" is RFC 4285 with `key`, "ipsec" is ESP with the keys of'
-    ' `ipsec`; "none" lets anybody take the home address over and needs `allow_unauthenticated` as well.'
+    ' `ipsec` or those that `ike` negotiates; "none" lets anybody take the home address over and needs'
+    " `allow_unauthenticated` as well."
 )
 _SPI = "Security parameter index of RFC 4285, the same at both ends."
 _KEY = "Shared secret in hexadecimal, at least 16 octets, the same at both ends: `openssl rand -hex 16`."
@@ -35,6 +37,12 @@ _HOSTS = "Names by which this, or a proxy in front, is reached. Others are refus
 
 _PAYLOAD = "Payload under ESP, whatever networks it goes through; the same at both ends. In clear by default."
 _IPSEC = "Manual keys for signalling under IPsec (ESP); the same at both ends."
+_IKE = "Keys for signalling under IPsec (ESP) negotiated by IKEv2, which strongSwan speaks."
+_CERTIFICATE = "PEM file with the certificate shown to the other end; with `private_key` and `ca`."
+_PRIVATE_KEY = "PEM file with its private key."
+_CA = "PEM file with the certificate of the authority that the other end's has to be signed by."
+_VICI = "Socket of strongSwan's IKE daemon, the one in the same network namespace."
+_PSK = "Shared secret in hexadecimal, at least 16 octets, the same at both ends."
 
 KEYS: dict[type[msgspec.Struct], dict[str, str]] = {
     HomeAgentFile: {
@@ -76,6 +84,7 @@ KEYS: dict[type[msgspec.Struct], dict[str, str]] = {
         "allow_unauthenticated": _UNAUTHENTICATED,
         "state_directory": _STATE,
         "store": "URL of a Redis server to keep bindings in; by default a file in `state_directory`.",
+        "ike": "What is shown to mobile nodes with certificates, and where strongSwan listens.",
         "mobile_node": "The mobile nodes and mobile routers that are served, besides the provisioned ones.",
         "metrics": "Counters for Prometheus; off by default.",
         "web": "The status page; off by default.",
@@ -93,6 +102,7 @@ KEYS: dict[type[msgspec.Struct], dict[str, str]] = {
         "key": _KEY,
         "ipsec": _IPSEC,
         "payload": _PAYLOAD,
+        "ike": _IKE,
     },
     IpsecTable: {
         "to_home_agent": "The security association from the mobile node to the home agent.",
@@ -111,6 +121,26 @@ KEYS: dict[type[msgspec.Struct], dict[str, str]] = {
     PayloadAssociationTable: {
         "spi": "Names the security association in ESP headers: one for each mobile node and direction.",
         "key": "Key of AES-GCM with its salt: 20 octets for AES-128, 36 for AES-256.",
+    },
+    HomeAgentIkeTable: {
+        "certificate": _CERTIFICATE,
+        "private_key": _PRIVATE_KEY,
+        "ca": _CA,
+        "identity": "Whom the home agent says to be, a name in the certificate; `address` by default.",
+        "vici": _VICI,
+    },
+    MobileNodeIkeTable: {
+        "psk": f"{_PSK} Without it the mobile node shows a certificate.",
+        "identity": "Who alone may have this home address; by default whoever proves to be `home_address`.",
+    },
+    IkeTable: {
+        "psk": _PSK,
+        "certificate": _CERTIFICATE,
+        "private_key": _PRIVATE_KEY,
+        "ca": _CA,
+        "identity": "Whom this node says to be, a name in the certificate; `home_address` by default.",
+        "home_agent_identity": "Whom the home agent has to be; `home_agent` by default.",
+        "vici": _VICI,
     },
     PoolsTable: {
         "home_addresses": "Parts of `home_prefixes` to take home addresses from.",
@@ -140,6 +170,7 @@ KEYS: dict[type[msgspec.Struct], dict[str, str]] = {
         "key": _KEY,
         "ipsec": _IPSEC,
         "payload": _PAYLOAD,
+        "ike": _IKE,
         "allow_unauthenticated": _UNAUTHENTICATED,
         "lifetime": "Lifetime of the binding to ask for, in seconds.",
         "udp": 'In IPv4 networks: UDP where it is needed ("auto"), or "always".',

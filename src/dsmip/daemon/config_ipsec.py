@@ -37,15 +37,22 @@ class IpsecTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, froze
     from_home_agent: AssociationTable
 
 
-def check_ipsec(authentication: str, table: IpsecTable | None, where: str, problems: Problems) -> None:
-    """The table is there when it is needed, and its keys have the right lengths."""
+def check_ipsec(
+    authentication: str, table: IpsecTable | None, ike: msgspec.Struct | None, where: str, problems: Problems
+) -> None:
+    """Keys come from the table or from IKE, when they are needed, and have the right lengths."""
     if authentication != "ipsec":
-        if table is not None:
-            problems.add(f"{where}ipsec", f'is not used with authentication = "{authentication}"')
+        for name, present in (("ipsec", table), ("ike", ike)):
+            if present is not None:
+                problems.add(f"{where}{name}", f'is not used with authentication = "{authentication}"')
         return
     if table is None:
-        problems.add(f"{where}ipsec", 'is missing: authentication = "ipsec" needs keys for both directions')
+        if ike is None:
+            text = 'is missing: authentication = "ipsec" needs keys for both directions, or a table "ike"'
+            problems.add(f"{where}ipsec", text)
         return
+    if ike is not None:
+        problems.add(f"{where}ipsec", 'is not used with a table "ike", which negotiates the keys')
     for name, one_way in (("to_home_agent", table.to_home_agent), ("from_home_agent", table.from_home_agent)):
         place = f"{where}ipsec.{name}"
         if len(one_way.cipher_key) not in CIPHER_KEY_SIZES:

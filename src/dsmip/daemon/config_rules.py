@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from dsmip.core.types import IPNetwork
 from dsmip.daemon import config_observation
+from dsmip.daemon.config_ike import check_home_agent_ike, check_mobile_node_ike, check_served_ike
 from dsmip.daemon.config_ipsec import check_ipsec
 from dsmip.daemon.config_payload import check_payload
 from dsmip.daemon.config_problems import Problems
@@ -33,6 +34,8 @@ def check_home_agent(config: HomeAgentFile, problems: Problems) -> None:
     _check_own(config, problems)
     config_observation.check(config.metrics, config.web, problems)
     check_served_nodes(config, problems)
+    certified = (node.name for node in config.mobile_node if node.ike is not None and node.ike.psk is None)
+    check_home_agent_ike(config.ike, next(certified, None), problems)
 
 
 def _check_own(config: HomeAgentFile, problems: Problems) -> None:
@@ -129,10 +132,12 @@ def _check_served_node(config: HomeAgentFile, node: MobileNodeTable, where: str,
         if node.ipv4_home_address == config.ipv4_address:
             problems.add(f"{where}ipv4_home_address", "is the home agent's own address")
     _check_key(node.authentication, node.key, config.allow_unauthenticated, where, problems)
-    check_ipsec(node.authentication, node.ipsec, where, problems)
     check_payload(node.payload, node.ipsec, where, problems)
     if node.payload is not None and config.renumbering:
         problems.add(f"{where}payload", "cannot be with renumbering: its ESP needs a home address that stays")
+    check_ipsec(node.authentication, node.ipsec, node.ike, where, problems)
+    if node.ike is not None:
+        check_served_ike(node.ike, where, problems)
 
 
 def check_mobile_node(config: MobileNodeFile, problems: Problems) -> None:
@@ -149,9 +154,11 @@ def check_mobile_node(config: MobileNodeFile, problems: Problems) -> None:
     elif config.nemo_mode == "explicit" and not config.mobile_network_prefixes:
         problems.add("mobile_network_prefixes", 'is empty: name the prefixes, or set nemo_mode = "implicit"')
     _check_key(config.authentication, config.key, config.allow_unauthenticated, "", problems)
-    check_ipsec(config.authentication, config.ipsec, "", problems)
     check_payload(config.payload, config.ipsec, "", problems)
-    for table in ("ipsec", "payload"):
+    check_ipsec(config.authentication, config.ipsec, config.ike, "", problems)
+    if config.ike is not None:
+        check_mobile_node_ike(config.ike, problems)
+    for table in ("ipsec", "ike", "payload"):
         if getattr(config, table) and (config.home_agent.address is None or config.other_home_agent):
             text = f"has to be given as an address, and to be the only one: the keys of [{table}] are its"
             problems.add("home_agent", text)
