@@ -1,0 +1,286 @@
+"""Keys for signalling, negotiated by strongSwan's charon (RFC 4877), which is told what to do and watched.
+
+charon and this daemon may each be restarted while the other runs: every few seconds what should be loaded is
+compared with what is. A mobile node negotiates when it has something to send; a home agent waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from ipaddress import IPv6Address
+from pathlib import Path
+from typing import Final
+
+from dsmip.daemon.conditions import Conditions
+from dsmip.daemon.ike_connection import SIGNALLING, Connection
+from dsmip.daemon.ike_words import cipher_of, failure, trouble
+from dsmip.host.vici import Answer, Refused, Unreachable, Vici, ViciError
+
+#: Seconds between looks at charon; a mobile node has one connection, a home agent many.
+POLL_MOBILE_NODE: Final = 2.0
+POLL_HOME_AGENT: Final = 10.0
+#: Seconds an exchange may take before it is begun anew.
+PATIENCE: Final = 8.0
+#: Seconds between attempts: doubled with each, up to the second.
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Negotiated:
+    """The state of one connection. `since` is a unix time; `spis` are those of packets that come in."""
+
+    established: bool = False
+    since: float = 0.0
+    cipher: str = ""
+    problem: str = ""
+    spis: frozenset[int] = frozenset()
+
+
+class KeyManagement:
+    """Keeps charon at `path` in step with what is wanted. Nothing here waits for charon but its own task.
+
+    `changed` is called with a home address whose state is another one than before.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        prefix: str,
+        event: Callable[[str, dict[str, str]], None],
+        conditions: Conditions,
+        changed: Callable[[IPv6Address, Negotiated], None],
+        *,
+        poll: float,
+        patience: float = PATIENCE,
+    ) -> None:
+        """`prefix` begins the names of all connections of this daemon, and of nobody else's."""
+        self._path = path
+        self._prefix = prefix
+        self._event = event
+        self._conditions = conditions
+        self._changed = changed
+        self._poll = poll
+        self._patience = patience
+        self._wanted: dict[str, Connection] = {}
+        self._told: dict[str, Connection] = {}
+        self._states: dict[IPv6Address, Negotiated] = {}
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        #: Mobile node: what has something to send, and what is to be negotiated anew.
+        self._asked: set[str] = set()
+        self._renew: set[str] = set()
+        self._pause = FIRST_PAUSE
+        self._next = 0.0
+        #: IKE SAs begun so far.
+        self.initiated = 0
+        self.reachable = False
+
+    def start(self) -> None:
+        """Begin, on the running event loop."""
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def stop(self, *, keep: bool = False) -> None:
+        """End; `keep`: connections and their SAs stay."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        if not keep and self._told:
+            with contextlib.suppress(ViciError):
+                async with await Vici.connect(self._path) as vici:
+                    for name in list(self._told):
+                        await self._unload(vici, name)
+
+    def set(self, connections: Iterable[Connection]) -> None:
+        """What is wanted from now on."""
+        self._wanted = {connection.name: connection for connection in connections}
+        for home_address in self._states.keys() - {one.home_address for one in self._wanted.values()}:
+            del self._states[home_address]
+        self._wake.set()
+
+    def state(self, home_address: IPv6Address) -> Negotiated:
+        """Of the connection with this home address."""
+        return self._states.get(home_address, Negotiated())
+
+    def ask(self, home_address: IPv6Address) -> None:
+        """There is something to send, and no SA to send it with."""
+        for connection in self._wanted.values():
+            if connection.home_address == home_address and connection.name not in self._asked:
+                self._asked.add(connection.name)
+                self._wake.set()
+
+    def renew(self, home_address: IPv6Address) -> None:
+        """The other end seems to have lost its SA."""
+        for connection in self._wanted.values():
+            if connection.home_address == home_address:
+                self._renew.add(connection.name)
+                self._wake.set()
+
+    def network_changed(self) -> None:
+        """Another attempt may succeed where the last has failed."""
+        self._pause, self._next = FIRST_PAUSE, 0.0
+        self._wake.set()
+
+    # The task ----------------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        while True:
+            self._wake.clear()
+            try:
+                await self._reconcile()
+                self.reachable = True
+                self._conditions.end("ike")
+            except ViciError as error:
+                self.reachable = not isinstance(error, Unreachable)
+                self._conditions.stand("ike", str(error))
+                if not self.reachable:
+                    self._told.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._poll if self.reachable else min(self._poll, 1.0)):
+                    await self._wake.wait()
+
+    async def _reconcile(self) -> None:
+        async with await Vici.connect(self._path) as vici:
+            await self._load(vici)
+            await self._look(vici)
+            for connection in list(self._wanted.values()):
+                if connection.initiates and self._is_due(connection):
+                    await self._negotiate(vici, connection)
+
+    async def _load(self, vici: Vici) -> None:
+        """Make charon know what it should, and no more."""
+        answer = await vici.request("get-conns")
+        names = answer.get("conns")
+        loaded = (
+            {name for name in names if name.startswith(self._prefix)} if isinstance(names, list) else set()
+        )
+        for name in (loaded | self._told.keys()) - self._wanted.keys():
+            await self._unload(vici, name)
+        for name, connection in list(self._wanted.items()):
+            if name not in loaded or self._told.get(name) != connection:
+                await self._tell(vici, connection, anew=name in self._told and name in loaded)
+
+    async def _tell(self, vici: Vici, connection: Connection, *, anew: bool) -> None:
+        if anew:
+            # With other keys: what was negotiated with the former ones ends.
+            await self._unload(vici, connection.name)
+        try:
+            for command, message in connection.commands():
+                await vici.request(command, message)
+        except Refused as error:
+            self._set(connection, replace(Negotiated(), problem=trouble(str(error))))
+            return
+        self._told[connection.name] = connection
+
+    async def _unload(self, vici: Vici, name: str) -> None:
+        self._told.pop(name, None)
+        self._asked.discard(name)
+        for command, message in (("unload-conn", {"name": name}), ("unload-shared", {"id": name})):
+            with contextlib.suppress(Refused):
+                await vici.request(command, message)
+        await self._terminate(vici, name)
+
+    async def _terminate(self, vici: Vici, name: str) -> None:
+        """At once: the other end is told once, and not waited for."""
+        with contextlib.suppress(Refused):
+            message = {"ike": name, "force": "yes", "timeout": "-1"}
+            await vici.stream("terminate", "control-log", message)
+
+    async def _look(self, vici: Vici) -> None:
+        """See what has been negotiated."""
+        mine = {"ike": next(iter(self._wanted))} if len(self._wanted) == 1 else None
+        found: dict[str, Negotiated] = {}
+        for event in await vici.stream("list-sas", "list-sa", mine):
+            for name, sa in event.items():
+                if name in self._wanted and isinstance(sa, dict):
+                    found[name] = _better(found.get(name), _negotiated(sa))
+        for name, connection in self._wanted.items():
+            before = self.state(connection.home_address)
+            state = found.get(name, Negotiated())
+            if not state.established and before.problem:
+                state = replace(state, problem=before.problem)
+            self._set(connection, state)
+
+    def _set(self, connection: Connection, state: Negotiated) -> None:
+        home_address = connection.home_address
+        before = self.state(home_address)
+        if state.established and before.established:
+            # Seconds are rounded anew each time.
+            state = replace(state, since=before.since)
+        if state == before:
+            return
+        self._states[home_address] = state
+        if state.established != before.established or state.problem != before.problem:
+            self._tell_of(connection, state, before)
+        self._changed(home_address, state)
+
+    def _tell_of(self, connection: Connection, state: Negotiated, before: Negotiated) -> None:
+        fields = {"home_address": str(connection.home_address)}
+        if state.established:
+            self._event("ike-established", {**fields, "cipher": state.cipher})
+        elif state.problem:
+            self._event("ike-failed", {**fields, "reason": state.problem})
+        elif before.established:
+            self._event("ike-gone", fields)
+        if before.established and not state.established and connection.initiates:
+            self._asked.add(connection.name)
+
+    # The mobile node's part --------------------------------------------------------------------------------
+
+    def _is_due(self, connection: Connection) -> bool:
+        if connection.name not in self._told:
+            return False
+        if connection.name in self._renew:
+            return True
+        wanted = connection.name in self._asked and not self.state(connection.home_address).established
+        return wanted and time.monotonic() >= self._next
+
+    async def _negotiate(self, vici: Vici, connection: Connection) -> None:
+        """One attempt. What is left of the last one goes first: its retransmissions get slower and slower."""
+        await self._terminate(vici, connection.name)
+        self._renew.discard(connection.name)
+        self.initiated += 1
+        message = {"ike": connection.name, "child": SIGNALLING, "timeout": str(int(self._patience * 1000))}
+        message["init-limits"] = "no"
+        try:
+            await vici.stream("initiate", "control-log", message, timeout=self._patience + 2)
+        except Refused as error:
+            self._set(connection, replace(Negotiated(), problem=failure(error.log)))
+            self._next = time.monotonic() + self._pause
+            asyncio.get_running_loop().call_later(self._pause, self._wake.set)
+            self._pause = min(self._pause * 2, LONGEST_PAUSE)
+            return
+        self._pause, self._next = FIRST_PAUSE, 0.0
+        await self._look(vici)
+
+
+def _negotiated(sa: Answer) -> Negotiated:
+    """What list-sas says of one IKE SA."""
+    children = sa.get("child-sas")
+    usable = [
+        child
+        for child in (children.values() if isinstance(children, dict) else ())
+        if isinstance(child, dict)
+        and child.get("name") == SIGNALLING
+        and child.get("state") in ("INSTALLED", "REKEYING", "REKEYED")
+    ]
+    if sa.get("state") not in ("ESTABLISHED", "REKEYING") or not usable:
+        return Negotiated()
+    spis = frozenset(int(str(child.get("spi-in", "0")), 16) for child in usable)
+    age = str(sa.get("established", "0"))
+    since = time.time() - (int(age) if age.isdigit() else 0)
+    return Negotiated(True, since, cipher_of(usable[-1]), spis=spis)
+
+
+def _better(one: Negotiated | None, other: Negotiated) -> Negotiated:
+    """Of two IKE SAs of one connection: while one replaces the other both are good."""
+    if one is None or not one.established:
+        return other
+    if not other.established:
+        return one
+    newest = max(one, other, key=lambda state: state.since)
+    return replace(newest, spis=one.spis | other.spis)

@@ -1,0 +1,100 @@
+"""What strongSwan is told about one pair of home address and home agent: commands of vici.
+
+The IKE SA runs between these two addresses, inside the mobility tunnel: care-of addresses and NATs are none
+of its business, no handover touches it, and MOBIKE (RFC 4555) has nothing to do. Policies are not charon's
+either: those that stand in the kernel ask for security associations with the number `request`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from ipaddress import IPv6Address
+from typing import Final
+
+from dsmip.host.mobility_socket import MOBILITY_HEADER
+from dsmip.host.vici import Request
+
+#: The child SA of signalling.
+SIGNALLING: Final = "signalling"
+#: AES-GCM (RFC 8221 section 5); keys for it have to be negotiated.
+_ESP: Final = ("aes256gcm16-aes128gcm16",)
+#: Seconds without a sign of life after which the other end is asked for one (RFC 7296 section 2.4).
+_LIVENESS: Final = "30s"
+
+
+@dataclass(frozen=True, slots=True)
+class Certificates:
+    """The own certificate, its key, and the authority of the other end's: PEM."""
+
+    certificate: bytes
+    private_key: bytes = field(repr=False)
+    authority: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """`secret` is shared, or certificates are shown. `initiates` is for the mobile node."""
+
+    name: str
+    local: IPv6Address
+    remote: IPv6Address
+    local_identity: str
+    remote_identity: str
+    request: int
+    initiates: bool
+    secret: bytes | None = field(default=None, repr=False)
+    certificates: Certificates | None = None
+
+    @property
+    def home_address(self) -> IPv6Address:
+        """Of the two, the mobile node's."""
+        return self.local if self.initiates else self.remote
+
+    def commands(self) -> list[tuple[str, Request]]:
+        """What loads it, in order."""
+        loading: list[tuple[str, Request]] = []
+        if self.secret is not None:
+            loading.append(("load-shared", self._shared(self.secret)))
+        if self.certificates is not None:
+            loading.append(("load-key", {"type": "any", "data": self.certificates.private_key}))
+        return [*loading, ("load-conn", {self.name: self._description()})]
+
+    def _shared(self, secret: bytes) -> Request:
+        # At the home agent the mobile node's alone: with its own as well, any mobile node's secret would do.
+        owners = [self.local_identity, self.remote_identity] if self.initiates else [self.remote_identity]
+        return {"id": self.name, "type": "IKE", "data": secret, "owners": owners}
+
+    def _description(self) -> Request:
+        local: dict[str, str | list[bytes]] = {"id": self.local_identity}
+        remote: dict[str, str | list[bytes]] = {"id": self.remote_identity}
+        local["auth"] = remote["auth"] = "psk" if self.certificates is None else "pubkey"
+        if self.certificates is not None:
+            local["certs"] = [self.certificates.certificate]
+            remote["cacerts"] = [self.certificates.authority]
+        return {
+            "version": "2",
+            "local_addrs": [str(self.local)],
+            "remote_addrs": [str(self.remote)],
+            "mobike": "no",
+            "unique": "replace",
+            "dpd_delay": _LIVENESS,
+            "send_certreq": "yes",
+            "send_cert": "always",
+            "local": local,
+            "remote": remote,
+            "children": {
+                SIGNALLING: {
+                    "mode": "transport",
+                    "policies": "no",
+                    "reqid": str(self.request),
+                    "local_ts": [_selector(self.local)],
+                    "remote_ts": [_selector(self.remote)],
+                    "esp_proposals": list(_ESP),
+                    "dpd_action": "clear",
+                }
+            },
+        }
+
+
+def _selector(address: IPv6Address) -> str:
+    return f"{address}/128[{MOBILITY_HEADER}]"

@@ -1,0 +1,264 @@
+"""charon kept in step: loaded, begun, watched, begun anew, and never waited for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from ipaddress import IPv6Address
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.host.fake_charon import FakeCharon, established
+
+from dsmip.daemon.conditions import Conditions
+from dsmip.daemon.ike import KeyManagement, Negotiated
+from dsmip.daemon.ike_connection import Certificates, Connection
+from dsmip.daemon.ike_words import state_in_words
+
+HOME, HOME_AGENT = IPv6Address("2001:db8:100::20"), IPv6Address("2001:db8:ffff::1")
+OTHER = IPv6Address("2001:db8:100::21")
+SECRET = bytes(range(16))
+NODE = Connection("dsmip-mn-laptop", HOME, HOME_AGENT, "laptop", "ha", 77, True, SECRET)
+
+
+def served(home_address: IPv6Address, secret: bytes = SECRET) -> Connection:
+    name = f"dsmip-ha-{home_address}"
+    return Connection(name, HOME_AGENT, home_address, "ha", str(home_address), 78, False, secret)
+
+
+class World:
+    """A charon that may be there, and what is told of it."""
+
+    def __init__(self, path: Path) -> None:
+        self.charon = FakeCharon(path)
+        self.events: list[tuple[str, str]] = []
+        self.changes: list[tuple[IPv6Address, bool]] = []
+        self.conditions = Conditions(lambda _kind, _fields: None)
+        self.management = self.another("dsmip-mn-")
+
+    def another(self, prefix: str) -> KeyManagement:
+        return KeyManagement(
+            self.charon.path,
+            prefix,
+            lambda kind, fields: self.events.append((kind, fields.get("reason", ""))),
+            self.conditions,
+            self._changed,
+            poll=0.01,
+            patience=0.5,
+        )
+
+    def _changed(self, home_address: IPv6Address, state: Negotiated) -> None:
+        self.changes.append((home_address, state.established))
+
+    async def until(self, true: Callable[[], bool]) -> None:
+        async with asyncio.timeout(20):
+            while not true():
+                await asyncio.sleep(0.005)
+
+    def is_up(self) -> bool:
+        return self.management.state(HOME).established
+
+
+def run(tmp_path: Path, use: Callable[[World], Coroutine[Any, Any, None]], *, there: bool = True) -> World:
+    async def whole() -> World:
+        world = World(tmp_path / "charon.vici")
+        if there:
+            await world.charon.start()
+        world.management.start()
+        try:
+            await use(world)
+        finally:
+            await world.management.stop()
+            await world.charon.stop()
+        return world
+
+    return asyncio.run(whole())
+
+
+def test_a_mobile_node_negotiates_when_it_has_something_to_send(tmp_path: Path) -> None:
+    async def use(world: World) -> None:
+        world.management.set([NODE])
+        await world.until(lambda: NODE.name in world.charon.loaded)
+        await asyncio.sleep(0.05)
+        assert "initiate" not in world.charon.commands()
+        world.management.ask(HOME)
+        await world.until(world.is_up)
+        state = world.management.state(HOME)
+        assert (state.cipher, state.spis) == ("AES-GCM-256", {0xC0000001})
+        await asyncio.sleep(0.05)
+        assert world.management.initiated == 1
+
+    world = run(tmp_path, use)
+    assert world.events == [("ike-established", "")]
+    assert world.changes[0] == (HOME, True)
+    [description] = [message for name, message in world.charon.asked if name == "load-conn"]
+    child = description[NODE.name]["children"]["signalling"]
+    assert (child["mode"], child["policies"], child["reqid"]) == ("transport", "no", "77")
+    assert (child["local_ts"], child["remote_ts"]) == ([f"{HOME}/128[135]"], [f"{HOME_AGENT}/128[135]"])
+    assert description[NODE.name]["local_addrs"] == [str(HOME)]
+    # A daemon that stops leaves nothing behind.
+    assert world.charon.loaded == {}
+    assert world.charon.sas == {}
+
+
+def test_charon_absent_at_the_start_is_told_and_found_later(tmp_path: Path) -> None:
+    async def use(world: World) -> None:
+        world.management.set([NODE])
+        world.management.ask(HOME)
+        await world.until(lambda: bool(world.conditions.sentences))
+        assert "strongSwan cannot be reached" in world.conditions.sentences[0]
+        assert not world.management.reachable
+        await world.charon.start()
+        await world.until(world.is_up)
+        await world.until(lambda: world.conditions.sentences == [])
+
+    run(tmp_path, use, there=False)
+
+
+def test_charon_restarted_is_told_everything_again(tmp_path: Path) -> None:
+    async def use(world: World) -> None:
+        world.management.set([NODE])
+        world.management.ask(HOME)
+        await world.until(world.is_up)
+        await world.charon.stop()
+        await world.until(lambda: not world.management.reachable)
+        await world.charon.start()
+        await world.until(lambda: world.management.initiated == 2 and world.is_up())
+
+    world = run(tmp_path, use)
+    assert [kind for kind, _ in world.events] == ["ike-established", "ike-gone", "ike-established"]
+
+
+def test_another_daemon_finds_the_sa_of_the_one_before(tmp_path: Path) -> None:
+    async def use(world: World) -> None:
+        world.charon.loaded[NODE.name] = {}
+        world.charon.sas[NODE.name] = established(str(HOME_AGENT))
+        world.management.set([NODE])
+        world.management.ask(HOME)
+        await world.until(world.is_up)
+        assert world.management.initiated == 0
+        assert "unload-conn" not in world.charon.commands()
+
+    run(tmp_path, use)
+
+
+def test_kept_connections_stay(tmp_path: Path) -> None:
+    async def use(world: World) -> None:
+        world.management.set([NODE])
+        world.management.ask(HOME)
+        await world.until(world.is_up)
+        await world.management.stop(keep=True)
+        assert NODE.name in world.charon.loaded
+        assert NODE.name in world.charon.sas
+
+    run(tmp_path, use)
+
+
+@pytest.mark.parametrize(
+    ("log", "words"),
+    [
+        (["received packet", "received AUTHENTICATION_FAILED notify error"], "another psk or certificate"),
+        (["received TS_UNACCEPTABLE notify, no CHILD_SA built"], "does not let this node have"),
+        (["no trusted RSA public key found for 'ha'"], "not of the authority in ike.ca"),
+        (["sending packet", "retransmit 1 of request with message ID 0"], "does not answer IKE"),
+        (["received packet", "something new"], "something new"),
+        ([], "does not answer IKE"),
+    ],
+)
+def test_failures_have_words_and_are_tried_again(tmp_path: Path, log: list[str], words: str) -> None:
+    async def use(world: World) -> None:
+        world.charon.initiates = lambda _name: log
+        world.management.set([NODE])
+        world.management.ask(HOME)
+        await world.until(lambda: words in world.management.state(HOME).problem)
+        assert words in state_in_words(world.management.state(HOME), reachable=True)
+        world.charon.initiates = lambda _name: established(str(HOME_AGENT))
+        world.management.network_changed()
+        await world.until(world.is_up)
+        assert state_in_words(world.management.state(HOME), reachable=True).startswith("keys negotiated")
+
+    world = run(tmp_path, use)
+    assert [kind for kind, _ in world.events] == ["ike-failed", "ike-established"]
+
+
+def test_keys_that_charon_does_not_take(tmp_path: Path) -> None:
+    async def use(world: World) -> None:
+        world.charon.answers["load-key"] = lambda _message: {
+            "success": "no",
+            "errmsg": "parsing any private key failed",
+        }
+        node = Connection(
+            NODE.name, HOME, HOME_AGENT, "laptop", "ha", 1, True, None, Certificates(b"c", b"k", b"a")
+        )
+        world.management.set([node])
+        await world.until(lambda: "see ike.certificate" in world.management.state(HOME).problem)
+        world.management.ask(HOME)
+        await asyncio.sleep(0.05)
+        assert "initiate" not in world.charon.commands()
+
+    run(tmp_path, use)
+
+
+def test_what_seems_lost_is_negotiated_anew_once(tmp_path: Path) -> None:
+    async def use(world: World) -> None:
+        world.management.set([NODE])
+        world.management.ask(HOME)
+        await world.until(world.is_up)
+        world.management.renew(HOME)
+        await world.until(lambda: world.management.initiated == 2)
+        await asyncio.sleep(0.05)
+        assert world.management.initiated == 2
+        commands = world.charon.commands()
+        assert commands.index("terminate", commands.index("initiate")) < len(commands) - 1
+
+    run(tmp_path, use)
+
+
+def test_a_home_agent_loads_and_unloads_mobile_nodes_and_begins_nothing(tmp_path: Path) -> None:
+    async def use(world: World) -> None:
+        one, other = served(HOME), served(OTHER)
+        world.charon.loaded["somebody-elses"] = {}
+        home_agent = world.another("dsmip-ha-")
+        home_agent.set([one, other])
+        home_agent.start()
+        try:
+            await world.until(lambda: {one.name, other.name} <= world.charon.loaded.keys())
+            world.charon.sas[one.name] = established(str(HOME))
+            await world.until(lambda: home_agent.state(HOME).established)
+            assert not home_agent.state(OTHER).established
+            renewed = served(HOME, bytes(16))
+            home_agent.set([renewed])
+            await world.until(lambda: other.name not in world.charon.loaded)
+            # Another secret ends what was negotiated with the former one.
+            await world.until(lambda: one.name not in world.charon.sas)
+            await world.until(lambda: not home_agent.state(HOME).established)
+        finally:
+            await home_agent.stop()
+        assert "initiate" not in world.charon.commands()
+        assert list(world.charon.loaded) == ["somebody-elses"]
+
+    world = run(tmp_path, use)
+    owners = {
+        message["id"]: message["owners"] for name, message in world.charon.asked if name == "load-shared"
+    }
+    assert owners == {f"dsmip-ha-{HOME}": [str(HOME)], f"dsmip-ha-{OTHER}": [str(OTHER)]}
+
+
+def test_certificates_are_handed_over(tmp_path: Path) -> None:
+    async def use(world: World) -> None:
+        files = Certificates(b"certificate", b"private", b"authority")
+        world.management.set([Connection(NODE.name, HOME, HOME_AGENT, "l", "ha", 1, True, None, files)])
+        await world.until(lambda: NODE.name in world.charon.loaded)
+        description = world.charon.loaded[NODE.name]
+        assert description["local"] == {"auth": "pubkey", "id": "l", "certs": ["certificate"]}
+        assert description["remote"] == {"auth": "pubkey", "id": "ha", "cacerts": ["authority"]}
+
+    world = run(tmp_path, use)
+    assert ("load-key", {"type": "any", "data": "private"}) in world.charon.asked
+
+
+def test_secrets_are_not_shown() -> None:
+    files = Certificates(b"c", b"SECRET", b"a")
+    connection = Connection("n", HOME, HOME_AGENT, "l", "ha", 1, True, b"SECRET", files)
+    assert "SECRET" not in repr(connection)
