@@ -38,7 +38,7 @@ from dsmip.core.types import (
     Nat,
     UdpEndpoint,
 )
-from dsmip.wire.constants import BAFlag, BAStatus
+from dsmip.wire.constants import BAFlag, BAStatus, BUFlag
 from dsmip.wire.extensions import Extensions
 from dsmip.wire.flows import FlowIdentification
 
@@ -47,6 +47,7 @@ DAD_PATIENCE = 10.0
 
 _LINK_LOCAL_PREFIX = 0xFE80 << 112
 _INTERFACE_IDENTIFIER = (1 << 64) - 1
+_K = int(BUFlag.K)
 
 
 @dataclass(slots=True)
@@ -261,7 +262,7 @@ class Registrar:
             status,
             request.update.sequence,
             lifetime.units,
-            BAFlag.R if request.mobile_router else NO_FLAGS,
+            _flags(request, node),
             self._refresh_advice(lifetime),
             acknowledgements,
             bids,
@@ -306,7 +307,7 @@ class Registrar:
             left = replace(binding, care_ofs=outcome.care_ofs, sequence=node.sequence)
             left, flows = self._with_flows(left, request, binding, node)
             self.bindings.put(left, binding, node, self._config.grace)
-            flags = BAFlag.R if request.mobile_router else NO_FLAGS
+            flags = _flags(request, node)
             extensions = None if request.options.extensions is None else left.extensions
             nat = _nat_known(request, binding.care_ofs)
             answer = Answer(status, node.sequence, 0, flags, 0, (), bids, flows, extensions, nat)
@@ -321,7 +322,7 @@ class Registrar:
         node.deregistered_until = now.monotonic + MAX_DELETE_BCE_TIMEOUT
         self._emit(StoreReplay(node.replay))
         self.bindings.end(binding, "deregistered", at_home=request.at_home)
-        flags = BAFlag.R if request.mobile_router else NO_FLAGS
+        flags = _flags(request, node)
         status = BAStatus.MCOA_NOTCOMPLETE if any(bids) else BAStatus.ACCEPTED
         answer = Answer(
             status,
@@ -381,6 +382,14 @@ def _policy(config: HomeAgentConfig) -> Policy:
         config.multiple_care_of_addresses,
         config.bulk_registration,
     )
+
+
+def _flags(request: Request, node: ServedNode) -> BAFlag:
+    """Of an acknowledgement (RFC 6275 section 10.3.1, RFC 3963 section 6.6)."""
+    flags = BAFlag.R if request.mobile_router else NO_FLAGS
+    if node.entry.key_mobility and request.flags & _K:
+        flags |= BAFlag.K
+    return flags
 
 
 def _nat_known(request: Request, care_ofs: Iterable[CareOfBinding]) -> bool | None:

@@ -32,7 +32,8 @@ class MobileNodeConfig:
     "mn-ha" (RFC 4285), "ipsec" (RFC 4877) or "none" (closed test networks only). `ipv4_prefix_request` is
     the length of an IPv4 prefix to ask for, 0 = none. `udp` "always" forces UDP in every IPv4 network
     (RFC 5555 section 3.1.3, F flag). `link_local`: the home link's link-local address shares the home
-    address's interface identifier (the L flag). `multihoming`: register a care-of address on each uplink
+    address's interface identifier (the L flag). `key_mobility`: keys are negotiated, and that survives
+    movements (the K flag). `multihoming`: register a care-of address on each uplink
     (RFC 5648) and use them as this policy says; None = the best one only. `mtu` is the most that an inner
     packet may have on whatever path, in octets; 0 = nothing is found out about the MTU of paths.
     """
@@ -56,6 +57,7 @@ class MobileNodeConfig:
     lifetime: int = 600
     udp: Literal["auto", "always"] = "auto"
     link_local: bool = False
+    key_mobility: bool = False
     grace: float = 3.0
     nat_keepalive: int = NAT_KEEPALIVE
     udp_port: int = DSMIP_PORT

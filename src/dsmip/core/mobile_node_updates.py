@@ -119,6 +119,8 @@ def _flags(config: MobileNodeConfig, request: Request, carried: Carried) -> BUFl
     flags = BUFlag.A | BUFlag.H
     if config.link_local:
         flags |= BUFlag.L
+    if config.key_mobility:
+        flags |= BUFlag.K
     if request.router:
         flags |= BUFlag.R
     if request.force_udp and _is_ipv4(request):

@@ -351,6 +351,7 @@ class MobileNodeEntry:
     """What the home agent is configured to know about one mobile node.
 
     `authentication` is "mn-ha" (RFC 4285), "ipsec" (RFC 4877) or "none" (closed test networks only).
+    `key_mobility`: keys are negotiated, and that survives movements (RFC 6275 section 10.3.1, the K bit).
     """
 
     home_address: IPv6Address
@@ -364,3 +365,4 @@ class MobileNodeEntry:
     ipv4_prefixes: tuple[IPv4Network, ...] = ()
     allow_dynamic_ipv4: bool = True
     mobile_router: bool = True  #: may set the R flag
+    key_mobility: bool = False

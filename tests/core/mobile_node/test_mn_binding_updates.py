@@ -60,6 +60,12 @@ def test_rfc6275_11_7_1_update_from_an_ipv6_network() -> None:
     )
 
 
+def test_rfc6275_11_7_1_k_is_set_with_keys_that_survive_movements() -> None:
+    bench = Bench(replace(CONFIG, key_mobility=True))
+    bench.attach(0.0, WIFI6)
+    assert bench.last.update.flags == A | H | BUFlag.K
+
+
 def test_rfc5555_4_4_2_update_from_an_ipv4_network() -> None:
     bench = Bench(replace(CONFIG, ipv4_home_address=IPv4Address("10.1.0.9")))
     bench.attach(0.0, NAT4)
