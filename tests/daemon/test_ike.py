@@ -90,7 +90,7 @@ def test_a_mobile_node_negotiates_when_it_has_something_to_send(tmp_path: Path) 
         assert world.management.initiated == 1
 
     world = run(tmp_path, use)
-    assert world.events == [("ike-established", "")]
+    assert world.events == [("keys-negotiated", "")]
     assert world.changes[0] == (HOME, True)
     [description] = [message for name, message in world.charon.asked if name == "load-conn"]
     child = description[NODE.name]["children"]["signalling"]
@@ -127,7 +127,7 @@ def test_charon_restarted_is_told_everything_again(tmp_path: Path) -> None:
         await world.until(lambda: world.management.initiated == 2 and world.is_up())
 
     world = run(tmp_path, use)
-    assert [kind for kind, _ in world.events] == ["ike-established", "ike-gone", "ike-established"]
+    assert [kind for kind, _ in world.events] == ["keys-negotiated", "keys-gone", "keys-negotiated"]
 
 
 def test_another_daemon_finds_the_sa_of_the_one_before(tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_failures_have_words_and_are_tried_again(tmp_path: Path, log: list[str],
         assert state_in_words(world.management.state(HOME), reachable=True).startswith("keys negotiated")
 
     world = run(tmp_path, use)
-    assert [kind for kind, _ in world.events] == ["ike-failed", "ike-established"]
+    assert [kind for kind, _ in world.events] == ["keys-refused", "keys-negotiated"]
 
 
 def test_keys_that_charon_does_not_take(tmp_path: Path) -> None:

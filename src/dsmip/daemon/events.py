@@ -43,6 +43,7 @@ _WARNINGS = frozenset(
         "clock-corrected",
         "ipv4-refused",
         "routes-restored",
+        "keys-refused",
     )
 )
 

@@ -114,6 +114,12 @@ def turn(moment: Moment) -> str:
             return f"its binding expired{f' at {where}' if where else ''}"
         case "deregistered":
             return "de-registered"
+        case "keys-negotiated":
+            return "keys were negotiated by IKE"
+        case "keys-refused":
+            return f"no keys by IKE: {moment.detail}"
+        case "keys-gone":
+            return "there are no keys any more"
         case "home":
             return f"home link: {moment.detail}"
         case _:

@@ -219,13 +219,14 @@ class KeyManagement:
         self._changed(home_address, state)
 
     def _tell_of(self, connection: Connection, state: Negotiated, before: Negotiated) -> None:
-        fields = {"home_address": str(connection.home_address)}
+        # A mobile node tells of itself.
+        fields = {} if connection.initiates else {"home_address": str(connection.home_address)}
         if state.established:
-            self._event("ike-established", {**fields, "cipher": state.cipher})
+            self._event("keys-negotiated", {**fields, "cipher": state.cipher})
         elif state.problem:
-            self._event("ike-failed", {**fields, "reason": state.problem})
+            self._event("keys-refused", {**fields, "reason": state.problem})
         elif before.established:
-            self._event("ike-gone", fields)
+            self._event("keys-gone", fields)
         if before.established and not state.established and connection.initiates:
             self._asked.add(connection.name)
 
@@ -241,6 +242,9 @@ class KeyManagement:
 
     async def _negotiate(self, vici: Vici, connection: Connection) -> None:
         """One attempt. What is left of the last one goes first: its retransmissions get slower and slower."""
+        if self.state(connection.home_address).established:
+            # What is to be sent meanwhile waits, and shows where to negotiate.
+            self._set(connection, Negotiated())
         await self._terminate(vici, connection.name)
         self._renew.discard(connection.name)
         self.initiated += 1

@@ -12,6 +12,7 @@ from dsmip.host.vici import Answer
 if TYPE_CHECKING:
     from dsmip.daemon.ike import Negotiated
 
+_AUTHORITY = "the home agent's certificate is not of the authority in ike.ca"
 #: What stands in charon's log, and what it means; the first that is found counts.
 _FAILURES = (
     (
@@ -20,7 +21,8 @@ _FAILURES = (
         " home address",
     ),
     ("MAC mismatched", "the home agent has another psk"),
-    ("no trusted", "the home agent's certificate is not of the authority in ike.ca"),
+    ("not authenticated by CA", _AUTHORITY),
+    ("no trusted", _AUTHORITY),
     ("constraint check failed", "the home agent is not who ike.home_agent_identity says"),
     ("no private key found", "ike.private_key does not belong to ike.certificate"),
     ("no shared key found", "strongSwan has lost the psk"),
