@@ -63,7 +63,7 @@ PLACE = {
 BUS = {
     "name": "bus-17",
     "home_address": "2001:db8:100::17",
-    "authentication": "mn-ha",
+    "signalling": "RFC 4285",
     "payload": "clear",
 }
 

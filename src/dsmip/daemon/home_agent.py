@@ -29,6 +29,7 @@ from dsmip.core.types import DSMIP_PORT, Binding, IPAddress, IPNetwork, UdpEndpo
 from dsmip.daemon.config import HomeAgentFile, MobileNodeTable, state_directory_of
 from dsmip.daemon.home_agent_forwarding import Forwarding
 from dsmip.daemon.home_agent_icmp import HomeAgentIcmpPort
+from dsmip.daemon.home_agent_keys import HomeAgentKeys
 from dsmip.daemon.home_agent_payload import HomeAgentPayload
 from dsmip.daemon.home_agent_plan import (
     defended,
@@ -73,6 +74,7 @@ class HomeAgentDaemon:
         self._engine = HomeAgent(engine_config(config))
         self._forwarding = Forwarding(self._runtime, lambda: self._config, lambda: self._engine.bindings)
         self._payload = HomeAgentPayload(self._runtime, lambda: self._config, self._engine)
+        self._keys = HomeAgentKeys(self._runtime, config, self._send)
         self._resumption = Resumption(self._resume)
         self._nodes = {node.home_address: node for node in config.mobile_node}
 
@@ -85,7 +87,11 @@ class HomeAgentDaemon:
         store = open_store(config.store, config.name, runtime.state_directory)
         self._persistence = Persistence(store, runtime.events, self._engine.stored)
         self._set_up_forwarding()
-        self._protect({})
+        try:
+            self._keys.start()
+            self._protect({})
+        except (HostError, OSError) as error:
+            raise StartError(str(error)) from error
         bindings, replays = store.load()
         self._engine.restore(bindings, replays, instant())
         try:
@@ -103,7 +109,9 @@ class HomeAgentDaemon:
             home_link=config.home_link or "",
             home_link_index=self._forwarding.home_link,
         )
-        questions = HomeAgentQuestions(self._engine, runtime, lambda: self._config, lambda: self._nodes)
+        questions = HomeAgentQuestions(
+            self._engine, runtime, lambda: self._config, lambda: self._nodes, self._keys
+        )
         handlers = {
             **questions.handlers(),
             **self._reloads.handlers(runtime.events.event, runtime.conditions),
@@ -114,6 +122,7 @@ class HomeAgentDaemon:
         finally:
             keep_forwarding = keep_forwarding or runtime.hands_over
             icmp.close()
+            await self._keys.stop(keep=keep_forwarding)
             if not keep_forwarding:
                 self._withdraw_everything()
             if config.home_link:
@@ -264,11 +273,12 @@ class HomeAgentDaemon:
     def _protect(self, before: Mapping[IPv6Address, MobileNodeTable]) -> None:
         """Signalling of the mobile nodes under IPsec, those that were served before being known."""
         for node in before.values():
-            if node.ipsec is not None and self._nodes.get(node.home_address) != node:
-                self._runtime.protect(self._send).remove(signalling_peer(self._config, node, node.ipsec))
+            if node.authentication == "ipsec" and self._nodes.get(node.home_address) != node:
+                self._runtime.protect(self._send).remove(signalling_peer(self._config, node))
         for node in self._nodes.values():
-            if node.ipsec is not None and before.get(node.home_address) != node:
-                self._runtime.protect(self._send).add(signalling_peer(self._config, node, node.ipsec))
+            if node.authentication == "ipsec" and before.get(node.home_address) != node:
+                self._runtime.protect(self._send).add(signalling_peer(self._config, node))
+        self._keys.serve(self._nodes.values(), lambda: self._runtime.protect(self._send))
 
     def _interface_for(self, packet: bytes) -> str:
         """Packets to a mobile node on the home link must not be caught by its own binding."""

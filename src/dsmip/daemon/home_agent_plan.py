@@ -18,11 +18,11 @@ from dsmip.core.types import (
     TunnelFormat,
 )
 from dsmip.daemon.config import HomeAgentFile, MobileNodeTable
-from dsmip.daemon.config_ipsec import IpsecTable
 from dsmip.daemon.config_payload import PayloadTable
 from dsmip.daemon.payload import ProtectedNode
 from dsmip.daemon.payload_policies import Ends, Side
 from dsmip.daemon.protection import Peer
+from dsmip.daemon.signalling_keys import request_of
 from dsmip.host.routing import halves, host_network
 from dsmip.wire.extensions import Extensions
 
@@ -75,11 +75,15 @@ def _entry(node: MobileNodeTable) -> MobileNodeEntry:
         ipv4_home_address=node.ipv4_home_address,
         ipv4_prefixes=node.ipv4_prefixes,
         allow_dynamic_ipv4=node.allow_dynamic_ipv4,
+        key_mobility=node.ike is not None,
     )
 
 
-def signalling_peer(config: HomeAgentFile, node: MobileNodeTable, keys: IpsecTable) -> Peer:
+def signalling_peer(config: HomeAgentFile, node: MobileNodeTable) -> Peer:
     """A mobile node whose signalling is under IPsec. The home address names it (RFC 4877 section 4.1)."""
+    keys = node.ipsec
+    if keys is None:
+        return Peer(config.address, node.home_address, request_of(node.home_address))
     return Peer(
         local=config.address,
         remote=node.home_address,

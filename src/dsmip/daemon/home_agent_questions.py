@@ -18,8 +18,10 @@ from dsmip.daemon.control import Arguments, Handler, Refusal, plain, text, whole
 from dsmip.daemon.explain import as_json, problems
 from dsmip.daemon.explain_home_agent import Facts, tell
 from dsmip.daemon.flow_words import selector_in_words
+from dsmip.daemon.home_agent_keys import HomeAgentKeys
 from dsmip.daemon.journal import Story
 from dsmip.daemon.runtime import Runtime
+from dsmip.daemon.signalling_keys import signalling_in_words
 from dsmip.daemon.web_token import token_of
 from dsmip.dataplane.api import PathState, Traffic
 
@@ -44,11 +46,13 @@ class HomeAgentQuestions:
         runtime: Runtime,
         config: Callable[[], HomeAgentFile],
         nodes: Callable[[], Mapping[IPv6Address, MobileNodeTable]],
+        keys: HomeAgentKeys | None = None,
     ) -> None:
         self._engine = engine
         self._runtime = runtime
         self._config = config
         self._nodes = nodes
+        self._keys = keys
         #: The names of those that are not authenticated, by the configuration they were looked up in.
         self._unauthenticated: tuple[HomeAgentFile | None, list[str]] = (None, [])
 
@@ -175,6 +179,17 @@ class HomeAgentQuestions:
         node = self._nodes().get(self._engine.configured_address(binding.home_address))
         return payload_in_words(node.payload if node is not None else None)
 
+    def _signalling(self, binding: Binding) -> dict[str, Any]:
+        """How it is protected; with IKE, how far that is."""
+        home_address = self._engine.configured_address(binding.home_address)
+        node = self._nodes().get(home_address)
+        state = self._keys.state(home_address) if self._keys is not None else None
+        manual = node.ipsec if node is not None else None
+        told: dict[str, Any] = {"signalling": signalling_in_words(binding.authentication, manual, state)}
+        if self._keys is None or state is None:
+            return told
+        return {**told, "ike": self._keys.words(home_address)}
+
     def row(self, binding: Binding) -> dict[str, Any]:
         """One binding, ready for JSON."""
         now = time.time()
@@ -195,6 +210,7 @@ class HomeAgentQuestions:
             "mobile_router": binding.mobile_router,
             "authentication": binding.authentication,
             "payload": self._payload_of(binding),
+            **self._signalling(binding),
             "sequence": binding.sequence,
             "lifetime": binding.lifetime,
             "expires_in": round(binding.expires - now, 1),

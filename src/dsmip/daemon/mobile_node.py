@@ -39,6 +39,7 @@ from dsmip.daemon.config_uplinks import policy_of, signal_thresholds
 from dsmip.daemon.home_address import Renumbered
 from dsmip.daemon.home_agent_name import HomeAgentName, follow
 from dsmip.daemon.home_arrival import HomeArrival
+from dsmip.daemon.mobile_node_keys import MobileNodeKeys
 from dsmip.daemon.mobile_node_plan import (
     engine_config,
     initial_networks,
@@ -50,7 +51,7 @@ from dsmip.daemon.mobile_node_plan import (
 from dsmip.daemon.mobile_node_questions import MobileNodeQuestions
 from dsmip.daemon.movement import MovementService
 from dsmip.daemon.payload import Situation
-from dsmip.daemon.protection import is_native
+from dsmip.daemon.protection import is_native, is_signalling
 from dsmip.daemon.reload import MOBILE_NODE_LIVE, Reload, check_uplinks_live
 from dsmip.daemon.runtime import DEVICE, Runtime, StartError, instant
 from dsmip.daemon.signal_watch import SignalWatch
@@ -116,14 +117,14 @@ class MobileNodeDaemon:
         self._situation = Situation()
         self._name: HomeAgentName | None = None
         self._signals = SignalWatch(WifiSignal(), self._signal)
+        self._keys: MobileNodeKeys | None = None
 
     async def run(self, *, keep_forwarding: bool = False) -> None:
         """Serve until SIGTERM or SIGINT. Raises StartError when something needed is missing."""
         runtime, config, told = self._runtime, self._config, self._engine.config
         await runtime.open([])
         self._protect_payload()
-        if config.ipsec is not None:
-            runtime.protect(self._send_as_it_is).add(signalling_peer(config, config.ipsec))
+        self._protect_signalling()
         if config.authentication == "none":
             log.warning("signalling is not authenticated: anybody can take over the home address")
         self._paths = TunnelPaths(runtime.dataplane, BINDING, config.grace)
@@ -148,7 +149,13 @@ class MobileNodeDaemon:
         loop.add_reader(errors.fileno(), errors.drain)
         uplinks = UplinkQuestions(self._engine, runtime, self._movement, self._paths)
         questions = MobileNodeQuestions(
-            self._engine, runtime, uplinks.attachments, self._routes, lambda: self._config, BINDING
+            self._engine,
+            runtime,
+            uplinks.attachments,
+            self._routes,
+            lambda: self._config,
+            BINDING,
+            self._keys,
         )
         handlers = {
             **questions.handlers(),
@@ -162,6 +169,8 @@ class MobileNodeDaemon:
         name = self._name = follow(config, self._engine, runtime)
         if name is not None:
             name.start()
+        if self._keys is not None:
+            self._keys.start()
         movement = loop.create_task(self._movement.start())
         try:
             async with watched(config, runtime, questions):
@@ -176,6 +185,8 @@ class MobileNodeDaemon:
                 runtime.carry_out_last()
             if name is not None:
                 name.stop()
+            if self._keys is not None:
+                await self._keys.stop(keep=keep_forwarding)
             for listener in (messages, errors):
                 loop.remove_reader(listener.fileno())
                 listener.close()
@@ -207,6 +218,21 @@ class MobileNodeDaemon:
         self._situation = replace(self._situation, **changes)
         if self._runtime.payload is not None:
             self._runtime.payload.situate(BINDING, self._situation)
+
+    def _protect_signalling(self) -> None:
+        runtime, config = self._runtime, self._config
+        if config.authentication != "ipsec":
+            return
+        protection = runtime.protect(self._send_as_it_is)
+        protection.add(signalling_peer(config))
+        if config.ike is None:
+            return
+        try:
+            self._keys = MobileNodeKeys(config, config.ike, runtime, protection, self._send_as_it_is)
+        except (HostError, OSError) as error:
+            raise StartError(str(error)) from error
+        # Answers of IKE come before the first path does.
+        runtime.dataplane.set_networks(BINDING, initial_networks(config, self._engine.config.home_address))
 
     def _set_up_forwarding(self) -> None:
         runtime, config = self._runtime, self._config
@@ -277,6 +303,8 @@ class MobileNodeDaemon:
         self._guard_own_addresses()
         if self._name is not None and attachments.care_of:
             self._name.network_changed()
+        if self._keys is not None and attachments.care_of:
+            self._keys.network_changed()
 
     def _restore_routes(self, missed: int) -> None:
         """Another program took rules or routes of ours out."""
@@ -371,11 +399,16 @@ class MobileNodeDaemon:
         self._send(action)
 
     def _send(self, action: SendPacket | SendDatagram) -> None:
-        if self._config.ipsec is not None and not is_native(action):
+        if self._config.authentication == "ipsec" and not is_native(action):
             # On its way to the daemon what is encrypted passes the tunnel device, path or no path.
             self._routes.use_tunnel()
-        if not self._runtime.is_protected(action):
-            self._send_as_it_is(action)
+        if self._runtime.is_protected(action):
+            return
+        if self._config.authentication == "ipsec" and is_signalling(action):
+            # To a home agent that was discovered, say: there are no keys for it, and nothing goes in clear.
+            self._runtime.events.drop("not-protected", "no keys for where it should have gone", "")
+            return
+        self._send_as_it_is(action)
 
     def _send_as_it_is(self, action: SendPacket | SendDatagram) -> None:
         sockets = self._runtime.sockets

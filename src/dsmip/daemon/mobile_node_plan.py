@@ -8,12 +8,12 @@ from dsmip.core.mobile_node_config import UNKNOWN, MobileNodeConfig
 from dsmip.core.mobile_node_home_agents import HomeAgentAddress
 from dsmip.core.types import DSMIP_PORT, IPAddress, IPNetwork
 from dsmip.daemon.config import MobileNodeFile
-from dsmip.daemon.config_ipsec import IpsecTable
 from dsmip.daemon.config_payload import PayloadTable
 from dsmip.daemon.config_uplinks import is_multihomed, policy_of
 from dsmip.daemon.payload import ProtectedNode
 from dsmip.daemon.payload_policies import Ends, Side
 from dsmip.daemon.protection import Peer
+from dsmip.daemon.signalling_keys import request_of
 from dsmip.host.home_link import own_addresses
 from dsmip.host.routing import host_network
 
@@ -47,12 +47,15 @@ def initial_networks(config: MobileNodeFile, home_address: IPv6Address) -> list[
     return [*networks, *config.ipv4_prefixes]
 
 
-def signalling_peer(config: MobileNodeFile, keys: IpsecTable) -> Peer:
+def signalling_peer(config: MobileNodeFile) -> Peer:
     """The home agent, when signalling is under IPsec."""
-    assert config.home_agent.address is not None, "checked with the configuration"
+    local, remote, keys = config.home_address, config.home_agent.address, config.ipsec
+    assert remote is not None, "checked with the configuration"
+    if keys is None:
+        return Peer(local, remote, request_of(local), waits=True)
     return Peer(
-        local=config.home_address,
-        remote=config.home_agent.address,
+        local=local,
+        remote=remote,
         request=keys.to_home_agent.spi,
         inbound=keys.from_home_agent.association(),
         outbound=keys.to_home_agent.association(),
@@ -88,6 +91,7 @@ def engine_config(config: MobileNodeFile) -> MobileNodeConfig:
         authentication=config.authentication,
         spi=config.spi,
         key=bytes(config.key or b""),
+        key_mobility=config.ike is not None,
         mobile_router=config.role == "mobile-router",
         nemo_mode=config.nemo_mode,
         prefixes=config.mobile_network_prefixes,

@@ -14,8 +14,10 @@ from dsmip.daemon.control import Handler, Refusal, plain, text
 from dsmip.daemon.explain import as_json, problems
 from dsmip.daemon.explain_mobile_node import Facts, tell
 from dsmip.daemon.journal import Story
+from dsmip.daemon.mobile_node_keys import MobileNodeKeys
 from dsmip.daemon.mobile_node_problems import clocks, ipv4
 from dsmip.daemon.runtime import Runtime, instant
+from dsmip.daemon.signalling_keys import signalling_in_words
 from dsmip.host.home_routes import HomeRoutes
 
 
@@ -33,6 +35,7 @@ class MobileNodeQuestions:
         routes: HomeRoutes,
         config: Callable[[], MobileNodeFile],
         binding: int,
+        keys: MobileNodeKeys | None = None,
     ) -> None:
         self._engine = engine
         self._runtime = runtime
@@ -40,6 +43,7 @@ class MobileNodeQuestions:
         self._routes = routes
         self._config = config
         self._binding = binding
+        self._keys = keys
 
     def handlers(self) -> dict[str, Handler]:
         """Commands of the control socket."""
@@ -67,6 +71,7 @@ class MobileNodeQuestions:
             ],
             "authentication": config.authentication,
             "payload": payload_in_words(config.payload),
+            **self._signalling(),
             **self._registration(),
             "sent_packets": traffic.sent_packets,
             "sent_bytes": traffic.sent_bytes,
@@ -75,6 +80,16 @@ class MobileNodeQuestions:
             "adopted": self._runtime.dataplane.adopted,
             "uptime": time.time() - self._runtime.started,
         }
+
+    def _signalling(self) -> dict[str, Any]:
+        """How it is protected; with IKE, how far that is."""
+        config, keys = self._config(), self._keys
+        told: dict[str, Any] = {
+            "signalling": signalling_in_words(
+                config.authentication, config.ipsec, keys.state if keys is not None else None
+            )
+        }
+        return told if keys is None else {**told, "ike": keys.words, "ike_negotiations": keys.initiated}
 
     def _registration(self) -> dict[str, Any]:
         engine, now = self._engine, instant()

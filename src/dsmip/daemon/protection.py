@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import logging
 import socket
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv6Address
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from dsmip.core.actions import Action, SendDatagram, SendPacket
 from dsmip.dataplane.maps import UPCALL_MARK
@@ -35,6 +36,9 @@ _LABELS = 1 << 20
 #: Traffic classes whose ECN bits are clear, and hop limits that nobody decrements to nothing.
 _CLASSES = 64
 _HOP_LIMITS = range(64, 256)
+#: So many messages over so many seconds without an answer: the other end may have lost its keys. Outages of
+#: handovers are shorter, and no reason to negotiate.
+_SILENT_MESSAGES, _SILENT_TIME = 6, 20.0
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +59,7 @@ class Peer:
     """The other end of protected signalling, by inner addresses: home address and home agent address.
 
     `inbound` and `outbound` are manual security associations, None = those that IKE negotiates. `request`
-    groups them, with any number of its own.
+    groups them, with any number of its own. `waits`: messages are held back until `ready` is called.
     """
 
     local: IPv6Address
@@ -63,6 +67,20 @@ class Peer:
     request: int
     inbound: StaticAssociation | None = None
     outbound: StaticAssociation | None = None
+    waits: bool = False
+
+
+class Keys(Protocol):
+    """Who negotiates the keys, and is told what messages tell."""
+
+    def waiting(self, peer: Peer) -> None:
+        """A message is held back for want of keys."""
+
+    def silent(self, peer: Peer) -> None:
+        """Message after message has gone unanswered."""
+
+    def heard(self, peer: Peer) -> None:
+        """An authentic message has come."""
 
 
 class SignallingProtection:
@@ -87,6 +105,12 @@ class SignallingProtection:
         self._leaving: OrderedDict[int, tuple[Packet, Send]] = OrderedDict()
         self._label = 0
         self._tag = 0
+        #: Set by whoever negotiates.
+        self.keys: Keys | None = None
+        self._ready: set[tuple[IPv6Address, IPv6Address]] = set()
+        self._held: dict[tuple[IPv6Address, IPv6Address], OrderedDict[str, Send]] = {}
+        #: Messages since the last answer, and when the first of them was sent (CLOCK_MONOTONIC).
+        self._unanswered: dict[tuple[IPv6Address, IPv6Address], tuple[int, float]] = {}
 
     def close(self, *, keep: bool = False) -> None:
         """Let go; `keep`: policies and associations stay."""
@@ -113,11 +137,29 @@ class SignallingProtection:
     def remove(self, peer: Peer) -> None:
         """No signalling with this peer any more."""
         self._peers.pop((peer.local, peer.remote), None)
+        self.ready(peer, False)
+        self._held.pop((peer.local, peer.remote), None)
         for association, destination in ((peer.outbound, peer.remote), (peer.inbound, peer.local)):
             if association is not None:
                 self._xfrm.remove_state(destination, association.spi)
         self._xfrm.remove_policy(_traffic(peer.local, peer.remote), Direction.OUT)
         self._xfrm.remove_policy(_traffic(peer.remote, peer.local), Direction.IN)
+
+    def ready(self, peer: Peer, there_are_keys: bool) -> None:
+        """Whether messages need wait no longer. Of those held back the latest of each interface leave."""
+        key = (peer.local, peer.remote)
+        self._unanswered.pop(key, None)
+        if not there_are_keys:
+            self._ready.discard(key)
+            return
+        self._ready.add(key)
+        for action in self._held.pop(key, {}).values():
+            self.protects(action)
+
+    def held(self, peer: Peer) -> Send | None:
+        """The latest message held back."""
+        waiting = self._held.get((peer.local, peer.remote))
+        return next(reversed(waiting.values())) if waiting else None
 
     # Inwards -----------------------------------------------------------------------------------------------
 
@@ -152,8 +194,12 @@ class SignallingProtection:
     def decrypted(self) -> None:
         """The socket can be read."""
         for source, destination, message, label in self.socket.receive():
-            if (destination, source) not in self._peers:
+            peer = self._peers.get((destination, source))
+            if peer is None:
                 continue
+            self._unanswered.pop((destination, source), None)
+            if self.keys is not None:
+                self.keys.heard(peer)
             packet = self._arriving.pop(label, None) if label else None
             if packet is None:
                 # It came natively, over the home link: these are all the headers it had.
@@ -170,8 +216,19 @@ class SignallingProtection:
         packet = _clear(action)
         if packet.next_header != NextHeader.MOBILITY:
             return False
-        if (packet.sender, packet.recipient) not in self._peers:
+        key = (packet.sender, packet.recipient)
+        peer = self._peers.get(key)
+        if peer is None:
             return False
+        if peer.waits and key not in self._ready:
+            waiting = self._held.setdefault(key, OrderedDict())
+            waiting[action.interface] = action
+            waiting.move_to_end(action.interface)
+            if self.keys is not None:
+                self.keys.waiting(peer)
+            return True
+        if peer.waits:
+            self._expect_answer(peer)
         self._tag = (self._tag + 1) % (_CLASSES * len(_HOP_LIMITS))
         traffic_class, hop_limit = divmod(self._tag, len(_HOP_LIMITS))
         tag = traffic_class << 2 << 8 | _HOP_LIMITS[hop_limit]
@@ -179,6 +236,16 @@ class SignallingProtection:
         interface = socket.if_nametoindex(action.interface) if is_native(action) and action.interface else 0
         self.socket.send(packet.sender, packet.recipient, packet.payload, tag, interface)
         return True
+
+    def _expect_answer(self, peer: Peer) -> None:
+        key, now = (peer.local, peer.remote), time.monotonic()
+        count, since = self._unanswered.get(key, (0, now))
+        if count >= _SILENT_MESSAGES and now - since >= _SILENT_TIME:
+            self._unanswered.pop(key)
+            if self.keys is not None:
+                self.keys.silent(peer)
+        else:
+            self._unanswered[key] = (count + 1, since)
 
     def _encrypted(self, packet: Packet) -> bool:
         """The kernel's half is done: ESP between inner addresses, on its way through the tunnel device."""
@@ -198,6 +265,11 @@ class SignallingProtection:
 def is_native(action: Send) -> bool:
     """Whether this goes from home address to home agent, or back, just like that: over the home link."""
     return isinstance(action, SendPacket) and _clear(action).payload_offset == IPV6_HEADER_SIZE
+
+
+def is_signalling(action: Send) -> bool:
+    """Whether this is a Mobility Header in clear."""
+    return _clear(action).next_header == NextHeader.MOBILITY
 
 
 def _clear(action: Send) -> Packet:

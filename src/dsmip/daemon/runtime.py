@@ -114,6 +114,8 @@ class Runtime:
         self._protection: SignallingProtection | None = None
         #: Set by `protect_payload`.
         self.payload: PayloadProtection | None = None
+        #: Asked about each upcall before the engine is: True = it is dealt with.
+        self.takers: list[Callable[[bytes], bool]] = []
 
     # Start and stop ----------------------------------------------------------------------------------------
 
@@ -198,6 +200,7 @@ class Runtime:
                 raise StartError(str(error)) from error
             socket_ = self._protection.socket
             asyncio.get_running_loop().add_reader(socket_.fileno(), self._protection.decrypted)
+            self.takers.append(self._protection.takes)
         return self._protection
 
     def protect_payload(self) -> PayloadProtection:
@@ -311,7 +314,7 @@ class Runtime:
             packets = self._most_urgent(packets)
         for packet in packets:
             self.tap.incoming(packet)
-            if self._protection is None or not self._protection.takes(packet):
+            if not any(takes(packet) for takes in self.takers):
                 engine.receive(packet, instant())
         self.turn()
 
