@@ -37,14 +37,14 @@ class World:
         self.conditions = Conditions(lambda _kind, _fields: None)
         self.management = self.another("dsmip-mn-")
 
-    def another(self, prefix: str) -> KeyManagement:
+    def another(self, prefix: str, poll: float = 0.01) -> KeyManagement:
         return KeyManagement(
             self.charon.path,
             prefix,
             lambda kind, fields: self.events.append((kind, fields.get("reason", ""))),
             self.conditions,
             self._changed,
-            poll=0.01,
+            poll=poll,
             patience=0.5,
         )
 
@@ -139,6 +139,25 @@ def test_another_daemon_finds_the_sa_of_the_one_before(tmp_path: Path) -> None:
         await world.until(world.is_up)
         assert world.management.initiated == 0
         assert "unload-conn" not in world.charon.commands()
+
+    run(tmp_path, use)
+
+
+def test_what_happens_at_charon_is_seen_at_once(tmp_path: Path) -> None:
+    """Between two looks there would be an hour here."""
+
+    async def use(world: World) -> None:
+        patient = world.another("dsmip-mn-", poll=3600.0)
+        patient.set([NODE])
+        patient.start()
+        try:
+            await world.until(lambda: NODE.name in world.charon.loaded)
+            await world.until(lambda: any(world.charon.listeners("child-updown")))
+            world.charon.sas[NODE.name] = established(str(HOME_AGENT))
+            world.charon.happens("child-updown")
+            await world.until(lambda: patient.state(HOME).established)
+        finally:
+            await patient.stop()
 
     run(tmp_path, use)
 

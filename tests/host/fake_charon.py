@@ -85,6 +85,7 @@ class FakeCharon:
         self.instead: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]] | None = None
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
+        self._listeners: dict[asyncio.StreamWriter, set[str]] = {}
 
     async def start(self) -> None:
         self._server = await asyncio.start_unix_server(self._serve, str(self.path))
@@ -114,7 +115,17 @@ class FakeCharon:
             pass
         finally:
             self._writers.discard(writer)
+            self._listeners.pop(writer, None)
             writer.close()
+
+    def listeners(self, event: str) -> list[asyncio.StreamWriter]:
+        """Who wants to know of this."""
+        return [writer for writer, names in self._listeners.items() if event in names]
+
+    def happens(self, event: str) -> None:
+        """Tell those who listen."""
+        for writer in self.listeners(event):
+            send(writer, bytes([EVENT, len(event)]) + event.encode())
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         event = ""
@@ -125,6 +136,7 @@ class FakeCharon:
             kind, name = packet[0], packet[2:end].decode()
             if kind == REGISTER:
                 event = name
+                self._listeners.setdefault(writer, set()).add(name)
                 send(writer, bytes([CONFIRM]))
                 continue
             assert kind == COMMAND

@@ -9,7 +9,7 @@ from dsmip.core.actions import SendIPv4
 from dsmip.daemon.config import HomeAgentFile, MobileNodeTable
 from dsmip.daemon.config_ike import HomeAgentIkeTable, MobileNodeIkeTable
 from dsmip.daemon.home_agent_plan import signalling_peer
-from dsmip.daemon.ike import POLL_HOME_AGENT, KeyManagement, Negotiated
+from dsmip.daemon.ike import KeyManagement, Negotiated
 from dsmip.daemon.ike_connection import Certificates, Connection
 from dsmip.daemon.ike_words import state_in_words
 from dsmip.daemon.key_exchange_relay import KeyExchangeRelay, Reply
@@ -62,7 +62,6 @@ class HomeAgentKeys:
                 self._runtime.events.event,
                 self._runtime.conditions,
                 lambda _home_address, _state: None,
-                poll=POLL_HOME_AGENT,
             )
             self._management.start()
             protection().keys = self

@@ -20,9 +20,9 @@ from dsmip.daemon.ike_connection import SIGNALLING, Connection
 from dsmip.daemon.ike_words import cipher_of, failure, trouble
 from dsmip.host.vici import Answer, Refused, Unreachable, Vici, ViciError
 
-#: Seconds between looks at charon; a mobile node has one connection, a home agent many.
-POLL_MOBILE_NODE: Final = 2.0
-POLL_HOME_AGENT: Final = 10.0
+#: Seconds between looks at charon, besides those when it tells of something.
+POLL: Final = 5.0
+_EVENTS: Final = ("ike-updown", "child-updown", "child-rekey")
 #: Seconds an exchange may take before it is begun anew.
 PATIENCE: Final = 8.0
 #: Seconds between attempts: doubled with each, up to the second.
@@ -54,7 +54,7 @@ class KeyManagement:
         conditions: Conditions,
         changed: Callable[[IPv6Address, Negotiated], None],
         *,
-        poll: float,
+        poll: float = POLL,
         patience: float = PATIENCE,
     ) -> None:
         """`prefix` begins the names of all connections of this daemon, and of nobody else's."""
@@ -69,7 +69,7 @@ class KeyManagement:
         self._told: dict[str, Connection] = {}
         self._states: dict[IPv6Address, Negotiated] = {}
         self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         #: Mobile node: what has something to send, and what is to be negotiated anew.
         self._asked: set[str] = set()
         self._renew: set[str] = set()
@@ -81,14 +81,14 @@ class KeyManagement:
 
     def start(self) -> None:
         """Begin, on the running event loop."""
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(self._run()), loop.create_task(self._listen())]
 
     async def stop(self, *, keep: bool = False) -> None:
         """End; `keep`: connections and their SAs stay."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         if not keep and self._told:
             with contextlib.suppress(ViciError):
                 async with await Vici.connect(self._path) as vici:
@@ -125,11 +125,22 @@ class KeyManagement:
         self._pause, self._next = FIRST_PAUSE, 0.0
         self._wake.set()
 
-    # The task ----------------------------------------------------------------------------------------------
+    # Tasks -------------------------------------------------------------------------------------------------
+
+    async def _listen(self) -> None:
+        """Look again when something happens there."""
+        while True:
+            with contextlib.suppress(ViciError):
+                async with await Vici.connect(self._path) as vici:
+                    async for _ in vici.listen(*_EVENTS):
+                        self._wake.set()
+            await asyncio.sleep(min(self._poll, 1.0))
 
     async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
         while True:
             self._wake.clear()
+            begun = loop.time()
             try:
                 await self._reconcile()
                 self.reachable = True
@@ -139,6 +150,8 @@ class KeyManagement:
                 self._conditions.stand("ike", str(error))
                 if not self.reachable:
                     self._told.clear()
+            # Many mobile nodes may come at once: half of the time is enough.
+            await asyncio.sleep(min(loop.time() - begun, 1.0))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._poll if self.reachable else min(self._poll, 1.0)):
                     await self._wake.wait()

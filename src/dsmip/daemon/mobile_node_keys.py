@@ -8,7 +8,7 @@ from ipaddress import IPv6Address
 from dsmip.core.actions import SendDatagram, SendPacket
 from dsmip.daemon.config import MobileNodeFile
 from dsmip.daemon.config_ike import IkeTable
-from dsmip.daemon.ike import POLL_MOBILE_NODE, KeyManagement, Negotiated
+from dsmip.daemon.ike import KeyManagement, Negotiated
 from dsmip.daemon.ike_connection import Connection
 from dsmip.daemon.ike_words import state_in_words
 from dsmip.daemon.key_exchange_relay import is_key_exchange
@@ -49,7 +49,6 @@ class MobileNodeKeys:
             runtime.events.event,
             runtime.conditions,
             self._changed,
-            poll=POLL_MOBILE_NODE,
         )
         protection.keys = self
         runtime.takers.append(self.takes)

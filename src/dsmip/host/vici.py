@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, TypeAlias
@@ -85,6 +85,23 @@ class Vici:
         """A command that answers with events. `timeout` in seconds. Raises Unreachable or Refused."""
         events, _ = await self._command(command, event, message, timeout or self._timeout)
         return events
+
+    async def listen(self, *events: str) -> AsyncIterator[None]:
+        """Yields whenever one of these events happens; nothing else can be asked over this connection.
+
+        Raises Unreachable or Refused.
+        """
+        try:
+            async with asyncio.timeout(self._timeout):
+                for event in events:
+                    await self._register(event)
+            while True:
+                await self._receive()
+                yield
+        except TimeoutError as error:
+            raise Unreachable(f"strongSwan at {self._path} has not answered") from error
+        except (OSError, EOFError) as error:
+            raise Unreachable(f"strongSwan at {self._path} has closed the connection") from error
 
     async def _command(
         self, command: str, event: str | None, message: Request | None, timeout: float
