@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from ipaddress import IPv6Address
+from dataclasses import replace
+from ipaddress import IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from tests.host.fake_charon import FakeCharon, established
 
 from dsmip.daemon.conditions import Conditions
 from dsmip.daemon.ike import KeyManagement, Negotiated
-from dsmip.daemon.ike_connection import Certificates, Connection
+from dsmip.daemon.ike_connection import Certificates, Connection, PayloadChild
 from dsmip.daemon.ike_words import state_in_words
 
 HOME, HOME_AGENT = IPv6Address("2001:db8:100::20"), IPv6Address("2001:db8:ffff::1")
@@ -141,6 +142,36 @@ def test_another_daemon_finds_the_sa_of_the_one_before(tmp_path: Path) -> None:
         assert "unload-conn" not in world.charon.commands()
 
     run(tmp_path, use)
+
+
+def test_keys_of_payload_are_a_second_child(tmp_path: Path) -> None:
+    async def use(world: World) -> None:
+        payload = PayloadChild(79, (IPv6Network(HOME),), (IPv6Network("::/0"), IPv4Network("0.0.0.0/0")))
+        world.management.set([replace(NODE, payload=payload)])
+        world.management.ask(HOME)
+        await world.until(lambda: bool(world.management.state(HOME).payload_spis))
+        state = world.management.state(HOME)
+        assert (state.spis, state.payload_spis) == ({0xC0000001}, {0xC0000002})
+        assert state.payload_cipher == "AES-GCM-256"
+        assert world.management.initiated == 1
+        del world.charon.sas[NODE.name]["child-sas"]["payload-2"]
+        world.charon.happens("child-updown")
+        await world.until(lambda: world.charon.commands().count("initiate") == 3)
+        await world.until(lambda: bool(world.management.state(HOME).payload_spis))
+        assert world.is_up()
+        assert world.management.initiated == 1
+
+    world = run(tmp_path, use)
+    assert [kind for kind, _ in world.events] == ["keys-negotiated"]
+    [description] = [message for name, message in world.charon.asked if name == "load-conn"]
+    child = description[NODE.name]["children"]["payload"]
+    assert (child["mode"], child["policies"], child["reqid"]) == ("tunnel", "no", "79")
+    assert (child["local_ts"], child["remote_ts"]) == ([f"{HOME}/128"], ["::/0", "0.0.0.0/0"])
+    assert [message["child"] for name, message in world.charon.asked if name == "initiate"] == [
+        "signalling",
+        "payload",
+        "payload",
+    ]
 
 
 def test_what_happens_at_charon_is_seen_at_once(tmp_path: Path) -> None:

@@ -114,3 +114,40 @@ def test_keys_that_everybody_can_read_are_told_of(tmp_path: Path) -> None:
     path.chmod(0o644)
     config = parse(text, path)
     assert exposed_keys(config, path) is not None
+
+
+IKE = f'psk = "{TO}"\n'
+MOBILE_BY_IKE = (
+    MOBILE_ROUTER.replace('key = "000102030405060708090a0b0c0d0e0f"', 'authentication = "ipsec"')
+    + f"[payload]\n[ike]\n{IKE}"
+)
+SERVED_BY_IKE = (
+    HOME_AGENT.replace('key = "000102030405060708090a0b0c0d0e0f"', 'authentication = "ipsec"')
+    + f"[mobile_node.payload]\n[mobile_node.ike]\n{IKE}"
+)
+
+
+def test_negotiated_keys_mean_the_same_at_both_ends() -> None:
+    home_agent, mobile = parse(SERVED_BY_IKE, FILE), parse(MOBILE_BY_IKE, FILE)
+    assert isinstance(home_agent, HomeAgentFile)
+    assert isinstance(mobile, MobileNodeFile)
+    served = home_agent.mobile_node[0]
+    assert served.payload is not None
+    assert mobile.payload is not None
+    here = served_node(home_agent, served, served.payload, 5)
+    there = protected_node(mobile, mobile.payload, 1)
+    assert here.ends.request == there.ends.request
+    assert (here.inbound, here.outbound, there.inbound, there.outbound) == (None,) * 4
+    assert payload_in_words(mobile.payload) == "esp (no keys yet)"
+    assert payload_in_words(mobile.payload, "AES-GCM-256") == "esp aes-gcm-256"
+
+
+def test_keys_are_negotiated_or_there() -> None:
+    missing = 'is missing: payload needs keys for both directions, or a table "ike" and none'
+    one = table().partition("[payload.from_home_agent]")[0]
+    assert problems(MOBILE_ROUTER + "[payload]\n") == {
+        "payload.to_home_agent": (14, missing),
+        "payload.from_home_agent": (14, missing),
+    }
+    both = problems(MOBILE_BY_IKE.replace("[payload]\n", one))
+    assert [(key, text) for key, (_, text) in both.items()] == [("payload.from_home_agent", missing)]

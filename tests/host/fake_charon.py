@@ -179,9 +179,14 @@ class FakeCharon:
         return [*({name: sa} for name, sa in self.sas.items()), {}]
 
     def _initiate(self, message: Tree) -> list[Tree]:
-        outcome = self.initiates(message["ike"])
+        name = message["ike"]
+        outcome = self.initiates(name)
         if isinstance(outcome, dict):
-            self.sas[message["ike"]] = outcome
+            if message["child"] == "payload":
+                child = {**outcome["child-sas"]["signalling-1"], "name": "payload", "spi-in": "c0000002"}
+                self.sas[name]["child-sas"]["payload-2"] = child
+            else:
+                self.sas[name] = outcome
             return [{"group": "IKE", "msg": "established"}, {"success": "yes"}]
         log = [{"group": "IKE", "msg": text} for text in outcome]
         return [*log, {"success": "no", "errmsg": "establishing CHILD_SA 'signalling' failed"}]

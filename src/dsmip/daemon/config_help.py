@@ -35,7 +35,10 @@ _LISTEN = 'Address and port: "127.0.0.1:9418" or "[::1]:9418".'
 _REMOTE = "Confirms that other machines may connect, over plain HTTP."
 _HOSTS = "Names by which this, or a proxy in front, is reached. Others are refused (DNS rebinding)."
 
-_PAYLOAD = "Payload under ESP, whatever networks it goes through; the same at both ends. In clear by default."
+_PAYLOAD = (
+    "Payload under ESP, whatever networks it goes through; the same at both ends. In clear by default."
+    " Without keys, `ike` negotiates them."
+)
 _IPSEC = "Manual keys for signalling under IPsec (ESP); the same at both ends."
 _IKE = "Keys for signalling under IPsec (ESP) negotiated by IKEv2, which strongSwan speaks."
 _CERTIFICATE = "PEM file with the certificate shown to the other end; with `private_key` and `ca`."

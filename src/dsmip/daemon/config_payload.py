@@ -31,21 +31,24 @@ class PayloadAssociationTable(msgspec.Struct, forbid_unknown_fields=True, kw_onl
 
 
 class PayloadTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
-    """Both directions of one mobile node's payload. Without correspondents it is everything."""
+    """Both directions of one mobile node's payload. Without correspondents it is everything, without keys IKE
+    negotiates them."""
 
     correspondents: tuple[Network, ...] = ()
-    to_home_agent: PayloadAssociationTable
-    from_home_agent: PayloadAssociationTable
+    to_home_agent: PayloadAssociationTable | None = None
+    from_home_agent: PayloadAssociationTable | None = None
 
     @property
     def networks(self) -> tuple[IPNetwork, ...]:
         """The correspondents, spelt out."""
         return tuple(network.prefix for network in self.correspondents) or EVERYTHING
 
-    @property
-    def words(self) -> str:
-        """What `status` and `bindings` say."""
-        cipher = f"esp {CIPHERS[len(self.to_home_agent.key)]}"
+    def words(self, negotiated: str = "") -> str:
+        """What `status` and `bindings` say. `negotiated` is the cipher that IKE agreed on, if any."""
+        if self.to_home_agent is not None:
+            cipher = f"esp {CIPHERS[len(self.to_home_agent.key)]}"
+        else:
+            cipher = f"esp {negotiated.lower() or '(no keys yet)'}"
         if not self.correspondents:
             return cipher
         return f"{cipher} to {', '.join(str(network.prefix) for network in self.correspondents)}"
@@ -55,19 +58,30 @@ class PayloadTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, fro
 CLEAR = "clear"
 
 
-def payload_in_words(table: PayloadTable | None) -> str:
+def payload_in_words(table: PayloadTable | None, negotiated: str = "") -> str:
     """How payload travels."""
-    return CLEAR if table is None else table.words
+    return CLEAR if table is None else table.words(negotiated)
 
 
 def check_payload(
-    table: PayloadTable | None, signalling: IpsecTable | None, where: str, problems: Problems
+    table: PayloadTable | None,
+    signalling: IpsecTable | None,
+    ike: msgspec.Struct | None,
+    where: str,
+    problems: Problems,
 ) -> None:
-    """Keys have the right lengths, and none does for two things."""
+    """Keys are there or negotiated, have the right lengths, and none does for two things."""
     if table is None:
         return
+    outward, inward = table.to_home_agent, table.from_home_agent
+    if outward is None or inward is None:
+        for name, one in (("to_home_agent", outward), ("from_home_agent", inward)):
+            if one is None and (ike is None or outward is not inward):
+                text = 'is missing: payload needs keys for both directions, or a table "ike" and none'
+                problems.add(f"{where}payload.{name}", text)
+        return
     known = {one.spi: f"{where}ipsec" for one in _associations(signalling)}
-    for name, one_way in (("to_home_agent", table.to_home_agent), ("from_home_agent", table.from_home_agent)):
+    for name, one_way in (("to_home_agent", outward), ("from_home_agent", inward)):
         place = f"{where}payload.{name}"
         if len(one_way.key) not in CIPHERS:
             text = f"has {len(one_way.key)} octets, not 20 (AES-128 and 4 of salt) or 36 (AES-256)"
@@ -75,9 +89,9 @@ def check_payload(
         if one_way.spi in known:
             problems.add(f"{place}.spi", f"is that of {known[one_way.spi]}")
         known[one_way.spi] = place
-    if table.to_home_agent.key == table.from_home_agent.key:
+    if outward.key == inward.key:
         problems.add(f"{where}payload.from_home_agent.key", "is the same as that of to_home_agent")
-    elif len(table.to_home_agent.key) != len(table.from_home_agent.key):
+    elif len(outward.key) != len(inward.key):
         problems.add(f"{where}payload.from_home_agent.key", "is not as long as that of to_home_agent")
 
 

@@ -89,8 +89,9 @@ def check_served_nodes(config: HomeAgentFile, problems: Problems, *, provisioned
 def _inbound_spis(node: MobileNodeTable) -> Iterator[tuple[str, int]]:
     """Of ESP to the home agent's one address, and where they stand."""
     for name, table in (("ipsec", node.ipsec), ("payload", node.payload)):
-        if table is not None:
-            yield f"{name}.to_home_agent.spi", table.to_home_agent.spi
+        association = table.to_home_agent if table is not None else None
+        if association is not None:
+            yield f"{name}.to_home_agent.spi", association.spi
 
 
 def _places(config: HomeAgentFile, provisioned: int) -> list[str]:
@@ -132,7 +133,7 @@ def _check_served_node(config: HomeAgentFile, node: MobileNodeTable, where: str,
         if node.ipv4_home_address == config.ipv4_address:
             problems.add(f"{where}ipv4_home_address", "is the home agent's own address")
     _check_key(node.authentication, node.key, config.allow_unauthenticated, where, problems)
-    check_payload(node.payload, node.ipsec, where, problems)
+    check_payload(node.payload, node.ipsec, node.ike, where, problems)
     if node.payload is not None and config.renumbering:
         problems.add(f"{where}payload", "cannot be with renumbering: its ESP needs a home address that stays")
     check_ipsec(node.authentication, node.ipsec, node.ike, where, problems)
@@ -154,7 +155,7 @@ def check_mobile_node(config: MobileNodeFile, problems: Problems) -> None:
     elif config.nemo_mode == "explicit" and not config.mobile_network_prefixes:
         problems.add("mobile_network_prefixes", 'is empty: name the prefixes, or set nemo_mode = "implicit"')
     _check_key(config.authentication, config.key, config.allow_unauthenticated, "", problems)
-    check_payload(config.payload, config.ipsec, "", problems)
+    check_payload(config.payload, config.ipsec, config.ike, "", problems)
     check_ipsec(config.authentication, config.ipsec, config.ike, "", problems)
     if config.ike is not None:
         check_mobile_node_ike(config.ike, problems)

@@ -8,9 +8,9 @@ from ipaddress import IPv6Address
 from dsmip.core.actions import SendIPv4
 from dsmip.daemon.config import HomeAgentFile, MobileNodeTable
 from dsmip.daemon.config_ike import HomeAgentIkeTable, MobileNodeIkeTable
-from dsmip.daemon.home_agent_plan import signalling_peer
+from dsmip.daemon.home_agent_plan import protected_node, signalling_peer
 from dsmip.daemon.ike import KeyManagement, Negotiated
-from dsmip.daemon.ike_connection import Certificates, Connection
+from dsmip.daemon.ike_connection import Certificates, Connection, PayloadChild
 from dsmip.daemon.ike_words import state_in_words
 from dsmip.daemon.key_exchange_relay import KeyExchangeRelay, Reply
 from dsmip.daemon.protection import Peer, Send, SignallingProtection
@@ -23,7 +23,15 @@ from dsmip.host.device_socket import DeviceSocket
 class HomeAgentKeys:
     """Tells charon of the mobile nodes, and carries IKE to and from those that have no binding."""
 
-    def __init__(self, runtime: Runtime, config: HomeAgentFile, send: Callable[[Send], None]) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        config: HomeAgentFile,
+        send: Callable[[Send], None],
+        index_of: Callable[[IPv6Address], int],
+    ) -> None:
+        """`index_of` tells the number of a mobile node's bindings."""
+        self._index_of = index_of
         self._runtime = runtime
         self._config = config
         self._send = send
@@ -61,7 +69,7 @@ class HomeAgentKeys:
                 connection_prefix(self._config.name),
                 self._runtime.events.event,
                 self._runtime.conditions,
-                lambda _home_address, _state: None,
+                self._changed,
             )
             self._management.start()
             protection().keys = self
@@ -74,6 +82,10 @@ class HomeAgentKeys:
         if self._management is not None:
             await self._management.stop(keep=keep)
         self._device.close()
+
+    def _changed(self, home_address: IPv6Address, state: Negotiated) -> None:
+        if self._runtime.payload is not None:
+            self._runtime.payload.negotiated(self._index_of(home_address), state.payload_spis)
 
     def state(self, home_address: IPv6Address) -> Negotiated | None:
         """What has been negotiated with a mobile node, None for one that does not negotiate."""
@@ -101,7 +113,16 @@ class HomeAgentKeys:
             initiates=False,
             secret=None if table.psk is None else bytes(table.psk),
             certificates=self._certificates if table.psk is None else None,
+            payload=self._payload(node),
         )
+
+    def _payload(self, node: MobileNodeTable) -> PayloadChild | None:
+        """The child SA of its payload, if that is negotiated."""
+        table = node.payload
+        if table is None or table.to_home_agent is not None:
+            return None
+        found = protected_node(self._config, node, table, self._index_of(node.home_address))
+        return PayloadChild(found.ends.request, found.correspondents, found.networks)
 
     def _reply(self, reply: Reply) -> None:
         if isinstance(reply, SendIPv4):

@@ -22,7 +22,7 @@ from dsmip.daemon.config_payload import PayloadTable
 from dsmip.daemon.payload import ProtectedNode
 from dsmip.daemon.payload_policies import Ends, Side
 from dsmip.daemon.protection import Peer
-from dsmip.daemon.signalling_keys import request_of
+from dsmip.daemon.signalling_keys import payload_request_of, request_of
 from dsmip.host.routing import halves, host_network
 from dsmip.wire.extensions import Extensions
 
@@ -100,13 +100,15 @@ def protected_node(
     networks: list[IPNetwork] = [host_network(node.home_address), *node.mobile_network_prefixes]
     if node.ipv4_home_address is not None:
         networks.append(host_network(node.ipv4_home_address))
+    inbound, outbound = table.to_home_agent, table.from_home_agent
+    request = inbound.spi if inbound is not None else payload_request_of(node.home_address)
     return ProtectedNode(
         index=index,
-        ends=Ends(Side.HOME_AGENT, config.address, node.home_address, table.to_home_agent.spi),
+        ends=Ends(Side.HOME_AGENT, config.address, node.home_address, request),
         networks=(*networks, *node.ipv4_prefixes),
         correspondents=table.networks,
-        inbound=table.to_home_agent.association(),
-        outbound=table.from_home_agent.association(),
+        inbound=inbound.association() if inbound is not None else None,
+        outbound=outbound.association() if outbound is not None else None,
     )
 
 

@@ -177,7 +177,10 @@ class HomeAgentQuestions:
 
     def _payload_of(self, binding: Binding) -> str:
         node = self._nodes().get(self._engine.configured_address(binding.home_address))
-        return payload_in_words(node.payload if node is not None else None)
+        if node is None:
+            return payload_in_words(None)
+        state = self._keys.state(node.home_address) if self._keys is not None else None
+        return payload_in_words(node.payload, state.payload_cipher if state is not None else "")
 
     def _signalling(self, binding: Binding) -> dict[str, Any]:
         """How it is protected; with IKE, how far that is."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from dsmip.daemon.conditions import Conditions
-from dsmip.daemon.ike_connection import SIGNALLING, Connection
+from dsmip.daemon.ike_connection import PAYLOAD, SIGNALLING, Connection
 from dsmip.daemon.ike_words import cipher_of, failure, trouble
 from dsmip.host.vici import Answer, Refused, Unreachable, Vici, ViciError
 
@@ -31,13 +31,22 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
 
 @dataclass(frozen=True, slots=True)
 class Negotiated:
-    """The state of one connection. `since` is a unix time; `spis` are those of packets that come in."""
+    """The state of one connection. `established` is about signalling, `since` a unix time; `spis` and
+    `payload_spis` are those of packets that come in."""
 
     established: bool = False
     since: float = 0.0
     cipher: str = ""
     problem: str = ""
     spis: frozenset[int] = frozenset()
+    payload_cipher: str = ""
+    payload_spis: frozenset[int] = frozenset()
+
+    def missing(self, connection: Connection) -> str:
+        """The child SA that is still to be negotiated, "" = none."""
+        if not self.established:
+            return SIGNALLING
+        return PAYLOAD if connection.payload is not None and not self.payload_spis else ""
 
 
 class KeyManagement:
@@ -214,7 +223,7 @@ class KeyManagement:
         for name, connection in self._wanted.items():
             before = self.state(connection.home_address)
             state = found.get(name, Negotiated())
-            if not state.established and before.problem:
+            if state.missing(connection) and before.problem:
                 state = replace(state, problem=before.problem)
             self._set(connection, state)
 
@@ -234,11 +243,11 @@ class KeyManagement:
     def _tell_of(self, connection: Connection, state: Negotiated, before: Negotiated) -> None:
         # A mobile node tells of itself.
         fields = {} if connection.initiates else {"home_address": str(connection.home_address)}
-        if state.established:
-            self._event("keys-negotiated", {**fields, "cipher": state.cipher})
-        elif state.problem:
+        if state.problem:
             self._event("keys-refused", {**fields, "reason": state.problem})
-        elif before.established:
+        elif state.established and not before.established:
+            self._event("keys-negotiated", {**fields, "cipher": state.cipher})
+        elif before.established and not state.established:
             self._event("keys-gone", fields)
         if before.established and not state.established and connection.initiates:
             self._asked.add(connection.name)
@@ -250,47 +259,75 @@ class KeyManagement:
             return False
         if connection.name in self._renew:
             return True
-        wanted = connection.name in self._asked and not self.state(connection.home_address).established
-        return wanted and time.monotonic() >= self._next
+        missing = self.state(connection.home_address).missing(connection)
+        return bool(missing) and connection.name in self._asked and time.monotonic() >= self._next
 
     async def _negotiate(self, vici: Vici, connection: Connection) -> None:
-        """One attempt. What is left of the last one goes first: its retransmissions get slower and slower."""
-        if self.state(connection.home_address).established:
+        """One attempt at what is missing."""
+        anew = connection.name in self._renew
+        self._renew.discard(connection.name)
+        if anew and self.state(connection.home_address).established:
             # What is to be sent meanwhile waits, and shows where to negotiate.
             self._set(connection, Negotiated())
-        await self._terminate(vici, connection.name)
-        self._renew.discard(connection.name)
-        self.initiated += 1
-        message = {"ike": connection.name, "child": SIGNALLING, "timeout": str(int(self._patience * 1000))}
-        message["init-limits"] = "no"
-        try:
-            await vici.stream("initiate", "control-log", message, timeout=self._patience + 2)
-        except Refused as error:
-            self._set(connection, replace(Negotiated(), problem=failure(error.log)))
-            self._next = time.monotonic() + self._pause
-            asyncio.get_running_loop().call_later(self._pause, self._wake.set)
-            self._pause = min(self._pause * 2, LONGEST_PAUSE)
-            return
+        if not self.state(connection.home_address).established:
+            # What is left of the last attempt goes first: its retransmissions get slower and slower.
+            await self._terminate(vici, connection.name)
+            self.initiated += 1
+        while child := self.state(connection.home_address).missing(connection):
+            try:
+                await self._initiate(vici, connection.name, child)
+            except Refused as error:
+                state = self.state(connection.home_address)
+                self._set(connection, replace(state, problem=failure(error.log)))
+                self._next = time.monotonic() + self._pause
+                asyncio.get_running_loop().call_later(self._pause, self._wake.set)
+                self._pause = min(self._pause * 2, LONGEST_PAUSE)
+                return
+            await self._look(vici)
+            if self.state(connection.home_address).missing(connection) == child:
+                # It is gone again already: another look will tell.
+                return
         self._pause, self._next = FIRST_PAUSE, 0.0
-        await self._look(vici)
+
+    async def _initiate(self, vici: Vici, name: str, child: str) -> None:
+        message = {
+            "ike": name,
+            "child": child,
+            "timeout": str(int(self._patience * 1000)),
+            "init-limits": "no",
+        }
+        await vici.stream("initiate", "control-log", message, timeout=self._patience + 2)
 
 
 def _negotiated(sa: Answer) -> Negotiated:
     """What list-sas says of one IKE SA."""
+    signalling, payload = _usable(sa, SIGNALLING), _usable(sa, PAYLOAD)
+    if sa.get("state") not in ("ESTABLISHED", "REKEYING") or not signalling:
+        return Negotiated()
+    age = str(sa.get("established", "0"))
+    return Negotiated(
+        True,
+        time.time() - (int(age) if age.isdigit() else 0),
+        cipher_of(signalling[-1]),
+        spis=_spis(signalling),
+        payload_cipher=cipher_of(payload[-1]) if payload else "",
+        payload_spis=_spis(payload),
+    )
+
+
+def _usable(sa: Answer, name: str) -> list[Answer]:
     children = sa.get("child-sas")
-    usable = [
+    return [
         child
         for child in (children.values() if isinstance(children, dict) else ())
         if isinstance(child, dict)
-        and child.get("name") == SIGNALLING
+        and child.get("name") == name
         and child.get("state") in ("INSTALLED", "REKEYING", "REKEYED")
     ]
-    if sa.get("state") not in ("ESTABLISHED", "REKEYING") or not usable:
-        return Negotiated()
-    spis = frozenset(int(str(child.get("spi-in", "0")), 16) for child in usable)
-    age = str(sa.get("established", "0"))
-    since = time.time() - (int(age) if age.isdigit() else 0)
-    return Negotiated(True, since, cipher_of(usable[-1]), spis=spis)
+
+
+def _spis(children: list[Answer]) -> frozenset[int]:
+    return frozenset(int(str(child.get("spi-in", "0")), 16) for child in children)
 
 
 def _better(one: Negotiated | None, other: Negotiated) -> Negotiated:
@@ -300,4 +337,9 @@ def _better(one: Negotiated | None, other: Negotiated) -> Negotiated:
     if not other.established:
         return one
     newest = max(one, other, key=lambda state: state.since)
-    return replace(newest, spis=one.spis | other.spis)
+    return replace(
+        newest,
+        spis=one.spis | other.spis,
+        payload_cipher=newest.payload_cipher or one.payload_cipher or other.payload_cipher,
+        payload_spis=one.payload_spis | other.payload_spis,
+    )

@@ -11,13 +11,18 @@ from dataclasses import dataclass, field
 from ipaddress import IPv6Address
 from typing import Final
 
+from dsmip.core.types import IPNetwork
 from dsmip.host.mobility_socket import MOBILITY_HEADER
 from dsmip.host.vici import Request
 
 #: The child SA of signalling.
 SIGNALLING: Final = "signalling"
+#: That of payload, if there is one.
+PAYLOAD: Final = "payload"
 #: AES-GCM (RFC 8221 section 5); keys for it have to be negotiated.
 _ESP: Final = ("aes256gcm16-aes128gcm16",)
+#: Packets of payload over several paths overtake each other by far more than charon thinks of.
+_REPLAY_WINDOW: Final = "4096"
 #: Seconds without a sign of life after which the other end is asked for one (RFC 7296 section 2.4).
 _LIVENESS: Final = "30s"
 
@@ -29,6 +34,15 @@ class Certificates:
     certificate: bytes
     private_key: bytes = field(repr=False)
     authority: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadChild:
+    """The child SA of payload, in tunnel mode: between which networks."""
+
+    request: int
+    local: tuple[IPNetwork, ...]
+    remote: tuple[IPNetwork, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +58,7 @@ class Connection:
     initiates: bool
     secret: bytes | None = field(default=None, repr=False)
     certificates: Certificates | None = None
+    payload: PayloadChild | None = None
 
     @property
     def home_address(self) -> IPv6Address:
@@ -82,18 +97,35 @@ class Connection:
             "send_cert": "always",
             "local": local,
             "remote": remote,
-            "children": {
-                SIGNALLING: {
-                    "mode": "transport",
-                    "policies": "no",
-                    "reqid": str(self.request),
-                    "local_ts": [_selector(self.local)],
-                    "remote_ts": [_selector(self.remote)],
-                    "esp_proposals": list(_ESP),
-                    "dpd_action": "clear",
-                }
-            },
+            "children": self._children(),
         }
+
+    def _children(self) -> Request:
+        children = {
+            SIGNALLING: {
+                **_child("transport", self.request),
+                "local_ts": [_selector(self.local)],
+                "remote_ts": [_selector(self.remote)],
+            }
+        }
+        if self.payload is not None:
+            children[PAYLOAD] = {
+                **_child("tunnel", self.payload.request),
+                "local_ts": [str(network) for network in self.payload.local],
+                "remote_ts": [str(network) for network in self.payload.remote],
+                "replay_window": _REPLAY_WINDOW,
+            }
+        return children
+
+
+def _child(mode: str, request: int) -> dict[str, str | list[str]]:
+    return {
+        "mode": mode,
+        "policies": "no",
+        "reqid": str(request),
+        "esp_proposals": list(_ESP),
+        "dpd_action": "clear",
+    }
 
 
 def _selector(address: IPv6Address) -> str:

@@ -41,6 +41,7 @@ from dsmip.daemon.home_agent_name import HomeAgentName, follow
 from dsmip.daemon.home_arrival import HomeArrival
 from dsmip.daemon.mobile_node_keys import MobileNodeKeys
 from dsmip.daemon.mobile_node_plan import (
+    BINDING,
     engine_config,
     initial_networks,
     protected_node,
@@ -69,9 +70,6 @@ from dsmip.host.routing import HostError
 from dsmip.host.wifi import WifiSignal
 from dsmip.movement.engine import InterfaceConfig
 from dsmip.wire.icmpv6 import EchoReply, HomeAgentAddressDiscoveryReply, PacketTooBig, ParameterProblem
-
-#: A mobile node has one binding: that of its home address.
-BINDING = 1
 
 #: What the kernel leaves to us: path probes' answers, discovered home agents, refused Binding Updates, tunnel
 #: packets that were too big.

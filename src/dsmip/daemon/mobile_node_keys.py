@@ -9,10 +9,10 @@ from dsmip.core.actions import SendDatagram, SendPacket
 from dsmip.daemon.config import MobileNodeFile
 from dsmip.daemon.config_ike import IkeTable
 from dsmip.daemon.ike import KeyManagement, Negotiated
-from dsmip.daemon.ike_connection import Connection
+from dsmip.daemon.ike_connection import Connection, PayloadChild
 from dsmip.daemon.ike_words import state_in_words
 from dsmip.daemon.key_exchange_relay import is_key_exchange
-from dsmip.daemon.mobile_node_plan import signalling_peer
+from dsmip.daemon.mobile_node_plan import BINDING, protected_node, signalling_peer
 from dsmip.daemon.protection import Peer, Send, SignallingProtection
 from dsmip.daemon.runtime import DEVICE, Runtime
 from dsmip.daemon.signalling_keys import certificates, connection_prefix
@@ -84,6 +84,8 @@ class MobileNodeKeys:
 
     def _changed(self, _home_address: IPv6Address, state: Negotiated) -> None:
         self._protection.ready(self._peer, state.established)
+        if self._runtime.payload is not None:
+            self._runtime.payload.negotiated(BINDING, state.payload_spis)
         if state.problem:
             self._runtime.conditions.stand("keys", f"There are no keys to register with: {state.problem}.")
         else:
@@ -140,4 +142,14 @@ def _connection(config: MobileNodeFile, table: IkeTable, peer: Peer) -> Connecti
         initiates=True,
         secret=None if table.psk is None else bytes(table.psk),
         certificates=None if table.psk is not None else certificates(table),
+        payload=_payload(config),
     )
+
+
+def _payload(config: MobileNodeFile) -> PayloadChild | None:
+    """The child SA of payload, if it is negotiated."""
+    table = config.payload
+    if table is None or table.to_home_agent is not None:
+        return None
+    node = protected_node(config, table, BINDING)
+    return PayloadChild(node.ends.request, node.networks, node.correspondents)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address
+from typing import Final
 
 from dsmip.core.mobile_node_config import UNKNOWN, MobileNodeConfig
 from dsmip.core.mobile_node_home_agents import HomeAgentAddress
@@ -13,9 +14,12 @@ from dsmip.daemon.config_uplinks import is_multihomed, policy_of
 from dsmip.daemon.payload import ProtectedNode
 from dsmip.daemon.payload_policies import Ends, Side
 from dsmip.daemon.protection import Peer
-from dsmip.daemon.signalling_keys import request_of
+from dsmip.daemon.signalling_keys import payload_request_of, request_of
 from dsmip.host.home_link import own_addresses
 from dsmip.host.routing import host_network
+
+#: A mobile node has one binding: that of its home address.
+BINDING: Final = 1
 
 
 def tunnel_ports(address: IPAddress) -> tuple[int, ...]:
@@ -65,13 +69,15 @@ def signalling_peer(config: MobileNodeFile) -> Peer:
 def protected_node(config: MobileNodeFile, table: PayloadTable, index: int) -> ProtectedNode:
     """This mobile node, when its payload is under ESP; `index` is that of its binding."""
     assert config.home_agent.address is not None, "checked with the configuration"
+    inbound, outbound = table.from_home_agent, table.to_home_agent
+    request = outbound.spi if outbound is not None else payload_request_of(config.home_address)
     return ProtectedNode(
         index=index,
-        ends=Ends(Side.MOBILE_NODE, config.home_agent.address, config.home_address, table.to_home_agent.spi),
+        ends=Ends(Side.MOBILE_NODE, config.home_agent.address, config.home_address, request),
         networks=tuple(initial_networks(config, config.home_address)),
         correspondents=table.networks,
-        inbound=table.from_home_agent.association(),
-        outbound=table.to_home_agent.association(),
+        inbound=inbound.association() if inbound is not None else None,
+        outbound=outbound.association() if outbound is not None else None,
     )
 
 

@@ -70,7 +70,9 @@ class MobileNodeQuestions:
                 str(network) for network in self._routes.networks if network.prefixlen < network.max_prefixlen
             ],
             "authentication": config.authentication,
-            "payload": payload_in_words(config.payload),
+            "payload": payload_in_words(
+                config.payload, self._keys.state.payload_cipher if self._keys is not None else ""
+            ),
             **self._signalling(),
             **self._registration(),
             "sent_packets": traffic.sent_packets,

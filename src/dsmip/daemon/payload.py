@@ -77,6 +77,8 @@ class _Standing:
     node: ProtectedNode
     situation: Situation
     policies: dict[tuple[Traffic, Direction], Policy]
+    #: Of packets that come in, where they were negotiated.
+    spis: frozenset[int] = frozenset()
 
 
 class PayloadProtection:
@@ -109,9 +111,10 @@ class PayloadProtection:
         """From now on this node's payload is under ESP, and nothing passes without; also in place of what was
         said of this index before."""
         before = self._standing.get(node.index)
-        spis = [node.inbound.spi] if node.inbound is not None else []
-        self._dataplane.set_protection(node.index, node.correspondents, spis)
         standing = _Standing(node, situation, before.policies if before is not None else {})
+        if node.inbound is None and before is not None:
+            standing.spis = before.spis
+        self._dataplane.set_protection(node.index, node.correspondents, _spis(standing))
         self._standing[node.index] = standing
         # Policies first: there must be no moment at which the clear text would pass.
         self._adapt(standing)
@@ -140,6 +143,14 @@ class PayloadProtection:
             standing.situation = situation
             self._adapt(standing)
 
+    def negotiated(self, index: int, spis: frozenset[int]) -> None:
+        """ESP of a protected node comes in with these SPIs, which its kernel's states have already; nothing
+        happens for others."""
+        standing = self._standing.get(index)
+        if standing is not None and standing.spis != spis:
+            standing.spis = spis
+            self._dataplane.set_protection(index, standing.node.correspondents, _spis(standing))
+
     def _adapt(self, standing: _Standing) -> None:
         """Make the kernel have the policies that are wanted now: those that are new first."""
         node = standing.node
@@ -157,6 +168,11 @@ class PayloadProtection:
         for state in _states(standing.node) if standing is not None else ():
             if (state.destination, state.spi) not in kept:
                 self._xfrm.remove_state(state.destination, state.spi)
+
+
+def _spis(standing: _Standing) -> frozenset[int]:
+    inbound = standing.node.inbound
+    return standing.spis if inbound is None else frozenset({inbound.spi})
 
 
 def _states(node: ProtectedNode) -> list[State]:

@@ -15,12 +15,18 @@ from dsmip.host.routing import HostError
 
 #: Numbers for security associations begin here, far from those that charon gives by itself.
 _REQUESTS: Final = 1 << 30
+_OF_PAYLOAD: Final = 1 << 29
 
 
 def request_of(home_address: IPv6Address) -> int:
     """The number that ties policies and states of a mobile node together. Should two share one, the addresses
     in both still keep them apart."""
-    return _REQUESTS | zlib.crc32(home_address.packed) & (_REQUESTS - 1)
+    return _REQUESTS | zlib.crc32(home_address.packed) & (_OF_PAYLOAD - 1)
+
+
+def payload_request_of(home_address: IPv6Address) -> int:
+    """The same of payload."""
+    return request_of(home_address) | _OF_PAYLOAD
 
 
 def connection_prefix(instance: str) -> str:
