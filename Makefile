@@ -8,7 +8,7 @@ APT_RUN   := iproute2 nftables radvd dnsmasq-base iputils-ping procps libbpf1 li
 APT_BUILD := python3-venv clang llvm libbpf-dev linux-libc-dev make
 APT_TEST  := tshark tcpdump iperf3 ethtool chromium zsh fish groff-base redis-server wireguard-go wireguard-tools systemd dbus
 # For a kernel that has what the machine's own may lack: tests/guest boots the distribution's.
-APT_GUEST := qemu-system-x86 busybox-static kmod
+APT_GUEST := qemu-system-x86 busybox-static kmod openssl charon-systemd strongswan-swanctl libstrongswan-standard-plugins
 
 .PHONY: setup demo demo-protected test test-fast soak conformance lint bench docs lock install clean
 

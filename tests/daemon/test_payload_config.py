@@ -146,8 +146,8 @@ def test_keys_are_negotiated_or_there() -> None:
     missing = 'is missing: payload needs keys for both directions, or a table "ike" and none'
     one = table().partition("[payload.from_home_agent]")[0]
     assert problems(MOBILE_ROUTER + "[payload]\n") == {
-        "payload.to_home_agent": (14, missing),
-        "payload.from_home_agent": (14, missing),
+        "payload.to_home_agent": (13, missing),
+        "payload.from_home_agent": (13, missing),
     }
     both = problems(MOBILE_BY_IKE.replace("[payload]\n", one))
     assert [(key, text) for key, (_, text) in both.items()] == [("payload.from_home_agent", missing)]

@@ -129,7 +129,7 @@ KEYS: dict[type[msgspec.Struct], dict[str, str]] = {
         "certificate": _CERTIFICATE,
         "private_key": _PRIVATE_KEY,
         "ca": _CA,
-        "identity": "Whom the home agent says to be, a name in the certificate; `address` by default.",
+        "identity": "Whom the certificate is for, a name in it; `address` by default. With a psk that it is.",
         "vici": _VICI,
     },
     MobileNodeIkeTable: {

@@ -102,7 +102,8 @@ class HomeAgentKeys:
 
     def _connection(self, node: MobileNodeTable, table: MobileNodeIkeTable) -> Connection:
         peer = signalling_peer(self._config, node)
-        own = self._config.ike.identity if self._config.ike is not None else ""
+        # With a secret it is its address: the name is that of the certificate.
+        own = self._config.ike.identity if table.psk is None and self._config.ike is not None else ""
         return Connection(
             name=f"{connection_prefix(self._config.name)}{node.name}",
             local=peer.local,

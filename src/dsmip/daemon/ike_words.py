@@ -31,7 +31,7 @@ _FAILURES = (
     ("received INVALID_KE_PAYLOAD", "the home agent accepts none of the key exchange methods"),
     ("unable to install", "this kernel does not take the keys: it needs ESP and AES-GCM ('modprobe esp6')"),
 )
-_SILENCE = "the home agent does not answer IKE; is strongSwan running there?"
+_SILENCE = "the home agent does not answer IKE (is strongSwan running there?)"
 
 
 def failure(log: Sequence[str]) -> str:

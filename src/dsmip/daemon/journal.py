@@ -29,7 +29,6 @@ TURNS = frozenset(
         *("registered", "moved", "deregistered", "expired", "refused", "revoked"),
         *("care-of-added", "care-of-removed", "path-health", "single-binding", "mobile-router-not-supported"),
         *("handover", "home", "detached", "binding-refused", "fallback", "home-agent", "signal"),
-        *("handover", "home", "detached", "binding-refused", "fallback", "home-agent"),
         *("keys-negotiated", "keys-refused", "keys-gone"),
     )
 )

@@ -222,10 +222,10 @@ class MobileNodeDaemon:
         if config.authentication != "ipsec":
             return
         protection = runtime.protect(self._send_as_it_is)
-        protection.add(signalling_peer(config))
-        if config.ike is None:
-            return
         try:
+            protection.add(signalling_peer(config))
+            if config.ike is None:
+                return
             self._keys = MobileNodeKeys(config, config.ike, runtime, protection, self._send_as_it_is)
         except (HostError, OSError) as error:
             raise StartError(str(error)) from error

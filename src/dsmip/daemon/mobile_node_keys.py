@@ -87,7 +87,7 @@ class MobileNodeKeys:
         if self._runtime.payload is not None:
             self._runtime.payload.negotiated(BINDING, state.payload_spis)
         if state.problem:
-            self._runtime.conditions.stand("keys", f"There are no keys to register with: {state.problem}.")
+            self._runtime.conditions.stand("keys", f"Keys are missing: {state.problem}.")
         else:
             self._runtime.conditions.end("keys")
 

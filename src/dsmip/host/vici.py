@@ -24,6 +24,8 @@ Answer: TypeAlias = dict[str, "str | list[str] | Answer"]
 #: Seconds for charon to take a connection, and to answer what needs no other machine.
 TIMEOUT: Final = 5.0
 _LENGTH = struct.Struct("!I")
+_RUNNING: Final = "is charon running, with the vici plugin?"
+_GROUP: Final = "let it be opened by this daemon's group, with charon-systemd.group in strongswan.conf"
 
 
 class ViciError(Exception):
@@ -61,9 +63,8 @@ class Vici:
                 reader, writer = await asyncio.open_unix_connection(str(path))
         except (OSError, TimeoutError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else "no answer"
-            raise Unreachable(
-                f"strongSwan cannot be reached at {path} ({reason}): is charon running, with the vici plugin?"
-            ) from error
+            mend = _GROUP if isinstance(error, PermissionError) else _RUNNING
+            raise Unreachable(f"strongSwan cannot be reached at {path} ({reason}): {mend}") from error
         return cls(path, reader, writer, timeout)
 
     async def __aenter__(self) -> Vici:

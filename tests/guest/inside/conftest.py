@@ -15,6 +15,12 @@ collect_ignore_glob = [] if os.environ.get("DSMIP_GUEST") else ["test_*.py"]
 
 @pytest.fixture
 def network(namespaces: Namespaces) -> Namespaces:
+    """See `cable`."""
+    cable(namespaces)
+    return namespaces
+
+
+def cable(namespaces: Namespaces) -> None:
     """A home agent, a router that may translate, a mobile node behind it, and a correspondent beside it."""
     namespaces.add("ha", "gw", "mn", "cn")
     namespaces.cable(("ha", "eth0"), ("gw", "outside"))
@@ -41,7 +47,6 @@ def network(namespaces: Namespaces) -> Namespaces:
         ("cn", "0.0.0.0/0", "203.0.113.1"),
     ):
         namespaces.run(where, "ip", "route", "add", destination, "via", router)
-    return namespaces
 
 
 def address_in(network: Namespaces, address: str, router: str) -> None:
