@@ -98,6 +98,7 @@ def test_a_mobile_node_negotiates_when_it_has_something_to_send(tmp_path: Path) 
     assert (child["mode"], child["policies"], child["reqid"]) == ("transport", "no", "77")
     assert (child["local_ts"], child["remote_ts"]) == ([f"{HOME}/128[135]"], [f"{HOME_AGENT}/128[135]"])
     assert description[NODE.name]["local_addrs"] == [str(HOME)]
+    assert (description[NODE.name]["mobike"], description[NODE.name]["dpd_delay"]) == ("no", "120s")
     # A daemon that stops leaves nothing behind.
     assert world.charon.loaded == {}
     assert world.charon.sas == {}
@@ -289,6 +290,10 @@ def test_a_home_agent_loads_and_unloads_mobile_nodes_and_begins_nothing(tmp_path
         assert list(world.charon.loaded) == ["somebody-elses"]
 
     world = run(tmp_path, use)
+    descriptions = [
+        one for name, message in world.charon.asked if name == "load-conn" for one in message.values()
+    ]
+    assert {one["dpd_delay"] for one in descriptions} == {"0s"}
     owners = {
         message["id"]: message["owners"] for name, message in world.charon.asked if name == "load-shared"
     }

@@ -23,8 +23,10 @@ PAYLOAD: Final = "payload"
 _ESP: Final = ("aes256gcm16-aes128gcm16",)
 #: Packets of payload over several paths overtake each other by far more than charon thinks of.
 _REPLAY_WINDOW: Final = "4096"
-#: Seconds without a sign of life after which the other end is asked for one (RFC 7296 section 2.4).
-_LIVENESS: Final = "30s"
+#: How long without a sign of life before a mobile node asks for one (RFC 7296 section 2.4). charon gives up
+#: three minutes later, so that shorter outages end with the keys they began with. A home agent does not ask:
+#: it would forget mobile nodes that are out of reach for longer.
+_LIVENESS: Final = "120s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ class Connection:
             "remote_addrs": [str(self.remote)],
             "mobike": "no",
             "unique": "replace",
-            "dpd_delay": _LIVENESS,
+            "dpd_delay": _LIVENESS if self.initiates else "0s",
             "send_certreq": "yes",
             "send_cert": "always",
             "local": local,
