@@ -194,6 +194,23 @@ def test_what_happens_at_charon_is_seen_at_once(tmp_path: Path) -> None:
     run(tmp_path, use)
 
 
+def test_strange_words_of_charon_do_no_harm(tmp_path: Path) -> None:
+    async def use(world: World) -> None:
+        strange = established(str(HOME_AGENT), spi="none")
+        strange["established"] = "long ago"
+        del strange["child-sas"]["signalling-1"]["encr-alg"]
+        world.charon.initiates = lambda _name: strange
+        world.management.set([NODE])
+        world.management.ask(HOME)
+        await world.until(world.is_up)
+        assert world.management.state(HOME).spis == frozenset()
+        world.charon.sas["somebody"] = {"child-sas": "none"}
+        world.charon.sas[NODE.name] = {"child-sas": "none", "state": "ESTABLISHED"}
+        await world.until(lambda: world.management.initiated == 2)
+
+    run(tmp_path, use)
+
+
 def test_kept_connections_stay(tmp_path: Path) -> None:
     async def use(world: World) -> None:
         world.management.set([NODE])

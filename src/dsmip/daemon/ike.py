@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -27,6 +28,7 @@ _EVENTS: Final = ("ike-updown", "child-updown", "child-rekey")
 PATIENCE: Final = 8.0
 #: Seconds between attempts: doubled with each, up to the second.
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
+_SPI: Final = re.compile("[0-9a-fA-F]{1,8}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,7 +329,8 @@ def _usable(sa: Answer, name: str) -> list[Answer]:
 
 
 def _spis(children: list[Answer]) -> frozenset[int]:
-    return frozenset(int(str(child.get("spi-in", "0")), 16) for child in children)
+    told = (str(child.get("spi-in", "")) for child in children)
+    return frozenset(int(spi, 16) for spi in told if _SPI.fullmatch(spi))
 
 
 def _better(one: Negotiated | None, other: Negotiated) -> Negotiated:
