@@ -21,6 +21,7 @@ ROW: dict[str, Any] = {
     "nat_source": "192.0.2.9:40000",
     "tunnel": "udp4",
     "authentication": "mn-ha",
+    "signalling": "RFC 4285",
     "payload": "clear",
     "sequence": 12,
     "lifetime": 600.0,
@@ -46,6 +47,14 @@ def home_agent(journal: Journal, row: dict[str, Any] | None) -> str:
     )
     told = text(as_json(explain_home_agent.tell(facts)))
     return re.sub(r"\s+", " ", told)
+
+
+def test_signalling_under_esp() -> None:
+    row = {**ROW, "signalling": "ESP, IKEv2, AES-GCM-256", "ike": "keys negotiated 5 min ago"}
+    told = "Its signalling is under ESP, IKEv2, AES-GCM-256: keys negotiated 5 min ago."
+    assert told in home_agent(Journal(), row)
+    manual = {**ROW, "signalling": "ESP, manual keys, AES-CBC-128"}
+    assert "Its signalling is under ESP, manual keys, AES-CBC-128." in home_agent(Journal(), manual)
 
 
 def test_payload_under_esp() -> None:
@@ -171,6 +180,7 @@ STATUS: dict[str, Any] = {
     "tunnel": "ipv4",
     "nat": "none",
     "authentication": "mn-ha",
+    "signalling": "RFC 4285",
     "payload": "clear",
     **dict.fromkeys(("sent_packets", "sent_bytes", "received_packets", "received_bytes"), 1000),
 }

@@ -45,6 +45,14 @@ def ago(unix: float, now: float) -> str:
     return f"{duration(now - unix)} ago"
 
 
+def signalling(row: Mapping[str, Any]) -> Iterable[Sentence]:
+    """How Binding Updates are protected, where IPsec does it."""
+    how = str(row["signalling"])
+    if how.startswith("ESP"):
+        ike = f": {row['ike']}" if row.get("ike") else ""
+        yield Sentence(Kind.FACT, f"Its signalling is under {how}{ike}.")
+
+
 def payload(row: Mapping[str, Any]) -> Iterable[Sentence]:
     """How what the packets carry is protected, if it is."""
     if row["payload"] != CLEAR:

@@ -61,6 +61,7 @@ def _bound(facts: Facts, row: Mapping[str, Any]) -> Iterable[Sentence]:
             yield Sentence(
                 Kind.MEND, "Packets take another path as long as there is one: see `dsmip bindings`."
             )
+    yield from explain.signalling(row)
     yield from explain.payload(row)
     if row["authentication"] == "none":
         yield Sentence(Kind.PROBLEM, "It is not authenticated: anybody can take over its home address.")

@@ -31,7 +31,7 @@ def tell(facts: Facts) -> list[Sentence]:
     """The story: state, facts, problems each with its mend, and the latest turns."""
     story, now = facts.story, facts.now
     accepted = _when(facts, "binding-acknowledged")
-    sentences = [*_state(facts), *_networks(facts), *_unanswered(facts)]
+    sentences = [*_state(facts), *explain.signalling(facts.status), *_networks(facts), *_unanswered(facts)]
     if story.refused is not None:
         sentences += explain.refused(story.refused, now, current=story.refused.unix > accepted)
     sentences += explain.refusals(story, "packet", accepted, now)
