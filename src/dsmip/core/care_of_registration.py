@@ -155,30 +155,32 @@ class Registration(NamedTuple):
         request, udp = self.request, self.request.udp
         assert udp is not None
         in_udp = request.nat or request.forces_udp or self.config.udp == "force"
+        lifetime, now = self.lifetime.seconds, self.now
         return CareOfBinding(
             bid=bid,
             care_of=request.tunnel_end,
             format=TunnelFormat.UDP4 if in_udp else TunnelFormat.IPV4,
-            lifetime=self.lifetime.seconds,
-            updated=self.now.unix,
-            expires=self.now.unix + self.lifetime.seconds,
+            lifetime=lifetime,
+            updated=now.unix,
+            expires=now.unix + lifetime,
             priority=priority,
             nat_source=UdpEndpoint(udp.source, udp.source_port),
             nat=Nat.DETECTED if request.nat else Nat.NONE,
             home_agent_ipv4=udp.destination,
-            ends=self.now.monotonic + self.lifetime.seconds,
+            ends=now.monotonic + lifetime,
         )
 
     def _bound(self, bid: int, priority: int, *, care_of: IPAddress, format: TunnelFormat) -> CareOfBinding:
+        lifetime, now = self.lifetime.seconds, self.now
         return CareOfBinding(
             bid=bid,
             care_of=care_of,
             format=format,
-            lifetime=self.lifetime.seconds,
-            updated=self.now.unix,
-            expires=self.now.unix + self.lifetime.seconds,
+            lifetime=lifetime,
+            updated=now.unix,
+            expires=now.unix + lifetime,
             priority=priority,
-            ends=self.now.monotonic + self.lifetime.seconds,
+            ends=now.monotonic + lifetime,
         )
 
     def _renewed(self, known: CareOfBinding, priority: int) -> CareOfBinding:

@@ -139,7 +139,7 @@ class HomeAgent:
             node = self._nodes.get(IPv6Address(claim.home_address))
         if node is None:
             return Standing.STRANGER, b""
-        binding = self._registrar.bindings.cache.get(node.home_address)
+        binding = self._registrar.bindings.cache.find(node.home_address)
         return standing_at_home_agent(claim, packet, node, binding), claim.home_address
 
     # Time --------------------------------------------------------------------------------------------------
@@ -251,7 +251,7 @@ class HomeAgent:
         except DecodeError as error:
             self._drop(error.reason, error.detail)
             return
-        if packet.destination != self._config.address or packet.routing_home_address is not None:
+        if packet.raw[24:40] != self._address or packet.routing_home_address is not None:
             self._drop("not-for-us")
         elif packet.home_address is not None and not is_unicast_routable(packet.home_address):
             self._drop("home-address-not-routable")
@@ -319,12 +319,14 @@ class HomeAgent:
 
     def _binding_update(self, packet: Packet, update: BindingUpdate, now: Instant, protected: bool) -> None:
         """RFC 6275 sections 9.5.1, 10.3.1 and 10.3.2. Nothing happens before authentication."""
-        request = read_request(packet, update)
+        home_address = packet.sender
+        node = self._nodes.get(home_address)
+        if node is not None and node.home_address == home_address:
+            home_address = node.home_address  # the same object everywhere is compared in no time
+        request = read_request(packet, update, home_address)
         if isinstance(request, str):
-            sender = self._nodes.get(packet.sender)
-            self._drop(request, f"from {packet.source}", sender)
+            self._drop(request, f"from {packet.source}", node)
             return
-        node = self._nodes.get(request.home_address)
         if node is None and request.options.identifier is not None:
             # Tells a mobile node that got its home address wrong, once it has proved who it is.
             node = self._nodes.identified(request.options.identifier)

@@ -7,9 +7,12 @@ from collections.abc import Iterable, Iterator
 from dsmip.core.actions import Event
 from dsmip.core.types import Binding, CareOfBinding
 from dsmip.wire.constants import IPv4AckStatus
+from dsmip.wire.ip import text_of
 from dsmip.wire.options import IPv4AddressAcknowledgement
 
 Who = dict[str, str]
+
+_NO_BID: dict[str, int] = {}
 
 
 def accepted(binding: Binding, previous: Binding | None, who: Who) -> Iterator[Event]:
@@ -67,8 +70,8 @@ def _registered(entry: CareOfBinding, former: CareOfBinding | None, kind: str, w
         {
             **who,
             **_bid(entry),
-            "care_of": str(entry.care_of),
-            "previous": str(former.care_of) if former is not None else "",
+            "care_of": text_of(entry.care_of),
+            "previous": text_of(former.care_of) if former is not None else "",
             "format": entry.format.value,
             "nat": entry.nat.value,
             "lifetime": entry.lifetime,
@@ -77,7 +80,7 @@ def _registered(entry: CareOfBinding, former: CareOfBinding | None, kind: str, w
 
 
 def _bid(entry: CareOfBinding) -> dict[str, int]:
-    return {"bid": entry.bid} if entry.bid else {}
+    return {"bid": entry.bid} if entry.bid else _NO_BID
 
 
 def _is_same_place(entry: CareOfBinding, former: CareOfBinding) -> bool:

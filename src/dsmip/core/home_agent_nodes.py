@@ -15,6 +15,7 @@ from dsmip.core.authentication import SecurityAssociation
 from dsmip.core.home_agent_changes import NodeChanges
 from dsmip.core.rate_limit import RateLimit
 from dsmip.core.types import MobileNodeEntry, ReplayState
+from dsmip.wire.ip import text_of
 
 #: Seconds for which the last sequence number is held against a mobile node after its de-registration, so that
 #: a delayed Binding Update does not bring the binding back: MAX_DELETE_BCE_TIMEOUT (RFC 6275 section 12).
@@ -39,7 +40,6 @@ class ServedNode:
         "entry",
         "home_address",
         "index",
-        "name",
         "sequence",
         "timestamp",
     )
@@ -47,7 +47,6 @@ class ServedNode:
     def __init__(self, entry: MobileNodeEntry) -> None:
         self.tell(entry)
         self.home_address = entry.home_address
-        self.name = str(entry.home_address)
         self.index = 0
         self.sequence = 0
         self.timestamp = 0
@@ -57,6 +56,16 @@ class ServedNode:
     def tell(self, entry: MobileNodeEntry) -> None:
         """What it is configured with from now on; a former key is worth nothing at once."""
         self.entry = entry
+
+    @property
+    def name(self) -> str:
+        """The configured home address, as text."""
+        return text_of(self.entry.home_address)
+
+    @property
+    def has_association(self) -> bool:
+        """Whether there is one: it authenticates by RFC 4285."""
+        return self.entry.authentication == "mn-ha"
 
     @property
     def association(self) -> SecurityAssociation | None:
@@ -76,7 +85,8 @@ class ServedNode:
     @property
     def who(self) -> dict[str, str]:
         """For events: which mobile node they are about."""
-        return {"name": self.entry.name or self.name, "home_address": self.name}
+        name = self.name
+        return {"name": self.entry.name or name, "home_address": name}
 
     @property
     def replay(self) -> ReplayState:
@@ -115,28 +125,31 @@ class ServedNodes:
 
     def __init__(self, entries: Iterable[MobileNodeEntry], prefixes: Iterable[IPv6Network] = ()) -> None:
         self._prefixes = tuple(prefixes)
-        self._by_address = {entry.home_address: ServedNode(entry) for entry in entries}
+        # Addresses as numbers: they are found in half the time.
+        self._by_address = {int(entry.home_address): ServedNode(entry) for entry in entries}
         self._by_identifier = {
             node.entry.identifier: node for node in self._by_address.values() if node.entry.identifier
         }
         #: Removed ones: if one comes back, what it sent before is still a replay, its index still its own.
-        self._former: dict[IPv6Address, ServedNode] = {}
+        self._former: dict[int, ServedNode] = {}
         self._indices = IndexAllocator()
 
     def change(self, changes: NodeChanges) -> None:
         """Serve other mobile nodes from now on. Those that stay keep replay state and index."""
         for entry in changes.gone:
-            if self._by_identifier.get(entry.identifier) is self._by_address[entry.home_address]:
+            if self._by_identifier.get(entry.identifier) is self._by_address[int(entry.home_address)]:
                 del self._by_identifier[entry.identifier]
         for entry in changes.removed:
-            self._former[entry.home_address] = self._by_address.pop(entry.home_address)
+            number = int(entry.home_address)
+            self._former[number] = self._by_address.pop(number)
         for entry in changes.new:
-            node = self._by_address.get(entry.home_address) or self._former.pop(entry.home_address, None)
+            number = int(entry.home_address)
+            node = self._by_address.get(number) or self._former.pop(number, None)
             if node is None:
                 node = ServedNode(entry)
             else:
                 node.tell(entry)
-            self._by_address[entry.home_address] = node
+            self._by_address[number] = node
             if entry.identifier:
                 self._by_identifier[entry.identifier] = node
 
@@ -148,7 +161,7 @@ class ServedNodes:
 
         None when that might be several: they have to be told apart by prefix.
         """
-        node = self._by_address.get(home_address)
+        node = self._by_address.get(int(home_address))
         if node is not None or not self._prefixes:
             return node
         found = [
@@ -165,13 +178,12 @@ class ServedNodes:
             return True
         return bool(identifier) and identifier == node.entry.identifier and self.get(home_address) is node
 
-    def _counterparts(self, home_address: IPv6Address) -> Iterator[IPv6Address]:
+    def _counterparts(self, home_address: IPv6Address) -> Iterator[int]:
         """Addresses with the same interface identifier under the other prefixes of that length."""
         length = next((prefix.prefixlen for prefix in self._prefixes if home_address in prefix), None)
         for prefix in self._prefixes:
             if prefix.prefixlen == length and home_address not in prefix:
-                identifier = int(home_address) & int(prefix.hostmask)
-                yield IPv6Address(int(prefix.network_address) | identifier)
+                yield int(prefix.network_address) | int(home_address) & int(prefix.hostmask)
 
     def identified(self, identifier: str) -> ServedNode | None:
         """The mobile node with this NAI."""
@@ -179,12 +191,13 @@ class ServedNodes:
 
     def in_use(self, configured: IPv6Address) -> IPv6Address:
         """The home address in use of the mobile node configured with this one, served no more maybe."""
-        node = self._by_address.get(configured) or self._former.get(configured)
+        number = int(configured)
+        node = self._by_address.get(number) or self._former.get(number)
         return configured if node is None else node.home_address
 
     def restore(self, replay: ReplayState) -> None:
         """Take over stored replay state and the index in it; nothing for a node that is not configured."""
-        node = self._by_address.get(replay.home_address)
+        node = self._by_address.get(int(replay.home_address))
         if node is not None:
             node.sequence, node.timestamp = replay.sequence, replay.timestamp
             if replay.index:

@@ -29,6 +29,7 @@ from dsmip.core.home_agent_config import HomeAgentConfig
 from dsmip.core.home_agent_nodes import MAX_DELETE_BCE_TIMEOUT, ServedNode, ServedNodes
 from dsmip.core.home_agent_replies import NO_FLAGS, Answer, Replies
 from dsmip.core.lifetime import Grant, whole_units
+from dsmip.core.mobile_prefixes import granted
 from dsmip.core.registration import Policy, Request, refusal
 from dsmip.core.sequence import is_newer
 from dsmip.core.types import (
@@ -38,7 +39,7 @@ from dsmip.core.types import (
     Nat,
     UdpEndpoint,
 )
-from dsmip.wire.constants import BAFlag, BAStatus, BUFlag
+from dsmip.wire.constants import BAFlag, BAStatus, BUFlag, IPv4AckStatus
 from dsmip.wire.extensions import Extensions
 from dsmip.wire.flows import FlowIdentification
 
@@ -84,7 +85,7 @@ class Registrar:
         self._config, self._policy = config, _policy(config)
         gone = {entry.home_address for entry in changes.gone}
         for address, pending in list(self._pending.items()):
-            if not gone.isdisjoint((address, IPv6Address(pending.node.name))):
+            if not gone.isdisjoint((address, pending.node.entry.home_address)):
                 del self._pending[address]
         self.bindings.reconfigure(config, changes)
 
@@ -113,12 +114,12 @@ class Registrar:
 
     def process(self, request: Request, node: ServedNode, now: Instant) -> None:
         """Decide upon a Binding Update that is fresh and from the mobile node."""
-        if node.association is not None:
+        if node.has_association:
             node.timestamp = request.options.timestamp or 0
         home_address = request.home_address
         binding = self.bindings.of(node)
-        if binding is not None and binding.home_address != home_address:
-            binding = None
+        if binding is not None and binding.home_address is not home_address:
+            binding = binding if binding.home_address == home_address else None
         compared = binding is not None or now.monotonic < node.deregistered_until
         status = refusal(
             request,
@@ -126,7 +127,7 @@ class Registrar:
             binding,
             node.sequence if compared else None,
             self._policy,
-            renumbered=self.bindings.may_have(node, home_address, request.options.identifier),
+            permitted=self.bindings.may_have(node, home_address, request.options.identifier),
         )
         if isinstance(status, str):
             self._store_replay(node)
@@ -151,37 +152,38 @@ class Registrar:
         if duplicate:
             self._refuse(pending.request, pending.node, BAStatus.DUPLICATE_ADDRESS_DETECTION_FAILED, now)
         else:
-            self._accept(pending.request, pending.node, pending.prefixes, now)
+            node = pending.node
+            self._accept(pending.request, node, pending.prefixes, self.bindings.of(node), now)
 
     def _register(self, request: Request, node: ServedNode, binding: Binding | None, now: Instant) -> None:
         prefixes: tuple[IPv6Network, ...] = ()
         if request.mobile_router:
-            outcome = self.bindings.prefixes.register(node.entry.home_address, request.options.prefixes)
+            outcome = granted(node.entry.prefixes, request.options.prefixes)
             if isinstance(outcome, BAStatus):
                 self._refuse(request, node, outcome, now)
                 return
             prefixes = outcome
         if binding is not None:
-            self._accept(request, node, prefixes, now)
+            self._accept(request, node, prefixes, binding, now)
         elif request.home_address in self._pending:
             self._absorb(self._pending[request.home_address], request, prefixes)
-        elif self.bindings.of(node) is None and self._is_full():
+        elif (held := self.bindings.of(node)) is None and self._is_full():
             self._refuse(request, node, BAStatus.INSUFFICIENT_RESOURCES, now)
-        elif self._needs_dad(request):
+        elif self._needs_dad(request, node):
             self._start_dad(request, node, prefixes, now)
         else:
-            self._accept(request, node, prefixes, now)
+            self._accept(request, node, prefixes, held, now)
 
     def _is_full(self) -> bool:
         return len(self.bindings.cache) + len(self._pending) >= self._config.max_bindings
 
-    def _needs_dad(self, request: Request) -> bool:
+    def _needs_dad(self, request: Request, node: ServedNode) -> bool:
         """On a home link, unless the address is from a mobile network prefix (RFC 3963 section 6.2) or the
         mobile node is on that link itself, where it would be found to be its own duplicate."""
         config, home_address = self._config, request.home_address
-        if not (config.home_link and config.dad) or self.bindings.prefixes.contains_home_address(
-            home_address
-        ):
+        if not (config.home_link and config.dad):
+            return False
+        if any(home_address in prefix for prefix in node.entry.prefixes):
             return False
         if any(option.home for option in request.options.bids):
             return False
@@ -209,6 +211,7 @@ class Registrar:
         request: Request,
         node: ServedNode,
         prefixes: tuple[IPv6Network, ...],
+        previous: Binding | None,
         now: Instant,
     ) -> None:
         """Bind the mobile node, or renew or change what it has, be it under another home address so far."""
@@ -216,15 +219,15 @@ class Registrar:
         if not lifetime.units:
             self._refuse(request, node, BAStatus.NOT_HOME_SUBNET, now)
             return
-        previous = self.bindings.of(node)
-        registration = Registration(request, node.entry, self._config, lifetime, now)
+        entry = node.entry
+        registration = Registration(request, entry, self._config, lifetime, now)
         status = (
             BAStatus.ACCEPTED_PREFIX_DISCOVERY_NECESSARY if lifetime.prefix_discovery else BAStatus.ACCEPTED
         )
         bids: tuple[int, ...] = ()
         if request.multiple:
             held = unexpired(previous.care_ofs, now.monotonic) if previous is not None else ()
-            outcome = registration.multiple([entry for entry in held if entry.bid])
+            outcome = registration.multiple([one for one in held if one.bid])
             status, bids = outcome.summary(status)
             if not outcome.done:
                 self._refuse(request, node, status, now, bids)
@@ -233,7 +236,7 @@ class Registrar:
         else:
             care_ofs = (registration.plain(),)
         grants, acknowledgements = self.bindings.ipv4.decide(
-            node.entry, request.options.ipv4_home_addresses, previous.ipv4 if previous is not None else ()
+            entry, request.options.ipv4_home_addresses, previous.ipv4 if previous is not None else ()
         )
         self._nodes.give_index(node)
         node.sequence = request.update.sequence
@@ -246,12 +249,12 @@ class Registrar:
             care_ofs=care_ofs,
             sequence=request.update.sequence,
             created=previous.created if previous is not None else now.unix,
-            identifier=node.entry.identifier,
+            identifier=entry.identifier,
             mobile_router=request.mobile_router,
             link_local=request.link_local,
             prefixes=prefixes,
             ipv4=grants,
-            authentication=node.entry.authentication,
+            authentication=entry.authentication,
             extensions=agreed,
             former=self.bindings.former(previous, request.home_address, now),
         )
@@ -272,7 +275,8 @@ class Registrar:
         )
         self._acknowledge(request, node, answer, now)
         self._tell(home_agent_events.accepted(binding, previous, node.who))
-        self._tell(home_agent_events.ipv4_refused(acknowledgements, node.who))
+        if any(one.status >= IPv4AckStatus.UNSPECIFIED for one in acknowledgements):
+            self._tell(home_agent_events.ipv4_refused(acknowledgements, node.who))
 
     def _with_flows(
         self, binding: Binding, request: Request, previous: Binding | None, node: ServedNode
@@ -361,7 +365,7 @@ class Registrar:
 
     def _store_replay(self, node: ServedNode) -> None:
         """Without an association nothing has changed: sequence numbers count with a binding only."""
-        if node.association is not None:
+        if node.has_association:
             self._emit(StoreReplay(node.replay))
 
     def _acknowledge(self, request: Request, node: ServedNode, answer: Answer, now: Instant) -> None:
@@ -369,7 +373,8 @@ class Registrar:
 
     def _refresh_advice(self, lifetime: Grant) -> int:
         """Units of the Binding Refresh Advice, which has to be below the lifetime; 0 = none."""
-        units = whole_units(self._config.refresh_advice)
+        advice = self._config.refresh_advice
+        units = whole_units(advice) if advice else 0
         return units if 0 < units < lifetime.units else 0
 
 

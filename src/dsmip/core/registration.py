@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
-from typing import NamedTuple
 
 import msgspec
 
@@ -70,7 +69,7 @@ class UpdateOptions(msgspec.Struct):
     extensions: Extensions | None = None
 
 
-class Request(NamedTuple):
+class Request(msgspec.Struct):
     """One Binding Update.
 
     `care_of` is the address it asks to register, as the mobile node sees it: it goes into authenticators (see
@@ -91,6 +90,18 @@ class Request(NamedTuple):
     inside: IPAddress
     udp: UdpOuter | None
     refused: BAStatus | None = None
+    #: Lifetime 0, or the home address as care-of address (RFC 6275 section 10.3.2). The latter not in UDP: a
+    #: missing IPv4 Care-of Address option does not mean that the node is at home.
+    deregistration: bool = False
+    #: The outer source differs from what the mobile node takes for its address (RFC 5555 section 4.2).
+    nat: bool = False
+
+    def __post_init__(self) -> None:
+        """What follows from the rest and is asked for more than once."""
+        self.deregistration = self.update.lifetime == 0 or (
+            self.udp is None and not self.options.bids and self.care_of == self.home_address
+        )
+        self.nat = self.udp is not None and self.tunnel_end != self.inside
 
     @property
     def multiple(self) -> bool:
@@ -100,22 +111,12 @@ class Request(NamedTuple):
     @property
     def from_home_address(self) -> bool:
         """The IPv6 source was the home address: no type 2 routing header in the answer (RFC 6275 9.5.4)."""
-        return self.source == self.home_address
+        return self.source is self.home_address or self.source == self.home_address
 
     @property
     def at_home(self) -> bool:
         """The mobile node sent this from its home link."""
         return self.udp is None and self.from_home_address
-
-    @property
-    def deregistration(self) -> bool:
-        """Lifetime 0, or the home address as care-of address (RFC 6275 section 10.3.2).
-
-        The latter not in UDP: a missing IPv4 Care-of Address option does not mean that the node is at home.
-        """
-        return self.update.lifetime == 0 or (
-            self.udp is None and self.care_of == self.home_address and not self.options.bids
-        )
 
     @property
     def overwrite(self) -> bool:
@@ -142,20 +143,14 @@ class Request(NamedTuple):
         """The F flag (RFC 5555 section 3.1.3)."""
         return self.flags & _F != 0
 
-    @property
-    def nat(self) -> bool:
-        """The outer source differs from what the mobile node takes for its address (RFC 5555 section 4.2)."""
-        return self.udp is not None and self.tunnel_end != self.inside
 
-
-def read_request(packet: Packet, update: BindingUpdate) -> Request | str:
-    """The request in a packet, or the reason (a slug) to drop it silently.
+def read_request(packet: Packet, update: BindingUpdate, home_address: IPv6Address) -> Request | str:
+    """The request in a packet, or the reason (a slug) to drop it silently. `home_address` is its sender.
 
     A Binding Update without a unicast routable home address, care-of address or source is not answered
     (RFC 6275 sections 9.3.1, 9.5.1, 9.5.4, 6.1.7), nor is one with the H flag and Nonce Indices (9.5.1).
     """
     options = sort_options(update)
-    home_address = packet.sender
     if not is_unicast_routable(packet.source):
         return "source-not-routable"
     if not is_unicast_routable(home_address):
@@ -166,9 +161,9 @@ def read_request(packet: Packet, update: BindingUpdate) -> Request | str:
     if len(options.ipv4_home_addresses) > MAXIMUM_IPV4_HOME_ADDRESSES:
         return "too-many-ipv4-home-addresses"
     if options.bids or options.malformed_bids:
-        return _read_multiple(packet, update, options, flags)
+        return _read_multiple(packet, update, home_address, options, flags)
     if packet.udp is not None:
-        return _read_in_udp(packet, packet.udp, update, options, flags)
+        return _read_in_udp(packet, packet.udp, update, home_address, options, flags)
     care_of = options.alternate_care_of or packet.source
     if not is_unicast_routable(care_of):
         return "care-of-address-not-routable"
@@ -179,24 +174,29 @@ def read_request(packet: Packet, update: BindingUpdate) -> Request | str:
 
 
 def _read_in_udp(
-    packet: Packet, udp: UdpOuter, update: BindingUpdate, options: UpdateOptions, flags: int
+    packet: Packet,
+    udp: UdpOuter,
+    update: BindingUpdate,
+    home_address: IPv6Address,
+    options: UpdateOptions,
+    flags: int,
 ) -> Request | str:
     """A Binding Update from an IPv4 network: its source is the home address (RFC 5555 section 4.4.2)."""
     if packet.home_address is not None:
         return "home-address-option-in-udp"
     if not is_unicast_ipv4(udp.source) or not udp.source_port:
         return "outer-source-not-routable"
-    care_of: IPAddress = options.ipv4_care_of or options.alternate_care_of or packet.source
+    care_of: IPAddress = options.ipv4_care_of or options.alternate_care_of or home_address
     usable = options.ipv4_care_of is not None and is_unicast_ipv4(options.ipv4_care_of)
     refused = None
     if options.alternate_care_of is not None or (not usable and update.lifetime):
         refused = BAStatus.INVALID_CARE_OF_ADDRESS
-    source = packet.source
+    source = home_address
     return Request(update, options, flags, source, source, care_of, udp.source, care_of, udp, refused)
 
 
 def _read_multiple(
-    packet: Packet, update: BindingUpdate, options: UpdateOptions, flags: int
+    packet: Packet, update: BindingUpdate, home_address: IPv6Address, options: UpdateOptions, flags: int
 ) -> Request | str:
     """A Binding Update with binding identifiers (RFC 5648 sections 6.2 and 8.1).
 
@@ -211,7 +211,7 @@ def _read_multiple(
         from_home_link = update.lifetime == 0 or any(option.home for option in options.bids)
         if packet.home_address is None and not (refused or from_home_link):
             return "home-address-option-missing"
-        return Request(update, options, flags, source, packet.sender, source, source, source, None, refused)
+        return Request(update, options, flags, source, home_address, source, source, source, None, refused)
     if packet.home_address is not None:
         return "home-address-option-in-udp"
     if not is_unicast_ipv4(udp.source) or not udp.source_port:
@@ -280,12 +280,12 @@ def refusal(
     last_sequence: int | None,
     policy: Policy,
     *,
-    renumbered: bool = False,
+    permitted: bool,
 ) -> BAStatus | str | None:
     """The status that refuses an authentic Binding Update, a reason to drop it, or None.
 
-    `last_sequence` is the one to compare with, None when any will do (RFC 6275 section 9.5.1). `renumbered`:
-    it may have this home address instead of the configured one.
+    `last_sequence` is the one to compare with, None when any will do (RFC 6275 section 9.5.1). `permitted`:
+    it may have this home address, the configured one or another.
     """
     if not request.home_registration:
         if request.mobile_router:
@@ -294,7 +294,7 @@ def refusal(
     home_address = request.home_address
     if not (_within(home_address, policy.home_prefixes) or _within(home_address, entry.prefixes)):
         return BAStatus.NOT_HOME_SUBNET
-    if home_address != entry.home_address and not renumbered:
+    if not permitted:
         return BAStatus.ADMINISTRATIVELY_PROHIBITED
     deregistration = request.deregistration
     if binding is not None and binding.mobile_router != request.mobile_router and not deregistration:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from ipaddress import IPv4Address, IPv6Address
 from struct import Struct, error
 from typing import NamedTuple
@@ -28,6 +29,8 @@ _GLOBAL_UNICAST = 1
 # fe80::/10 and ::ffff:0:0/96, as what is left of an address after shifting the rest out.
 _LINK_LOCAL = 0xFE80 >> 6
 _IPV4_MAPPED = 0xFFFF
+# IPv4-compatible and IPv4-mapped addresses, which C libraries write with dots.
+_DOTTED = (0, _IPV4_MAPPED)
 
 
 class IPv4Header(NamedTuple):
@@ -113,17 +116,7 @@ class IPv6Header(NamedTuple):
 
     def encode(self) -> bytes:
         """The header, 40 octets."""
-        try:
-            return _IPV6.pack(
-                6 << 28 | self.traffic_class << 20 | self.flow_label,
-                self.payload_length,
-                self.next_header,
-                self.hop_limit,
-                self.source.packed,
-                self.destination.packed,
-            )
-        except error as problem:
-            raise EncodeError(f"IPv6 header: {problem}") from problem
+        return pack_ipv6(*self)
 
     @classmethod
     def decode(cls, data: bytes) -> IPv6Header:
@@ -186,6 +179,29 @@ def unpack_udp(data: bytes, start: int, end: int) -> tuple[int, int, int, int]:
     return fields
 
 
+def pack_ipv6(
+    source: IPv6Address,
+    destination: IPv6Address,
+    next_header: int,
+    payload_length: int,
+    hop_limit: int,
+    traffic_class: int,
+    flow_label: int = 0,
+) -> bytes:
+    """An IPv6 header, 40 octets. Raises EncodeError."""
+    try:
+        return _IPV6.pack(
+            6 << 28 | traffic_class << 20 | flow_label,
+            payload_length,
+            next_header,
+            hop_limit,
+            source.packed,
+            destination.packed,
+        )
+    except error as problem:
+        raise EncodeError(f"IPv6 header: {problem}") from problem
+
+
 def unpack_ipv6(data: bytes) -> tuple[int, int, int, int, bytes, bytes]:
     """The fields of the IPv6 header at the start of `data`, checked as `IPv6Header.decode` does.
 
@@ -244,6 +260,15 @@ def encode_udp(
     # Zero would mean that there is no checksum.
     datagram[6:8] = _U16.pack(checksum or 0xFFFF)
     return bytes(datagram)
+
+
+def text_of(address: IPv4Address | IPv6Address) -> str:
+    """What `str` says of an address without a scope, in a tenth of the time."""
+    if isinstance(address, IPv4Address):
+        return socket.inet_ntop(socket.AF_INET, address.packed)
+    if int(address) >> 32 in _DOTTED:
+        return str(address)
+    return socket.inet_ntop(socket.AF_INET6, address.packed)
 
 
 def is_unicast_routable(address: IPv6Address) -> bool:

@@ -19,9 +19,9 @@ from dsmip.wire.ip import (
     IPV6_HEADER_SIZE,
     UDP_HEADER_SIZE,
     IPv4Header,
-    IPv6Header,
     encode_udp,
     is_fragment,
+    pack_ipv6,
     unpack_ipv4,
     unpack_ipv6,
     unpack_udp,
@@ -133,9 +133,9 @@ def encode_packet(
     if routing_home_address is not None:
         extensions = encode_type_2_routing_header(routing_home_address, next_header) + extensions
         next_header = NextHeader.ROUTING
-    length = len(extensions) + len(payload)
-    header = IPv6Header(source, destination, next_header, length, hop_limit, traffic_class)
-    return header.encode() + extensions + payload
+    payload = extensions + payload
+    header = pack_ipv6(source, destination, next_header, len(payload), hop_limit, traffic_class)
+    return header + payload
 
 
 def encapsulate_udp(

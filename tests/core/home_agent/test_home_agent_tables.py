@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 import pytest
-from ha_scenario import COA1, ENTRY, HOME, MNP1, MNP2
+from ha_scenario import COA1, HOME, MNP1, MNP2
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dsmip.core.address_pool import IPv4Pool
 from dsmip.core.binding_cache import BindingCache
 from dsmip.core.lifetime import PrefixLifetime, grant, whole_units
-from dsmip.core.prefix_table import PrefixTable
+from dsmip.core.mobile_prefixes import granted, still_own
 from dsmip.core.registration import is_unicast_ipv4
 from dsmip.core.types import Binding, CareOfBinding, TunnelFormat
 from dsmip.wire.constants import BAStatus
@@ -177,34 +176,21 @@ def test_nothing_in_the_pool_is_given_out_twice_or_lost(steps: list[tuple[str, i
     assert pool.allocate(24) == IPv4Network("192.0.2.0/24")
 
 
-# Prefix table -----------------------------------------------------------------------------------------------
+# Mobile network prefixes ------------------------------------------------------------------------------------
 
 
-def test_rfc3963_6_1_2_prefixes_are_found_by_home_address() -> None:
-    other = replace(ENTRY, home_address=IPv6Address("2001:db8:100::2"), prefixes=())
-    table = PrefixTable([ENTRY, other])
-    assert table.prefixes_of(HOME) == (MNP1, MNP2)
-    assert table.prefixes_of(other.home_address) == ()
-    assert (
-        table.register(other.home_address, (MobileNetworkPrefix.of(MNP1),))
-        is BAStatus.NOT_AUTHORIZED_FOR_PREFIX
-    )
+def test_rfc3963_6_1_2_prefixes_are_those_configured() -> None:
+    assert granted((MNP1, MNP2), ()) == (MNP1, MNP2)
+    assert granted((), (MobileNetworkPrefix.of(MNP1),)) is BAStatus.NOT_AUTHORIZED_FOR_PREFIX
 
 
 def test_a_prefix_named_twice_counts_once() -> None:
-    assert PrefixTable([ENTRY]).register(HOME, (MobileNetworkPrefix.of(MNP1),) * 2) == (MNP1,)
-
-
-def test_a_home_address_in_its_own_mobile_network() -> None:
-    inside = replace(ENTRY, home_address=IPv6Address("2001:db8:1001::1"))
-    assert PrefixTable([inside]).contains_home_address(inside.home_address)
-    assert not PrefixTable([ENTRY]).contains_home_address(HOME)
+    assert granted((MNP1, MNP2), (MobileNetworkPrefix.of(MNP1),) * 2) == (MNP1,)
 
 
 def test_what_is_left_of_an_older_binding() -> None:
-    table = PrefixTable([replace(ENTRY, prefixes=(MNP2,))])
-    assert table.still_own(HOME, (MNP1, MNP2)) == (MNP2,)
-    assert table.still_own(HOME, (IPv6Network("2001:db8:1002::/80"),)) == (IPv6Network("2001:db8:1002::/80"),)
+    assert still_own((MNP2,), (MNP1, MNP2)) == (MNP2,)
+    assert still_own((MNP2,), (IPv6Network("2001:db8:1002::/80"),)) == (IPv6Network("2001:db8:1002::/80"),)
 
 
 # Lifetimes --------------------------------------------------------------------------------------------------
