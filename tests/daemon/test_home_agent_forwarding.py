@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from pathlib import Path as FilePath
 from types import SimpleNamespace
@@ -92,7 +93,7 @@ class Parts:
         self.dataplane = dataplane or FakeDataPlane()
         self.dataplane.adopted = adopted
         self.bindings: dict[IPv6Address, Binding] = {}
-        runtime = SimpleNamespace(dataplane=self.dataplane, retired=Traffic())
+        runtime = SimpleNamespace(dataplane=self.dataplane, changes=nullcontext, retired=Traffic())
         self.forwarding = Forwarding(cast(Runtime, runtime), lambda: self.config, lambda: self.bindings)
         self.forwarding.home_link = 7
 

@@ -229,6 +229,49 @@ def test_refusals_name_the_mend(node: Namespace, plane: BpfDataPlane, pins: File
     small.close(keep=False)
 
 
+def test_changes_made_together_are_seen_at_once_and_made_at_the_end(plane: BpfDataPlane) -> None:
+    plane.set_path(9, PATH)
+    plane.allow_source(9, REMOTE, 0, None)
+    before = entries(plane)
+    with plane.together():
+        for index in range(1, 6):
+            plane.set_path(index, PATH)
+            plane.set_networks(index, [ip_network((SIX[index], 128))])
+            plane.allow_source(index, REMOTE, 0, None)
+        plane.set_networks(2, [])
+        plane.deny_source(3, REMOTE, 0)
+        plane.remove_path(4)
+        plane.set_path(4, PATH)
+        plane.deny_source(8, REMOTE, 0)  # never was there
+        plane.remove_binding(9)
+        assert entries(plane) == before
+        assert plane.bindings() == {1, 2, 3, 4, 5}
+    after = entries(plane)
+    assert (after["paths"], after["networks6"], after["sources"], after["traffic"]) == (5, 4, 4, 5)
+    with plane.together():
+        for index in range(1, 6):
+            plane.remove_binding(index)
+    assert not any(entries(plane).values())
+
+
+def test_of_changes_made_together_those_that_fit_are_made(
+    node: Namespace, plane: BpfDataPlane, pins: FilePath
+) -> None:
+    plane.close(keep=False)
+    small = load(pins, capacity=1)  # with room for two paths and four sources
+
+    def all_three() -> None:
+        with small.together():
+            for index in (1, 2, 3):
+                small.set_path(index, PATH)
+                small.allow_source(index, REMOTE, 0, None)
+
+    with pytest.raises(DataPlaneError, match="full with 2 entries"):
+        all_three()
+    assert (entries(small)["paths"], entries(small)["sources"]) == (2, 3)
+    small.close(keep=False)
+
+
 def test_an_object_that_is_missing_or_broken(tmp_path: FilePath) -> None:
     with pytest.raises(DataPlaneError, match=r"missing: run 'make -C "):
         Object(tmp_path / "nothing.o")

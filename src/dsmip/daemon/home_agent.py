@@ -70,12 +70,13 @@ class HomeAgentDaemon:
             capacity=config.max_bindings,
             classify=lambda packet: self._engine.standing(packet),
             prepare=lambda actions: self._persistence.prepare(actions),
+            together=True,
         )
         self._engine = HomeAgent(engine_config(config))
         self._forwarding = Forwarding(self._runtime, lambda: self._config, lambda: self._engine.bindings)
         self._payload = HomeAgentPayload(self._runtime, lambda: self._config, self._engine)
         self._keys = HomeAgentKeys(self._runtime, config, self._send, self._engine.index_of)
-        self._resumption = Resumption(self._resume)
+        self._resumption = Resumption(self._resume, self._runtime.changes)
         self._nodes = {node.home_address: node for node in config.mobile_node}
 
     async def run(self, *, keep_forwarding: bool = False) -> None:
@@ -229,10 +230,9 @@ class HomeAgentDaemon:
         runtime = self._runtime
         match action:
             case SendDatagram() | SendPacket():
-                if isinstance(action, SendPacket) and not action.interface:
-                    interface = self._interface_for(action.packet)
-                    if interface:
-                        action = msgspec.structs.replace(action, interface=interface)
+                home_link = self._config.home_link
+                if home_link and isinstance(action, SendPacket) and self._is_at_home(action):
+                    action = msgspec.structs.replace(action, interface=home_link)
                 if not runtime.is_protected(action):
                     self._send(action)
             case ForwardPacket():
@@ -280,13 +280,10 @@ class HomeAgentDaemon:
                 self._runtime.protect(self._send).add(signalling_peer(self._config, node))
         self._keys.serve(self._nodes.values(), lambda: self._runtime.protect(self._send))
 
-    def _interface_for(self, packet: bytes) -> str:
+    def _is_at_home(self, action: SendPacket) -> bool:
         """Packets to a mobile node on the home link must not be caught by its own binding."""
-        home_link = self._config.home_link
-        destination = IPv6Address(packet[24:40])
-        if home_link and any(destination in prefix for prefix in self._config.home_prefixes):
-            return home_link
-        return ""
+        destination = IPv6Address(action.packet[24:40])
+        return not action.interface and any(destination in prefix for prefix in self._config.home_prefixes)
 
     def _install_or_put_off(self, action: InstallBinding) -> None:
         if action.restored and self._runtime.dataplane.adopted:

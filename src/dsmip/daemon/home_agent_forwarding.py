@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from ipaddress import IPv6Address
+from itertools import islice
 
 from dsmip.core.actions import InstallBinding
 from dsmip.core.types import Binding, FlowRule
@@ -15,6 +16,9 @@ from dsmip.wire.extensions import Extensions
 
 #: Seconds by which an outer source may be taken out early: a timer for less could fire at the very same time.
 _GRACE_RESOLUTION = 0.001
+
+#: Graces ended at a time, so that others get their turn when many end at once: some milliseconds.
+_GRACES_AT_ONCE = 512
 
 
 class Forwarding:
@@ -51,7 +55,8 @@ class Forwarding:
             if not any(entry is other for other in known):
                 path = path_of(entry, binding.home_address, self._config(), self.home_link)
                 dataplane.set_path(index, path, entry.bid)
-        self._choose(binding, previous)
+        if previous is None or not (_is_plain(previous) and _is_plain(binding)):
+            self._choose(binding, previous)
         if previous is None or _inside(previous) != _inside(binding):
             dataplane.set_networks(index, binding.networks)
         if previous is None:
@@ -136,15 +141,22 @@ class Forwarding:
     def _end_graces(self) -> None:
         """Take outer sources out whose time is over, unless the node has come back there meanwhile."""
         now = asyncio.get_running_loop().time()
-        while self._graces:
-            (index, source), (ends, home_address) = next(iter(self._graces.items()))
-            if ends - now > _GRACE_RESOLUTION:
-                self._await_end_of_grace(ends - now)
-                return
-            del self._graces[index, source]
-            binding = self._bindings().get(home_address)
-            if binding is None or source not in outer_sources(binding):
-                self._runtime.dataplane.deny_source(index, *source)
+        with self._runtime.changes():
+            for (index, source), (ends, home_address) in list(islice(self._graces.items(), _GRACES_AT_ONCE)):
+                if ends - now > _GRACE_RESOLUTION:
+                    break
+                del self._graces[index, source]
+                binding = self._bindings().get(home_address)
+                if binding is None or source not in outer_sources(binding):
+                    self._runtime.dataplane.deny_source(index, *source)
+        if self._graces:
+            ends, _ = next(iter(self._graces.values()))
+            self._await_end_of_grace(max(0.0, ends - now))
+
+
+def _is_plain(binding: Binding) -> bool:
+    """A single care-of address without identifier, and nothing to choose: the one that most have."""
+    return not binding.multiple and not binding.flows and binding.extensions is Extensions.NONE
 
 
 def _inside(binding: Binding) -> tuple[object, ...]:

@@ -170,6 +170,9 @@ def outer_sources(binding: Binding) -> dict[Source, tuple[float, int]]:
     Without a NAT both plain and UDP encapsulation are accepted, whichever the mobile node chose: the home
     agent's wish is known to it only one round trip later (RFC 5555 4.4.2 and 4.5 differ here).
     """
+    if len(binding.care_ofs) == 1:
+        entry = binding.care_ofs[0]
+        return dict.fromkeys(_sources_of(entry), (entry.ends, entry.bid))
     sources: dict[Source, tuple[float, int]] = {}
     for entry in binding.care_ofs:
         for source in _sources_of(entry):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from ipaddress import IPv6Address
 
 from dsmip.core.actions import InstallBinding
@@ -20,10 +21,16 @@ SLICE = 32
 
 
 class Resumption:
-    """`install` puts a binding into the data plane; it must not raise."""
+    """`install` puts a binding into the data plane; it must not raise. `together` surrounds several of these
+    changes: see `DataPlane.together`."""
 
-    def __init__(self, install: Callable[[InstallBinding], None]) -> None:
+    def __init__(
+        self,
+        install: Callable[[InstallBinding], None],
+        together: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
         self._install = install
+        self._together = together
         self._waiting: dict[IPv6Address, InstallBinding] = {}
 
     def __len__(self) -> int:
@@ -42,7 +49,8 @@ class Resumption:
             self._install(action)
 
     def _go_on(self) -> None:
-        for home_address in list(itertools.islice(self._waiting, SLICE)):
-            self.settle(home_address)
+        with self._together():
+            for home_address in list(itertools.islice(self._waiting, SLICE)):
+                self.settle(home_address)
         if self._waiting:
             asyncio.get_running_loop().call_soon(self._go_on)

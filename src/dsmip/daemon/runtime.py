@@ -13,11 +13,12 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Protocol
 
-from dsmip.core.actions import Action, SendDatagram, SendPacket
+from dsmip.core.actions import Action, ForwardPacket, RemoveBinding, SendDatagram, SendPacket
 from dsmip.core.types import Instant
 from dsmip.daemon.admission import Admission, Classify
 from dsmip.daemon.capture import Tap
@@ -39,8 +40,9 @@ from dsmip.host.sysctl import Settings
 #: The tunnel device: one per node, whatever the number of bindings.
 DEVICE = "dsmip0"
 BPF_ROOT = RUN_ROOT / "bpf"
-#: Upcalls looked at per wake-up, so that timers and the control socket get their turn under load.
-_UPCALLS_PER_WAKE = 64
+#: Upcalls looked at per wake-up, so that timers and the control socket get their turn under load. As long as
+#: no more wait, all of them get theirs at once, and there is no need to know whose they are.
+_UPCALLS_PER_WAKE = 256
 #: Upcalls the kernel keeps while we do something else: a tenth of a second of the most it lets through.
 _UPCALL_QUEUE = 4096
 #: Upcalls read per wake-up when there are more: those that wait get into an order.
@@ -78,13 +80,15 @@ class Runtime:
         *,
         classify: Classify,
         prepare: Callable[[list[Action]], list[Action]] = list,
+        together: bool = False,
         mtu: int,
         state_directory: Path,
         udp_port: int,
         capacity: int = 131072,
     ) -> None:
         """`classify` tells whose an upcall seems to be, when there are too many. `prepare` sees all actions
-        of a turn before the first is carried out, and may hold some back."""
+        of a turn before the first is carried out, and may hold some back. `together`: messages leave at the
+        end of a turn, when all of its changes are in the data plane, which takes them at once."""
         self.name = name
         self.events = EventLog()
         self.conditions = Conditions(self.events.event)
@@ -101,6 +105,7 @@ class Runtime:
         self._role = role
         self._carry_out = carry_out
         self._prepare = prepare
+        self._together = together
         self._waiting = Admission(classify)
         self._again: asyncio.Handle | None = None
         self._mtu = mtu
@@ -293,10 +298,31 @@ class Runtime:
 
     def carry_out_last(self) -> None:
         """Carry out what the engine wants, and wake it no more by this."""
-        if self._engine is not None:
-            for action in self._prepare(self._engine.actions()):
-                self.tap.outgoing(action)
-                self._carry_out_safely(action)
+        if self._engine is None:
+            return
+        actions = self._prepare(self._engine.actions())
+        if self._together:
+            for changes, messages in _rounds(actions):
+                with self.changes():
+                    self._carry_out_each(changes)
+                self._carry_out_each(messages)
+        else:
+            self._carry_out_each(actions)
+
+    @contextmanager
+    def changes(self) -> Iterator[None]:
+        """Changes of the data plane that are made together (`DataPlane.together`); what the kernel refuses is
+        told."""
+        try:
+            with self.dataplane.together():
+                yield
+        except DataPlaneError as error:
+            self.events.event("host-error", {"error": str(error)})
+
+    def _carry_out_each(self, actions: list[Action]) -> None:
+        for action in actions:
+            self.tap.outgoing(action)
+            self._carry_out_safely(action)
 
     def _carry_out_safely(self, action: Action) -> None:
         """A change the kernel refuses is told, and the next action gets its turn all the same."""
@@ -312,10 +338,11 @@ class Runtime:
         packets = [] if self._waiting else self._read(_UPCALLS_PER_WAKE)
         if self._waiting or len(packets) == _UPCALLS_PER_WAKE:
             packets = self._most_urgent(packets)
+        now = instant()
         for packet in packets:
             self.tap.incoming(packet)
             if not any(takes(packet) for takes in self.takers):
-                engine.receive(packet, instant())
+                engine.receive(packet, now)
         self.turn()
 
     def _read(self, most: int) -> list[bytes]:
@@ -347,3 +374,21 @@ class Runtime:
         if self._engine is not None:
             self._engine.tick(instant())
             self.turn()
+
+
+def _rounds(actions: list[Action]) -> Iterator[tuple[list[Action], list[Action]]]:
+    """Actions in the order in which they are carried out: changes, and the messages after them.
+
+    What is said before a binding ends may go to where it leads, so it does not wait for that.
+    """
+    changes: list[Action] = []
+    messages: list[Action] = []
+    for action in actions:
+        if isinstance(action, SendPacket | SendDatagram | ForwardPacket):
+            messages.append(action)
+        elif messages and isinstance(action, RemoveBinding):
+            yield changes, messages
+            changes, messages = [action], []
+        else:
+            changes.append(action)
+    yield changes, messages

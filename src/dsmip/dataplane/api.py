@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -96,6 +97,11 @@ class DataPlane(Protocol):
     Every call raises DataPlaneError when the kernel refuses it, ValueError for more BIDs or rules than the
     limits above allow.
     """
+
+    def together(self) -> AbstractContextManager[None]:
+        """Changes of paths, networks and sources that are made within take effect at its end, in a few system
+        calls: first all that is new, then what has gone. Not to be nested. Raises the first DataPlaneError of
+        those changes, after all of the others have been made."""
 
     def set_path(self, index: int, path: Path, bid: int = 0) -> None:
         """Send packets of this binding over `path` from the next packet on. Setting it once more keeps what

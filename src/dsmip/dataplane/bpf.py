@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path as FilePath
 
@@ -29,6 +30,10 @@ MAPS = (
     *("networks6", "networks4", "lengths6", "lengths4", "paths", "choices", "rules", "windows"),
     *("sources", "protected", "payload_spis", "traffic", "local", "settings", "drops", "buckets"),
 )
+
+#: Maps whose changes can be held back, in the order in which new entries are set: a range of addresses comes
+#: after the path that its packets take. Old ones are removed the other way round.
+_HELD = ("traffic", "sources", "paths", "networks6", "networks4")
 
 _DECAP_FLAGS_SINCE = (6, 3)
 _FIRST = maps.encode_index(0)
@@ -147,6 +152,23 @@ class BpfDataPlane:
         self._maps, self._programs = {}, {}
 
     # Bindings ----------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """See `api.DataPlane`."""
+        tables = [self._maps[name] for name in _HELD]
+        for table in tables:
+            table.hold()
+        self._paths.hold()
+        try:
+            yield
+        finally:
+            self._paths.settle()
+            refusals = [refusal for table in tables for refusal in table.release_updates()]
+            for table in reversed(tables):
+                table.release_deletions()
+        if refusals:
+            raise refusals[0]
 
     def set_path(self, index: int, path: Path, bid: int = 0) -> None:
         """See `api.DataPlane`."""

@@ -38,17 +38,22 @@ class Map:
         if info.type == _MAP_TYPE_PERCPU_ARRAY:
             self._value_room = (self.value_size + 7) // 8 * 8 * possible_cpus()
         self._value = ctypes.create_string_buffer(self._value_room)
+        #: Changes that are held back, None as value = deletion; None = none are.
+        self._held: dict[bytes, bytes | None] | None = None
 
     def update(self, key: bytes, value: bytes) -> None:
         """Set an entry. Raises KernelRefusal: E2BIG or ENOSPC when it is full."""
+        if self._held is not None:
+            self._held[key] = value
+            return
         result = self._library.bpf_map_update_elem(self.descriptor, key, value, _ANY)
         if result < 0:
-            full = result in (-errno.E2BIG, -errno.ENOSPC)
-            mend = _FULL_MEND.format(entries=self.max_entries) if full else ""
-            raise KernelRefusal(-result, f"map {self.name}", mend)
+            raise self._refusal(result)
 
     def lookup(self, key: bytes) -> bytes | None:
         """The value (of a per-CPU map: of all possible CPUs, each rounded up to 8 octets), None if absent."""
+        if self._held is not None and key in self._held:
+            return self._held[key]
         result = self._library.bpf_map_lookup_elem(self.descriptor, key, self._value)
         if result == -errno.ENOENT:
             return None
@@ -56,12 +61,60 @@ class Map:
         return self._value.raw
 
     def delete(self, key: bytes) -> bool:
-        """Remove an entry; False when there was none."""
+        """Remove an entry; False when there was none, as far as that is known already."""
+        if self._held is not None:
+            self._held[key] = None
+            return True
         result = self._library.bpf_map_delete_elem(self.descriptor, key)
         if result == -errno.ENOENT:
             return False
         checked(result, f"map {self.name}")
         return True
+
+    def hold(self) -> None:
+        """Keep changes back from now on; `lookup` sees them already."""
+        self._held = {}
+
+    def release_updates(self) -> list[KernelRefusal]:
+        """Set the entries that were held back, in as few system calls as possible; errors come back, one for
+        each entry that the kernel refused. Deletions still wait for `release_deletions`."""
+        updates = [(key, value) for key, value in (self._held or {}).items() if value is not None]
+        keys = b"".join(key for key, _ in updates)
+        values = b"".join(value for _, value in updates)
+        refusals = []
+        done = 0
+        while done < len(updates):
+            count = ctypes.c_uint32(len(updates) - done)
+            result = self._library.bpf_map_update_batch(
+                self.descriptor,
+                keys[done * self.key_size :],
+                values[done * self.value_size :],
+                ctypes.byref(count),
+                None,
+            )
+            done += count.value
+            if result < 0:
+                refusals.append(self._refusal(result))
+                done += 1
+        return refusals
+
+    def release_deletions(self) -> None:
+        """Remove the entries whose removal was held back, and hold nothing back any more."""
+        held, self._held = self._held or {}, None
+        keys = [key for key, value in held.items() if value is None]
+        done = 0
+        while done < len(keys):
+            count = ctypes.c_uint32(len(keys) - done)
+            result = self._library.bpf_map_delete_batch(
+                self.descriptor, b"".join(keys[done:]), ctypes.byref(count), None
+            )
+            # It stops at an entry that is not there.
+            done += count.value + (result < 0)
+
+    def _refusal(self, result: int) -> KernelRefusal:
+        full = result in (-errno.E2BIG, -errno.ENOSPC)
+        mend = _FULL_MEND.format(entries=self.max_entries) if full else ""
+        return KernelRefusal(-result, f"map {self.name}", mend)
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """All entries, in batches. Not of per-CPU maps."""

