@@ -7,6 +7,7 @@ comes first.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
 import msgspec
@@ -216,11 +217,18 @@ class Drop(msgspec.Struct, frozen=True):
     node: str = ""
 
 
+#: What an event tells.
+Value = str | int | float | bool | IPv4Address | IPv6Address
+
+
 class Event(msgspec.Struct, frozen=True):
-    """Something worth a log line and a place in the event stream: `kind` is a slug."""
+    """Something worth a log line and a place in the event stream: `kind` is a slug.
+
+    Addresses may stay what they are: writing them takes its time, and is left to whoever wants them written.
+    """
 
     kind: str
-    fields: dict[str, str | int | float | bool] = {}
+    fields: Mapping[str, Value] = {}
 
 
 Action = (

@@ -61,8 +61,8 @@ class Bindings:
             self.cache.remove(previous.home_address)
             self._emit(ForgetBinding(previous.home_address))
             self._unbound(previous.home_address)
-            to = str(binding.home_address)
-            self._emit(Event("renumbered", {**node.who, "from": str(previous.home_address), "to": to}))
+            moved = {"from": previous.home_address, "to": binding.home_address}
+            self._emit(Event("renumbered", {**node.who, **moved}))
         self.cache.store(binding, binding.next_end)
         self._emit(StoreBinding(binding, node.replay))
         self._emit(InstallBinding(binding, previous, grace))
@@ -173,7 +173,7 @@ class Bindings:
             self.withdraw(binding, "expired")
             node = self._nodes.get(binding.home_address)
             if node is not None:
-                self._emit(Event("expired", {**node.who, "care_of": str(binding.care_of)}))
+                self._emit(Event("expired", {**node.who, "care_of": binding.care_of}))
 
     def _shrink(self, binding: Binding, left: tuple[CareOfBinding, ...]) -> None:
         """Some care-of addresses have ended, others go on. Flows stay, some of them inactive maybe."""

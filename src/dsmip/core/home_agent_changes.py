@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from dsmip.core.frozen_entries import number_of, records_of, thaw
 from dsmip.core.types import MobileNodeEntry
 
 
@@ -35,14 +36,14 @@ class NodeChanges:
 
 def compare(before: Iterable[MobileNodeEntry], after: Iterable[MobileNodeEntry]) -> NodeChanges:
     """What has to be done to get from one set of mobile nodes to another."""
-    old = {entry.home_address: entry for entry in before}
-    new = {entry.home_address: entry for entry in after}
+    old = {number_of(record): record for record in records_of(before)}
+    new = {number_of(record): record for record in records_of(after)}
     return NodeChanges(
-        added=tuple(entry for address, entry in new.items() if address not in old),
-        removed=tuple(entry for address, entry in old.items() if address not in new),
+        added=tuple(thaw(record) for number, record in new.items() if number not in old),
+        removed=tuple(thaw(record) for number, record in old.items() if number not in new),
         replaced=tuple(
-            (old[address], entry)
-            for address, entry in new.items()
-            if address in old and old[address] != entry
+            (thaw(old[number]), thaw(record))
+            for number, record in new.items()
+            if number in old and old[number] != record
         ),
     )

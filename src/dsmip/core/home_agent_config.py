@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Literal
@@ -44,7 +45,7 @@ class HomeAgentConfig:
     ipv4_address: IPv4Address | None = None
     home_prefixes: tuple[IPv6Network, ...] = ()
     ipv4_home_prefixes: tuple[IPv4Network, ...] = ()
-    mobile_nodes: tuple[MobileNodeEntry, ...] = ()
+    mobile_nodes: Sequence[MobileNodeEntry] = ()
     max_lifetime: float = float(MAXIMUM_UNITS * LIFETIME_UNIT)
     min_lifetime: float = float(LIFETIME_UNIT)
     udp: Literal["accept", "force", "refuse"] = "accept"

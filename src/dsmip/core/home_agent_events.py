@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from dsmip.core.actions import Event
+from dsmip.core.actions import Event, Value
 from dsmip.core.types import Binding, CareOfBinding
 from dsmip.wire.constants import IPv4AckStatus
-from dsmip.wire.ip import text_of
 from dsmip.wire.options import IPv4AddressAcknowledgement
 
-Who = dict[str, str]
+Who = dict[str, Value]
 
 _NO_BID: dict[str, int] = {}
 
@@ -51,9 +50,7 @@ def shrunk(binding: Binding, previous: Binding, reason: str, who: Who) -> Iterat
 def _removed(binding: Binding, previous: Binding, reason: str, who: Who) -> Iterator[Event]:
     for entry in previous.care_ofs:
         if binding.care_of_binding(entry.bid) is None:
-            yield Event(
-                "care-of-removed", {**who, **_bid(entry), "care_of": str(entry.care_of), "reason": reason}
-            )
+            yield Event("care-of-removed", {**who, **_bid(entry), "care_of": entry.care_of, "reason": reason})
 
 
 def _flows_changed(binding: Binding, previous: Binding | None, who: Who) -> Iterator[Event]:
@@ -70,8 +67,8 @@ def _registered(entry: CareOfBinding, former: CareOfBinding | None, kind: str, w
         {
             **who,
             **_bid(entry),
-            "care_of": text_of(entry.care_of),
-            "previous": text_of(former.care_of) if former is not None else "",
+            "care_of": entry.care_of,
+            "previous": former.care_of if former is not None else "",
             "format": entry.format.value,
             "nat": entry.nat.value,
             "lifetime": entry.lifetime,

@@ -35,7 +35,7 @@ class IPv4Assignments:
         self._pools = [pool for pool in (config.ipv4_pool, config.ipv4_prefix_pool) if pool is not None]
         if config.ipv4_address is not None:
             self._addresses.reserve(IPv4Network(config.ipv4_address))
-        for entry in config.mobile_nodes:
+        for entry in config.mobile_nodes if self._pools else ():
             for network in _static(entry):
                 self._pool(network).reserve(network)
 

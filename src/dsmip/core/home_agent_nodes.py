@@ -8,14 +8,18 @@ configured home address stays what the mobile node is known by.
 
 from __future__ import annotations
 
+from array import array
+from bisect import bisect_left, bisect_right
+from collections import deque
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv6Address, IPv6Network
 
+from dsmip.core.actions import Value
 from dsmip.core.authentication import SecurityAssociation
+from dsmip.core.frozen_entries import freeze, labels_of, number_of, records_of, thaw
 from dsmip.core.home_agent_changes import NodeChanges
 from dsmip.core.rate_limit import RateLimit
 from dsmip.core.types import MobileNodeEntry, ReplayState
-from dsmip.wire.ip import text_of
 
 #: Seconds for which the last sequence number is held against a mobile node after its de-registration, so that
 #: a delayed Binding Update does not bring the binding back: MAX_DELETE_BCE_TIMEOUT (RFC 6275 section 12).
@@ -24,6 +28,10 @@ MAX_DELETE_BCE_TIMEOUT = 10.0
 #: Answers a second, and at once, to Binding Updates of one mobile node whose timestamps are not accepted.
 CORRECTION_RATE = 2.0
 CORRECTION_BURST = 10
+
+
+#: Entries that stay thawed: those of the mobile nodes heard of lately. All others are octets.
+THAWED = 4096
 
 
 class ServedNode:
@@ -36,17 +44,20 @@ class ServedNode:
 
     __slots__ = (
         "_corrections",
+        "_entry",
+        "_other_address",
         "deregistered_until",
-        "entry",
-        "home_address",
         "index",
+        "record",
         "sequence",
         "timestamp",
     )
 
-    def __init__(self, entry: MobileNodeEntry) -> None:
-        self.tell(entry)
-        self.home_address = entry.home_address
+    def __init__(self, record: bytes) -> None:
+        #: What it is configured with, as octets: see `frozen_entries`.
+        self.record = record
+        self._entry: MobileNodeEntry | None = None
+        self._other_address: IPv6Address | None = None
         self.index = 0
         self.sequence = 0
         self.timestamp = 0
@@ -55,12 +66,36 @@ class ServedNode:
 
     def tell(self, entry: MobileNodeEntry) -> None:
         """What it is configured with from now on; a former key is worth nothing at once."""
-        self.entry = entry
+        self.record = freeze(entry)
+        self._entry = None
+
+    @property
+    def entry(self) -> MobileNodeEntry:
+        """What it is configured with."""
+        return self._entry or self._thaw()
+
+    def _thaw(self) -> MobileNodeEntry:
+        entry = self._entry = thaw(self.record)
+        _thawed.append(self)
+        if len(_thawed) > THAWED:
+            _thawed.popleft()._entry = None
+        return entry
+
+    @property
+    def home_address(self) -> IPv6Address:
+        """The home address in use."""
+        return self._other_address or self.entry.home_address
+
+    @home_address.setter
+    def home_address(self, home_address: IPv6Address) -> None:
+        configured = self.entry.home_address
+        is_other = home_address is not configured and home_address != configured
+        self._other_address = home_address if is_other else None
 
     @property
     def name(self) -> str:
         """The configured home address, as text."""
-        return text_of(self.entry.home_address)
+        return str(self.entry.home_address)
 
     @property
     def has_association(self) -> bool:
@@ -83,15 +118,57 @@ class ServedNode:
         return self._corrections
 
     @property
-    def who(self) -> dict[str, str]:
+    def who(self) -> dict[str, Value]:
         """For events: which mobile node they are about."""
-        name = self.name
-        return {"name": self.entry.name or name, "home_address": name}
+        entry = self.entry
+        return {"name": entry.name or entry.home_address, "home_address": entry.home_address}
 
     @property
     def replay(self) -> ReplayState:
         """What has to be stored about this mobile node besides its binding."""
         return ReplayState(self.entry.home_address, self.sequence, self.timestamp, self.index)
+
+
+#: Those whose entries are thawed, in the order in which that happened.
+_thawed: deque[ServedNode] = deque()
+
+
+class Identifiers:
+    """Mobile nodes by identifier (RFC 4283), in the order of its hash: two machine words each."""
+
+    def __init__(self, nodes: Iterable[ServedNode]) -> None:
+        found = []
+        for node in nodes:
+            labels = labels_of(node.record)
+            identifier = labels.name if labels.identifier is None else labels.identifier
+            if identifier:
+                found.append((hash(identifier), node))
+        found.sort(key=lambda one: one[0])
+        self._hashes = array("q", (number for number, _ in found))
+        self._nodes = [node for _, node in found]
+
+    def add(self, identifier: str, node: ServedNode) -> None:
+        """One more, unless it has no identifier."""
+        if identifier:
+            place = bisect_left(self._hashes, hash(identifier))
+            self._hashes.insert(place, hash(identifier))
+            self._nodes.insert(place, node)
+
+    def discard(self, identifier: str, node: ServedNode) -> None:
+        """One less, if it is there."""
+        for place in self._places(identifier):
+            if self._nodes[place] is node:
+                del self._hashes[place], self._nodes[place]
+                return
+
+    def find(self, identifier: str) -> ServedNode | None:
+        """The one with this identifier."""
+        nodes = (self._nodes[place] for place in self._places(identifier))
+        return next((node for node in nodes if node.entry.identifier == identifier), None)
+
+    def _places(self, identifier: str) -> range:
+        number = hash(identifier)
+        return range(bisect_left(self._hashes, number), bisect_right(self._hashes, number))
 
 
 class IndexAllocator:
@@ -126,10 +203,8 @@ class ServedNodes:
     def __init__(self, entries: Iterable[MobileNodeEntry], prefixes: Iterable[IPv6Network] = ()) -> None:
         self._prefixes = tuple(prefixes)
         # Addresses as numbers: they are found in half the time.
-        self._by_address = {int(entry.home_address): ServedNode(entry) for entry in entries}
-        self._by_identifier = {
-            node.entry.identifier: node for node in self._by_address.values() if node.entry.identifier
-        }
+        self._by_address = {number_of(record): ServedNode(record) for record in records_of(entries)}
+        self._identifiers = Identifiers(self._by_address.values())
         #: Removed ones: if one comes back, what it sent before is still a replay, its index still its own.
         self._former: dict[int, ServedNode] = {}
         self._indices = IndexAllocator()
@@ -137,8 +212,7 @@ class ServedNodes:
     def change(self, changes: NodeChanges) -> None:
         """Serve other mobile nodes from now on. Those that stay keep replay state and index."""
         for entry in changes.gone:
-            if self._by_identifier.get(entry.identifier) is self._by_address[int(entry.home_address)]:
-                del self._by_identifier[entry.identifier]
+            self._identifiers.discard(entry.identifier, self._by_address[int(entry.home_address)])
         for entry in changes.removed:
             number = int(entry.home_address)
             self._former[number] = self._by_address.pop(number)
@@ -146,12 +220,11 @@ class ServedNodes:
             number = int(entry.home_address)
             node = self._by_address.get(number) or self._former.pop(number, None)
             if node is None:
-                node = ServedNode(entry)
+                node = ServedNode(freeze(entry))
             else:
                 node.tell(entry)
             self._by_address[number] = node
-            if entry.identifier:
-                self._by_identifier[entry.identifier] = node
+            self._identifiers.add(entry.identifier, node)
 
     def __iter__(self) -> Iterator[ServedNode]:
         return iter(self._by_address.values())
@@ -187,7 +260,7 @@ class ServedNodes:
 
     def identified(self, identifier: str) -> ServedNode | None:
         """The mobile node with this NAI."""
-        return self._by_identifier.get(identifier)
+        return self._identifiers.find(identifier)
 
     def in_use(self, configured: IPv6Address) -> IPv6Address:
         """The home address in use of the mobile node configured with this one, served no more maybe."""

@@ -19,6 +19,7 @@ from dsmip.core.actions import (
     Event,
     StartDad,
     StoreReplay,
+    Value,
 )
 from dsmip.core.care_of_lifetimes import unexpired
 from dsmip.core.care_of_registration import Registration, removal
@@ -114,7 +115,8 @@ class Registrar:
 
     def process(self, request: Request, node: ServedNode, now: Instant) -> None:
         """Decide upon a Binding Update that is fresh and from the mobile node."""
-        if node.has_association:
+        entry = node.entry
+        if entry.authentication == "mn-ha":
             node.timestamp = request.options.timestamp or 0
         home_address = request.home_address
         binding = self.bindings.of(node)
@@ -123,7 +125,7 @@ class Registrar:
         compared = binding is not None or now.monotonic < node.deregistered_until
         status = refusal(
             request,
-            node.entry,
+            entry,
             binding,
             node.sequence if compared else None,
             self._policy,
@@ -352,10 +354,8 @@ class Registrar:
         out_of_window = status is BAStatus.SEQUENCE_NUMBER_OUT_OF_WINDOW
         sequence = node.sequence if out_of_window else request.update.sequence
         self._acknowledge(request, node, Answer(status, sequence, bids=bids), now)
-        care_of = str(request.tunnel_end)
-        self._emit(
-            Event("refused", {**node.who, "status": int(status), "reason": status.name, "care_of": care_of})
-        )
+        told: dict[str, Value] = {"status": int(status), "reason": status.name, "care_of": request.tunnel_end}
+        self._emit(Event("refused", node.who | told))
 
     # Details -----------------------------------------------------------------------------------------------
 

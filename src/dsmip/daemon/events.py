@@ -6,16 +6,22 @@ import contextlib
 import json
 import logging
 import os
+import socket
 import time
 from collections import Counter, deque
 from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv6Address
 from typing import IO
 
+from dsmip.core.types import IPAddress
 from dsmip.daemon.feed import Feed, Subscription
 from dsmip.daemon.journal import Journal
 
 Value = str | int | float | bool
 Fields = Mapping[str, Value]
+
+# IPv4-compatible and IPv4-mapped addresses, which the C library writes with dots.
+_DOTTED = (0, 0xFFFF)
 
 #: Events kept for `dsmip status`.
 KEPT = 256
@@ -68,9 +74,13 @@ class EventLog:
         if path:
             self._stream = open(path, "a", buffering=1, encoding="utf-8")  # noqa: SIM115 - lives as long as we do
 
-    def event(self, kind: str, fields: Fields) -> None:
+    def event(self, kind: str, told: Mapping[str, Value | IPAddress]) -> None:
         """Record one event now."""
         now = time.monotonic()
+        fields: Fields = {
+            name: written(value) if isinstance(value, IPv4Address | IPv6Address) else value
+            for name, value in told.items()
+        }
         record: Fields = {**fields, "event": kind, "time": now, "unix": time.time()}
         self.recent.append(record)
         self.counts[kind] += 1
@@ -80,8 +90,8 @@ class EventLog:
             self._write(json.dumps(record) + "\n")
         level = logging.WARNING if kind in _WARNINGS else logging.INFO
         if self._has_room(now, level) and log.isEnabledFor(level):
-            told = " ".join(f"{name}={_text(value)}" for name, value in fields.items())
-            log.log(level, "%s %s", kind, told)
+            line = " ".join(f"{name}={_text(value)}" for name, value in fields.items())
+            log.log(level, "%s %s", kind, line)
 
     def _has_room(self, now: float, level: int) -> bool:
         """Whether one more line may be logged in this second; for a warning there always is."""
@@ -141,6 +151,15 @@ class EventLog:
             with contextlib.suppress(OSError):
                 self._stream.close()
             self._stream = None
+
+
+def written(address: IPAddress) -> str:
+    """What `str` says of an address without a scope, in a fraction of the time."""
+    if isinstance(address, IPv4Address):
+        return socket.inet_ntoa(address.packed)
+    if int(address) >> 32 in _DOTTED:
+        return str(address)
+    return socket.inet_ntop(socket.AF_INET6, address.packed)
 
 
 def _text(value: Value) -> str:

@@ -18,7 +18,7 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dsmip.core.actions import Event
+from dsmip.core.actions import Event, Value
 from dsmip.core.types import Attachments, Instant
 from dsmip.host import autoconf, links
 from dsmip.host.addressing import Addressing, AddressingError
@@ -38,7 +38,6 @@ LOG = logging.getLogger(__name__)
 #: Changes in the memory of known networks are written to disk after this, s.
 SAVE_DELAY = 2.0
 
-EventField = str | int | float | bool
 OnNeighbor = Callable[[str, NeighborAdvertisement, IPv6Address, bytes], None]
 
 
@@ -62,7 +61,7 @@ class MovementService:
         home_prefix: IPv6Network | None,
         state_directory: Path | None,
         on_change: Callable[[Attachments, Instant], None],
-        on_event: Callable[[str, Mapping[str, EventField]], None],
+        on_event: Callable[[str, Mapping[str, Value]], None],
     ) -> None:
         self._interfaces = tuple(interfaces)
         self._managed = frozenset(config.name for config in interfaces if config.manage)
@@ -348,7 +347,7 @@ class MovementService:
             case act.RemoveDefaultRoute(_, ifindex, gateway, metric):
                 kernel.remove_default_route(ifindex, gateway, metric)
 
-    def _tell(self, kind: str, fields: Mapping[str, EventField], now: Instant) -> None:
+    def _tell(self, kind: str, fields: Mapping[str, Value], now: Instant) -> None:
         wire = {"wire": self._wire - now.unix + now.monotonic} if self._wire else {}
         self._on_event(kind, {**fields, "at": now.monotonic, **wire})
 

@@ -29,11 +29,6 @@ _GLOBAL_UNICAST = 1
 _LINK_LOCAL = 0xFE80 >> 6
 _IPV4_MAPPED = 0xFFFF
 
-_GROUPS = Struct(">8H")
-_TEXT = ":" + "{:x}:" * 8
-# Runs of groups that are zero, the longest first.
-_ZEROS = tuple(":0" * length + ":" for length in range(8, 1, -1))
-
 
 class IPv4Header(NamedTuple):
     """An IPv4 header (RFC 791 section 3.1). Options are passed over on receipt and never sent.
@@ -262,20 +257,6 @@ def encode_udp(
     # Zero would mean that there is no checksum.
     datagram[6:8] = _U16.pack(checksum or 0xFFFF)
     return bytes(datagram)
-
-
-def text_of(address: IPv4Address | IPv6Address) -> str:
-    """What `str` says of an address without a scope, in a third of the time (RFC 5952 section 4)."""
-    if isinstance(address, IPv4Address):
-        return str(address)
-    if int(address) >> 32 == _IPV4_MAPPED:
-        return str(address)  # differs between versions of Python
-    groups = _TEXT.format(*_GROUPS.unpack(address.packed))
-    for zeros in _ZEROS:
-        start = groups.find(zeros)
-        if start >= 0:
-            return f"{groups[1:start]}::{groups[start + len(zeros) : -1]}"
-    return groups[1:-1]
 
 
 def is_unicast_routable(address: IPv6Address) -> bool:

@@ -227,4 +227,4 @@ def test_an_exhausted_pool_is_told_of() -> None:
         event for event in outcome.actions if isinstance(event, Event) and event.kind == "ipv4-refused"
     ]
     assert told.fields["reason"] == "DYNAMIC_IPV4_HOME_ADDRESS_NOT_AVAILABLE"
-    assert told.fields["home_address"] == str(HOME)
+    assert told.fields["home_address"] == HOME

@@ -80,7 +80,7 @@ def test_rfc5648_6_2_the_same_bid_with_another_address_moves() -> None:
     assert statuses(outcome) == (BAStatus.ACCEPTED, {1: 0})
     assert node.bound == {1: SATELLITE, 2: LTE}
     (event,) = events(outcome)
-    assert (event.kind, event.fields["bid"], event.fields["previous"]) == ("moved", 1, str(WIFI))
+    assert (event.kind, event.fields["bid"], event.fields["previous"]) == ("moved", 1, WIFI)
     previous = outcome.installed.previous
     assert previous is not None
     assert previous.is_at(WIFI)
