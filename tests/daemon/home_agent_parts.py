@@ -24,6 +24,7 @@ from dsmip.core.types import (
 from dsmip.daemon.conditions import Conditions
 from dsmip.daemon.config import HomeAgentFile, parse
 from dsmip.daemon.events import EventLog
+from dsmip.daemon.frozen_tables import FrozenTables, TablesByAddress
 from dsmip.daemon.home_agent_plan import engine_config
 from dsmip.daemon.home_agent_questions import HomeAgentQuestions
 from dsmip.daemon.runtime import Runtime
@@ -67,7 +68,7 @@ class HomeAgentParts:
         )
         runtime.refused = partial(Runtime.refused, runtime)
         self.runtime = cast(Runtime, runtime)
-        by_address = {node.home_address: node for node in config.mobile_node}
+        by_address = TablesByAddress(FrozenTables.of(config.mobile_node), self.engine.record_of)
         self.questions = HomeAgentQuestions(
             self.engine, self.runtime, lambda: self.config, lambda: by_address
         )

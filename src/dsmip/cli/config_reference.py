@@ -110,7 +110,9 @@ def _table(described: inspect.Type) -> tuple[type[msgspec.Struct] | None, bool]:
         described = next(one for one in described.types if not isinstance(one, inspect.NoneType))
     if isinstance(described, inspect.StructType):
         return described.cls, False
-    if isinstance(described, inspect.VarTupleType) and isinstance(described.item_type, inspect.StructType):
+    if isinstance(described, inspect.VarTupleType | inspect.ListType) and isinstance(
+        described.item_type, inspect.StructType
+    ):
         return described.item_type.cls, True
     return None, False
 
@@ -125,7 +127,7 @@ def _kind(described: inspect.Type) -> str:
             return "true or false"
         case inspect.LiteralType():
             return " or ".join(f'"{value}"' for value in described.values)
-        case inspect.VarTupleType():
+        case inspect.VarTupleType() | inspect.ListType():
             return f"array: {_kind(described.item_type)}"
         case inspect.IntType():
             bounded = described.ge is not None

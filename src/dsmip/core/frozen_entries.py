@@ -35,6 +35,7 @@ class Fields(Labels, array_like=True, frozen=True, gc=False):
     ipv4_prefixes: tuple[tuple[bytes, int], ...] = ()
     allow_dynamic_ipv4: bool = True
     mobile_router: bool = True
+    key_mobility: bool = False
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -68,6 +69,7 @@ def freeze(entry: MobileNodeEntry) -> bytes:
         ),
         allow_dynamic_ipv4=entry.allow_dynamic_ipv4,
         mobile_router=entry.mobile_router,
+        key_mobility=entry.key_mobility,
     )
     return record(entry.home_address.packed, fields)
 
@@ -106,6 +108,7 @@ def thaw(frozen: bytes) -> MobileNodeEntry:
         ),
         allow_dynamic_ipv4=fields.allow_dynamic_ipv4,
         mobile_router=fields.mobile_router,
+        key_mobility=fields.key_mobility,
     )
 
 

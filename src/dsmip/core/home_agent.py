@@ -26,6 +26,7 @@ from dsmip.core.actions import (
     TooBig,
 )
 from dsmip.core.authentication import clock_difference
+from dsmip.core.frozen_entries import number_of
 from dsmip.core.home_agent_authentication import authenticate
 from dsmip.core.home_agent_changes import compare
 from dsmip.core.home_agent_config import HomeAgentConfig
@@ -120,6 +121,17 @@ class HomeAgent:
         if self._nodes.give_index(node):
             self._actions.append(StoreReplay(node.replay))
         return node.index
+
+    def record_of(self, home_address: IPv6Address) -> bytes | None:
+        """What the mobile node with this configured home address is configured with, as octets."""
+        node = self._nodes.configured(home_address)
+        return None if node is None else node.record
+
+    def unbound(self) -> Iterator[tuple[IPv6Address, int]]:
+        """Configured home address and index (0 = none yet) of the mobile nodes without a binding."""
+        for node in self._nodes:
+            if self._registrar.bindings.of(node) is None:
+                yield IPv6Address(number_of(node.record)), node.index
 
     def binding_of_node(self, home_address: IPv6Address) -> Binding | None:
         """The binding of the mobile node configured with this home address, which may be using another."""

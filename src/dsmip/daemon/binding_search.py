@@ -6,17 +6,16 @@ The daemon does nothing else meanwhile, so no address is turned into text for ea
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from ipaddress import IPv6Address
 
 from dsmip.core.home_agent import HomeAgent
 from dsmip.core.types import Binding, IPAddress, TunnelFormat
 from dsmip.daemon.config import MobileNodeTable
+from dsmip.daemon.frozen_tables import TablesByAddress
 
-Nodes = Mapping[IPv6Address, MobileNodeTable]
 
-
-def matching(engine: HomeAgent, nodes: Nodes, wanted: str) -> Iterator[Binding]:
+def matching(engine: HomeAgent, nodes: TablesByAddress, wanted: str) -> Iterator[Binding]:
     """Bindings with this inner or outer address; else with this in their name, or such a tunnel."""
     if not wanted:
         return iter(engine.bindings.values())
@@ -26,16 +25,18 @@ def matching(engine: HomeAgent, nodes: Nodes, wanted: str) -> Iterator[Binding]:
     return _named(engine, nodes, wanted.lower())
 
 
-def named(nodes: Nodes, wanted: str) -> MobileNodeTable | None:
+def named(nodes: TablesByAddress, wanted: str) -> MobileNodeTable | None:
     """The mobile node with this very name, identifier or home address."""
     address = address_in(wanted)
     if isinstance(address, IPv6Address):
         return nodes.get(address)
-    for node in nodes.values():
-        if wanted in (node.name, node.identifier):
-            return node
-        if address is not None and address == node.ipv4_home_address:
-            return node
+    for record, name, identifier in nodes.labels():
+        if wanted in (name, identifier):
+            return nodes.tables.table(record)
+        if address is not None and address.packed in record:
+            node = nodes.tables.table(record)
+            if node.ipv4_home_address == address:
+                return node
     return None
 
 
@@ -56,11 +57,11 @@ def _at(engine: HomeAgent, address: IPAddress) -> Iterator[Binding]:
             yield binding
 
 
-def _named(engine: HomeAgent, nodes: Nodes, part: str) -> Iterator[Binding]:
+def _named(engine: HomeAgent, nodes: TablesByAddress, part: str) -> Iterator[Binding]:
     # Over the configured nodes, whose names are at hand, not over the bindings, whose names have to be found.
-    for home_address, node in nodes.items():
-        if part in node.name.lower():
-            binding = engine.binding_of_node(home_address)
+    for record, name, _ in nodes.labels():
+        if part in name.lower():
+            binding = engine.binding_of_node(nodes.tables.table(record).home_address)
             if binding is not None:
                 yield binding
     formats = {one for one in TunnelFormat if one.value.startswith(part)}

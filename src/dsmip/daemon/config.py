@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 from types import UnionType
@@ -34,6 +35,7 @@ from dsmip.daemon.config_uplinks import (
 #: SPIs below are reserved (RFC 4285 section 5).
 MIN_SPI = 256
 
+Authentication = Literal["mn-ha", "ipsec", "none"]
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 Spi = Annotated[int, msgspec.Meta(ge=MIN_SPI, le=0xFFFFFFFF)]
@@ -115,7 +117,7 @@ class MobileNodeTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, 
     mobile_network_prefixes: tuple[IPv6Network, ...] = ()
     ipv4_prefixes: tuple[IPv4Network, ...] = ()
     allow_dynamic_ipv4: bool = True
-    authentication: Literal["mn-ha", "ipsec", "none"] = "mn-ha"
+    authentication: Authentication = "mn-ha"
     spi: Spi = MIN_SPI
     key: Key | None = None
     ipsec: IpsecTable | None = None
@@ -185,7 +187,8 @@ class HomeAgentFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, fr
     #: Where bindings are kept: a Redis server's URL, or nothing for a file in the state directory.
     store: Annotated[str, msgspec.Meta(pattern=r"^(rediss?://[^/]|unix:///)")] | None = None
     ike: HomeAgentIkeTable | None = None
-    mobile_node: tuple[MobileNodeTable, ...] = ()
+    #: Octets once they are in use: see `frozen_tables`.
+    mobile_node: Sequence[MobileNodeTable] = ()
     metrics: MetricsTable | None = None
     web: WebTable | None = None
 
@@ -216,7 +219,7 @@ class MobileNodeFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, f
     ipv4_prefixes: tuple[IPv4Network, ...] = ()
     #: Length of an IPv4 prefix to ask the home agent for; 0 = none.
     ipv4_prefix_request: Annotated[int, msgspec.Meta(ge=0, le=30)] = 0
-    authentication: Literal["mn-ha", "ipsec", "none"] = "mn-ha"
+    authentication: Authentication = "mn-ha"
     spi: Spi = MIN_SPI
     key: Key | None = None
     ipsec: IpsecTable | None = None

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
-from ipaddress import IPv6Address
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from ipaddress import IPv4Network, IPv6Address, IPv6Network
 from typing import TYPE_CHECKING
 
+from dsmip.core.frozen_entries import Fields, authentication_number, fields_of, freeze, number_of
 from dsmip.core.types import IPNetwork
 from dsmip.daemon import config_observation
 from dsmip.daemon.config_ike import check_home_agent_ike, check_mobile_node_ike, check_served_ike
 from dsmip.daemon.config_ipsec import check_ipsec
 from dsmip.daemon.config_payload import check_payload
 from dsmip.daemon.config_problems import Problems
+from dsmip.daemon.served_entry import entry_of
 
 if TYPE_CHECKING:
     from dsmip.daemon.config import HomeAgentFile, MobileNodeFile, MobileNodeTable
 
-#: A prefix of a mobile node: IP version, first and last address, number of the mobile node, the prefix.
-_Owned = tuple[int, int, int, int, IPNetwork]
+#: A prefix of a mobile node: IP version, first and last address, number of the mobile node, prefix length.
+_Owned = tuple[int, int, int, int, int]
+
+#: What no two mobile nodes may have in common.
+_UNIQUE = ("name", "home_address", "ipv4_home_address", "identifier")
+
+_MN_HA = authentication_number("mn-ha")
 
 #: RFC 4285 uses HMAC-SHA1 keys of 16 octets; shorter ones are guessable.
 MIN_KEY_OCTETS = 16
@@ -53,37 +60,47 @@ def _check_own(config: HomeAgentFile, problems: Problems) -> None:
         )
 
 
-def check_served_nodes(config: HomeAgentFile, problems: Problems, *, provisioned: int = 0) -> None:
-    """Rules of the mobile nodes; the last so many of them are provisioned and not in the file."""
-    seen: dict[tuple[str, object], int] = {}
+def check_served_nodes(
+    config: HomeAgentFile,
+    problems: Problems,
+    *,
+    provisioned: int = 0,
+    records: Sequence[bytes] | None = None,
+) -> None:
+    """Rules of the mobile nodes; the last so many of them are provisioned and not in the file. `records` are
+    theirs, None = have yet to be made."""
+    # There may be a hundred thousand, so this works on their records, and on numbers instead of addresses.
+    records = [freeze(entry_of(node)) for node in config.mobile_node] if records is None else records
+    from_file = len(records) - provisioned
+    seen: dict[str, dict[object, int]] = {kind: {} for kind in _UNIQUE}
     spis: dict[int, int] = {}
     owned: list[_Owned] = []
-    places = _places(config, provisioned)
-    for number, node in enumerate(config.mobile_node):
-        where = f"{places[number]}."
-        _check_served_node(config, node, where, problems)
-        for kind, value in (
-            ("name", node.name),
-            ("home_address", node.home_address),
-            ("ipv4_home_address", node.ipv4_home_address),
-            ("identifier", node.identifier or node.name),
-        ):
-            if not value:
-                continue
-            first = seen.setdefault((kind, value), number)
+    is_plain = _Plain(config)
+
+    def place(number: int) -> str:
+        """What to call a mobile node in a complaint."""
+        return f"mobile_node[{number}]" if number < from_file else f"provisioned {_name(config, number)}"
+
+    for number, record in enumerate(records):
+        fields, home_address = fields_of(record), number_of(record)
+        if number < from_file or not is_plain(home_address, fields):
+            _check_served_node(config, config.mobile_node[number], f"{place(number)}.", problems)
+        values = (fields.name, home_address, fields.ipv4_home_address, fields.identifier or fields.name)
+        for kind, value in zip(_UNIQUE, values, strict=True):
+            first = seen[kind].setdefault(value, number) if value else number
             if first != number:
-                problems.add(f"{where}{kind}", f"{value} is already that of {places[first]}")
-        for place, spi in _inbound_spis(node):
+                text = getattr(config.mobile_node[number], kind) or fields.name
+                problems.add(f"{place(number)}.{kind}", f"{text} is already that of {place(first)}")
+        # What was provisioned has no keys for ESP.
+        for where, spi in _inbound_spis(config.mobile_node[number]) if number < from_file else ():
             first = spis.setdefault(spi, number)
             if first != number:
-                problems.add(f"{where}{place}", f"{spi:#x} is already that of {places[first]}")
-        own: list[IPNetwork] = [*node.mobile_network_prefixes, *node.ipv4_prefixes]
-        for prefix in own:
-            lowest = int(prefix.network_address)
-            # Not `hostmask`: a network that has been asked for that keeps it, and is twice as large since.
-            size = 1 << (prefix.max_prefixlen - prefix.prefixlen)
-            owned.append((prefix.version, lowest, lowest + size - 1, number, prefix))
-    _check_overlaps(config, owned, places, problems)
+                problems.add(f"{place(number)}.{where}", f"{spi:#x} is already that of {place(first)}")
+        for version, bits, prefixes in ((6, 128, fields.prefixes), (4, 32, fields.ipv4_prefixes)):
+            for address, length in prefixes:
+                lowest = int.from_bytes(address)
+                owned.append((version, lowest, lowest + (1 << (bits - length)) - 1, number, length))
+    _check_overlaps(config, owned, place, problems)
 
 
 def _inbound_spis(node: MobileNodeTable) -> Iterator[tuple[str, int]]:
@@ -94,17 +111,40 @@ def _inbound_spis(node: MobileNodeTable) -> Iterator[tuple[str, int]]:
             yield f"{name}.to_home_agent.spi", association.spi
 
 
-def _places(config: HomeAgentFile, provisioned: int) -> list[str]:
-    """What to call each mobile node in a complaint."""
-    from_file = len(config.mobile_node) - provisioned
-    return [
-        f"mobile_node[{number}]" if number < from_file else f"provisioned {node.name}"
-        for number, node in enumerate(config.mobile_node)
-    ]
+def _name(config: HomeAgentFile, number: int) -> str:
+    return config.mobile_node[number].name
+
+
+class _Plain:
+    """Tells what is all right with a mobile node at a glance, as it nearly always is."""
+
+    def __init__(self, config: HomeAgentFile) -> None:
+        self._homes = [_span(prefix) for prefix in config.home_prefixes]
+        self._ipv4_homes = [_span(prefix) for prefix in config.ipv4_home_prefixes]
+        self._address = int(config.address)
+        self._ipv4_address = config.ipv4_address.packed if config.ipv4_address is not None else None
+
+    def __call__(self, home_address: int, fields: Fields) -> bool:
+        ipv4 = fields.ipv4_home_address
+        return (
+            fields.authentication == _MN_HA
+            and len(fields.key) >= MIN_KEY_OCTETS
+            and home_address != self._address
+            and any(first <= home_address <= last for first, last in self._homes)
+            and (ipv4 is None or self._has_ipv4(ipv4))
+        )
+
+    def _has_ipv4(self, ipv4: bytes) -> bool:
+        number = int.from_bytes(ipv4)
+        return ipv4 != self._ipv4_address and any(first <= number <= last for first, last in self._ipv4_homes)
+
+
+def _span(network: IPNetwork) -> tuple[int, int]:
+    return int(network.network_address), int(network.broadcast_address)
 
 
 def _check_overlaps(
-    config: HomeAgentFile, owned: list[_Owned], places: list[str], problems: Problems
+    config: HomeAgentFile, owned: list[_Owned], place: Callable[[int], str], problems: Problems
 ) -> None:
     """No prefix is inside another. In the order of addresses a prefix comes after those it is inside of, with
     nothing but what is inside of them in between: one pass, however many prefixes there are."""
@@ -114,9 +154,14 @@ def _check_overlaps(
         for other in around:
             earlier, later = sorted((other, found), key=lambda one: one[3])
             name, owner = (config.mobile_node[one[3]].name for one in (later, earlier))
-            text = f"{name}: {later[4]} overlaps {earlier[4]} of {owner}"
-            problems.add(f"{places[later[3]]}.name", text)
+            text = f"{name}: {_network(later)} overlaps {_network(earlier)} of {owner}"
+            problems.add(f"{place(later[3])}.name", text)
         around.append(found)
+
+
+def _network(owned: _Owned) -> IPNetwork:
+    version, lowest, _, _, length = owned
+    return IPv6Network((lowest, length)) if version == 6 else IPv4Network((lowest, length))
 
 
 def _check_served_node(config: HomeAgentFile, node: MobileNodeTable, where: str, problems: Problems) -> None:

@@ -25,8 +25,10 @@ from dsmip.core.actions import (
     TooBig,
 )
 from dsmip.core.home_agent import HomeAgent
+from dsmip.core.home_agent_changes import compare
 from dsmip.core.types import DSMIP_PORT, Binding, IPAddress, IPNetwork, UdpEndpoint
 from dsmip.daemon.config import HomeAgentFile, MobileNodeTable, state_directory_of
+from dsmip.daemon.frozen_tables import FrozenTables, TablesByAddress
 from dsmip.daemon.home_agent_forwarding import Forwarding
 from dsmip.daemon.home_agent_icmp import HomeAgentIcmpPort
 from dsmip.daemon.home_agent_keys import HomeAgentKeys
@@ -77,26 +79,26 @@ class HomeAgentDaemon:
         self._payload = HomeAgentPayload(self._runtime, lambda: self._config, self._engine)
         self._keys = HomeAgentKeys(self._runtime, config, self._send, self._engine.index_of)
         self._resumption = Resumption(self._resume, self._runtime.changes)
-        self._nodes = {node.home_address: node for node in config.mobile_node}
+        self._nodes = TablesByAddress(FrozenTables.of(config.mobile_node), self._engine.record_of)
 
     async def run(self, *, keep_forwarding: bool = False) -> None:
         """Serve until SIGTERM or SIGINT. Raises StartError when something needed is missing."""
         runtime, config = self._runtime, self._config
         links = dict.fromkeys([*config.uplinks, *([config.home_link] if config.home_link else [])])
         await runtime.open(list(links))
-        _warn_of_unauthenticated(self._nodes, self._nodes)
+        _warn_of_unauthenticated(self._nodes.tables.unauthenticated())
         store = open_store(config.store, config.name, runtime.state_directory)
         self._persistence = Persistence(store, runtime.events, self._engine.stored)
         self._set_up_forwarding()
         try:
             self._keys.start()
-            self._protect({})
+            self._protect({}, self._nodes.tables.under_esp())
         except (HostError, OSError) as error:
             raise StartError(str(error)) from error
         bindings, replays = store.load()
         self._engine.restore(bindings, replays, instant())
         try:
-            self._payload.start(self._nodes)
+            self._payload.start(self._nodes.tables.under_esp())
         except HostError as error:
             raise StartError(str(error)) from error
         self._reconcile()
@@ -172,16 +174,14 @@ class HomeAgentDaemon:
 
     def _reconcile(self) -> None:
         """After adopting a data plane: forget bindings that ended while nobody was there."""
-        alive = {binding.index for binding in self._engine.bindings.values()}
-        at_home = {self._engine.index_of(node.home_address) for node in self._config.mobile_node}
         present = set(self._runtime.dataplane.bindings())
-        for index in present - alive - at_home:
+        unbound = list(self._engine.unbound())
+        bound = {binding.index for binding in self._engine.bindings.values()}
+        for index in present - bound - {index for _, index in unbound}:
             self._runtime.dataplane.remove_binding(index)
-        for node in self._config.mobile_node:
-            if self._engine.binding_of_node(node.home_address) is None and (
-                self._forwarding.home_link or self._engine.index_of(node.home_address) in present
-            ):
-                self._forward_to_home_link(node.home_address)
+        for home_address, index in unbound:
+            if self._forwarding.home_link or index in present:
+                self._forward_to_home_link(home_address)
 
     def _resume(self, action: InstallBinding) -> None:
         """A binding of an earlier process: see `resumption`."""
@@ -200,20 +200,18 @@ class HomeAgentDaemon:
         for network in routes:
             if network not in stale:
                 runtime.routing.add_route(Route(network, runtime.device_index))
-        nodes = {node.home_address: node for node in config.mobile_node}
-        former = {
-            address: self._engine.index_of(address)
-            for address, node in self._nodes.items()
-            if address not in nodes or node.payload is not None
-        }
-        removed = [index for address, index in former.items() if address not in nodes]
-        renewed = [address for address, node in nodes.items() if self._nodes.get(address) != node]
-        self._config, former_nodes = config, self._nodes
-        self._nodes = nodes
-        self._protect(former_nodes)
-        _warn_of_unauthenticated(renewed, nodes)
+        tables = FrozenTables.of(config.mobile_node)
+        changes = compare(self._nodes.tables.entries, tables.entries)
+        removed = [self._engine.index_of(entry.home_address) for entry in changes.removed]
+        renewed = [entry.home_address for entry in changes.new]
+        esp_before, esp_after = self._nodes.tables.under_esp(), tables.under_esp()
+        former = {address: self._engine.index_of(address) for address in esp_before}
+        self._config = config
+        self._protect(esp_before, esp_after)
+        self._nodes = TablesByAddress(tables, self._engine.record_of)
+        _warn_of_unauthenticated(entry.name for entry in changes.new if entry.authentication == "none")
         self._engine.reconfigure(engine_config(config))
-        self._payload.changed(former_nodes, nodes, former)
+        self._payload.changed(esp_before, esp_after, former)
         runtime.turn()
         for index in removed:
             runtime.dataplane.remove_binding(index)
@@ -270,15 +268,17 @@ class HomeAgentDaemon:
         else:
             sockets.send_datagram(action.payload, action.local, action.remote, action.interface)
 
-    def _protect(self, before: Mapping[IPv6Address, MobileNodeTable]) -> None:
+    def _protect(
+        self, before: Mapping[IPv6Address, MobileNodeTable], after: Mapping[IPv6Address, MobileNodeTable]
+    ) -> None:
         """Signalling of the mobile nodes under IPsec, those that were served before being known."""
         for node in before.values():
-            if node.authentication == "ipsec" and self._nodes.get(node.home_address) != node:
+            if node.authentication == "ipsec" and after.get(node.home_address) != node:
                 self._runtime.protect(self._send).remove(signalling_peer(self._config, node))
-        for node in self._nodes.values():
+        for node in after.values():
             if node.authentication == "ipsec" and before.get(node.home_address) != node:
                 self._runtime.protect(self._send).add(signalling_peer(self._config, node))
-        self._keys.serve(self._nodes.values(), lambda: self._runtime.protect(self._send))
+        self._keys.serve(after.values(), lambda: self._runtime.protect(self._send))
 
     def _is_at_home(self, action: SendPacket) -> bool:
         """Packets to a mobile node on the home link must not be caught by its own binding."""
@@ -354,10 +354,6 @@ def _on_home_link(binding: Binding) -> tuple[object, ...]:
     return (binding.home_address, binding.former, binding.ipv4, binding.at_home)
 
 
-def _warn_of_unauthenticated(
-    which: Iterable[IPv6Address], nodes: Mapping[IPv6Address, MobileNodeTable]
-) -> None:
-    for address in which:
-        if nodes[address].authentication == "none":
-            name = nodes[address].name
-            log.warning("%s is not authenticated: anybody can take over its home address", name)
+def _warn_of_unauthenticated(names: Iterable[str]) -> None:
+    for name in names:
+        log.warning("%s is not authenticated: anybody can take over its home address", name)

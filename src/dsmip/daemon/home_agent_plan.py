@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
-from ipaddress import IPv6Address, IPv6Network
+from collections.abc import Iterator
+from ipaddress import IPv4Network, IPv6Address, IPv6Network
 
+from dsmip.core.frozen_entries import fields_of
 from dsmip.core.home_agent import HomeAgentConfig
 from dsmip.core.types import (
     DSMIP_PORT,
@@ -12,13 +14,13 @@ from dsmip.core.types import (
     CareOfBinding,
     IPAddress,
     IPNetwork,
-    MobileNodeEntry,
     Nat,
     Path,
     TunnelFormat,
 )
 from dsmip.daemon.config import HomeAgentFile, MobileNodeTable
 from dsmip.daemon.config_payload import PayloadTable
+from dsmip.daemon.frozen_tables import FrozenTables
 from dsmip.daemon.payload import ProtectedNode
 from dsmip.daemon.payload_policies import Ends, Side
 from dsmip.daemon.protection import Peer
@@ -39,7 +41,7 @@ def engine_config(config: HomeAgentFile) -> HomeAgentConfig:
         ipv4_address=config.ipv4_address,
         home_prefixes=config.home_prefixes,
         ipv4_home_prefixes=config.ipv4_home_prefixes,
-        mobile_nodes=tuple(_entry(node) for node in config.mobile_node),
+        mobile_nodes=FrozenTables.of(config.mobile_node).entries,
         max_lifetime=config.max_lifetime,
         udp=config.udp_encapsulation,
         nat_keepalive=config.nat_keepalive,
@@ -60,22 +62,6 @@ def engine_config(config: HomeAgentFile) -> HomeAgentConfig:
         simultaneous_home=config.simultaneous_home,
         flow_bindings=config.flow_bindings,
         extensions=EXTENSIONS,
-    )
-
-
-def _entry(node: MobileNodeTable) -> MobileNodeEntry:
-    return MobileNodeEntry(
-        home_address=node.home_address,
-        name=node.name,
-        identifier=node.identifier or node.name,
-        authentication=node.authentication,
-        spi=node.spi,
-        key=node.key or b"",
-        prefixes=node.mobile_network_prefixes,
-        ipv4_home_address=node.ipv4_home_address,
-        ipv4_prefixes=node.ipv4_prefixes,
-        allow_dynamic_ipv4=node.allow_dynamic_ipv4,
-        key_mobility=node.ike is not None,
     )
 
 
@@ -118,9 +104,12 @@ def routed_networks(config: HomeAgentFile) -> list[IPNetwork]:
     ipv6 = [*config.home_prefixes, *config.mobile_prefixes, *pools.mobile_network_prefixes]
     ipv4 = [*config.ipv4_home_prefixes, *config.ipv4_mobile_prefixes, *pools.ipv4_prefixes]
     ipv4 += [pool for pool in (config.ipv4_pool, config.ipv4_prefix_pool) if pool is not None]
-    for node in config.mobile_node:
-        ipv6 += node.mobile_network_prefixes
-        ipv4 += node.ipv4_prefixes
+    # A fleet's prefixes are in these already, one and all: nothing is made of them that is not needed.
+    spans6, spans4 = list(map(_span, ipv6)), list(map(_span, ipv4))
+    for record in FrozenTables.of(config.mobile_node).records:
+        fields = fields_of(record)
+        ipv6 += (IPv6Network((number, length)) for number, length in _outside(fields.prefixes, spans6))
+        ipv4 += (IPv4Network((number, length)) for number, length in _outside(fields.ipv4_prefixes, spans4))
     routed: list[IPNetwork] = list(ipaddress.collapse_addresses(ipv6))
     for network in ipaddress.collapse_addresses(ipv4):
         # On a home link the kernel has a connected route to this very network, which only a more specific
@@ -128,6 +117,21 @@ def routed_networks(config: HomeAgentFile) -> list[IPNetwork]:
         connected = config.home_link is not None and network in config.ipv4_home_prefixes
         routed += halves(network) if connected else (network,)
     return routed
+
+
+def _span(network: IPNetwork) -> tuple[int, int]:
+    return int(network.network_address), int(network.broadcast_address)
+
+
+def _outside(
+    prefixes: tuple[tuple[bytes, int], ...], spans: list[tuple[int, int]]
+) -> Iterator[tuple[int, int]]:
+    """Those of the prefixes (numbers and lengths) that begin in none of the spans, or are larger."""
+    for octets, length in prefixes:
+        first = int.from_bytes(octets)
+        last = first + (1 << (8 * len(octets) - length)) - 1
+        if not any(start <= first and last <= end for start, end in spans):
+            yield first, length
 
 
 def path_of(entry: CareOfBinding, home_address: IPv6Address, config: HomeAgentFile, home_link: int) -> Path:

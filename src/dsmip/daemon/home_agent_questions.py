@@ -18,6 +18,7 @@ from dsmip.daemon.control import Arguments, Handler, Refusal, plain, text, whole
 from dsmip.daemon.explain import as_json, problems
 from dsmip.daemon.explain_home_agent import Facts, tell
 from dsmip.daemon.flow_words import selector_in_words
+from dsmip.daemon.frozen_tables import FrozenTables, TablesByAddress
 from dsmip.daemon.home_agent_keys import HomeAgentKeys
 from dsmip.daemon.journal import Story
 from dsmip.daemon.runtime import Runtime
@@ -45,7 +46,7 @@ class HomeAgentQuestions:
         engine: HomeAgent,
         runtime: Runtime,
         config: Callable[[], HomeAgentFile],
-        nodes: Callable[[], Mapping[IPv6Address, MobileNodeTable]],
+        nodes: Callable[[], TablesByAddress],
         keys: HomeAgentKeys | None = None,
     ) -> None:
         self._engine = engine
@@ -75,7 +76,7 @@ class HomeAgentQuestions:
         """For `dsmip status`."""
         config = self._config()
         if self._unauthenticated[0] is not config:
-            names = [node.name for node in config.mobile_node if node.authentication == "none"]
+            names = FrozenTables.of(config.mobile_node).unauthenticated()
             self._unauthenticated = (config, names)
         return {
             "name": config.name,
@@ -151,7 +152,7 @@ class HomeAgentQuestions:
         raise Refusal(f"no mobile node {wanted!r} is configured{self._similar(wanted)}")
 
     def _similar(self, wanted: str) -> str:
-        names = [node.name for node in itertools.islice(self._nodes().values(), _COMPARED)]
+        names = [name for _, name, _ in itertools.islice(self._nodes().labels(), _COMPARED)]
         near = nearest(wanted, names)
         return f"; did you mean {near!r}?" if near else ""
 

@@ -22,6 +22,7 @@ from dsmip.daemon.config_problems import ConfigError, Problem, locate
 from dsmip.daemon.config_uplinks import is_multihomed
 from dsmip.daemon.control import Handler, Refusal, plain
 from dsmip.daemon.events import Fields
+from dsmip.daemon.frozen_tables import FrozenTables
 from dsmip.daemon.provisioning import NODES_CHANGED
 from dsmip.daemon.service import notify
 
@@ -207,8 +208,8 @@ class HomeAgentReload(Reload[HomeAgentFile]):
 
     def _tell(self, before: HomeAgentFile, after: HomeAgentFile) -> None:
         """One event for each mobile node that is not served as before."""
-        old = {node.name: node for node in before.mobile_node}
-        new = {node.name: node for node in after.mobile_node}
+        former, present = FrozenTables.of(before.mobile_node), FrozenTables.of(after.mobile_node)
+        old, new = former.besides(present), present.besides(former)
         for name in old.keys() - new.keys():
             self._event("mobile-node", {"name": name, "change": "removed"})
         for name, node in new.items():
