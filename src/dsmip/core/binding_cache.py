@@ -1,31 +1,33 @@
 """The home agent's binding cache (RFC 6275 section 9.1): bindings by home address, and when each ends.
 
-There is no timer per binding but one heap of deadlines. A refresh leaves the heap alone: the entry that comes
-up at the old deadline is put back under the new one. So a refresh costs nothing here and the heap stays as
-small as the cache.
+Most of a large fleet is idle most of the time. The bindings of the mobile nodes heard of lately are objects,
+all others octets, which take a quarter of the room.
 """
 
 from __future__ import annotations
 
-import heapq
+from collections import deque
 from collections.abc import Iterator, Mapping
 from ipaddress import IPv6Address
 
+import msgspec
+
+from dsmip.core.binding_record import freeze, thaw
+from dsmip.core.calendar import Calendar
 from dsmip.core.types import Binding
 
-#: Outdated deadlines that are tolerated, beyond one per binding, before the heap is built anew.
-_HEAP_SLACK = 64
+#: Bindings that stay objects.
+THAWED = 8192
 
 
-class _Entry:
-    """`deadline` is when the binding ends, `queued` the earliest time the heap has for it."""
+class _Entry(msgspec.Struct, gc=False, eq=False):
+    """A binding as an object or as octets. `deadline` is when it ends, `queued` the earliest time that the
+    calendar has for it."""
 
-    __slots__ = ("binding", "deadline", "queued")
-
-    def __init__(self, binding: Binding, deadline: float) -> None:
-        self.binding = binding
-        self.deadline = deadline
-        self.queued = deadline
+    deadline: float
+    queued: float
+    binding: Binding | None = None
+    record: bytes = b""
 
 
 class BindingCache(Mapping[IPv6Address, Binding]):
@@ -34,66 +36,102 @@ class BindingCache(Mapping[IPv6Address, Binding]):
     def __init__(self) -> None:
         # Addresses as numbers: they are found in half the time.
         self._entries: dict[int, _Entry] = {}
-        self._heap: list[tuple[float, int]] = []
+        self._thawed: deque[_Entry] = deque()
+        self._calendar = Calendar(self._queued)
 
     def __getitem__(self, home_address: IPv6Address) -> Binding:
-        return self._entries[int(home_address)].binding
+        entry = self._entries[int(home_address)]
+        return entry.binding or thaw(entry.record)
 
     def __iter__(self) -> Iterator[IPv6Address]:
-        return (entry.binding.home_address for entry in self._entries.values())
+        return map(IPv6Address, self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
 
     def __contains__(self, home_address: object) -> bool:
         return isinstance(home_address, IPv6Address) and int(home_address) in self._entries
 
-    def find(self, home_address: IPv6Address) -> Binding | None:
-        """What `get` says, without the detour of a `Mapping`."""
-        entry = self._entries.get(int(home_address))
-        return None if entry is None else entry.binding
+    def has(self, number: int) -> bool:
+        """Whether there is a binding of the home address with this number."""
+        return number in self._entries
 
-    def __len__(self) -> int:
-        return len(self._entries)
+    def containing(self, octets: bytes) -> Iterator[Binding]:
+        """Bindings in whose records these octets may be: an address, or the name of a tunnel format."""
+        for entry in self._entries.values():
+            if entry.binding is not None:
+                yield entry.binding
+            elif octets in entry.record:
+                yield thaw(entry.record)
+
+    def find(self, number: int) -> Binding | None:
+        """The binding of the home address with this number, of which more will be heard soon."""
+        entry = self._entries.get(number)
+        if entry is None:
+            return None
+        if entry.binding is None:
+            self._keep_thawed(entry, thaw(entry.record))
+        return entry.binding
 
     def store(self, binding: Binding, deadline: float) -> None:
         """Enter the binding, or replace the one of the same home address."""
         number = int(binding.home_address)
         entry = self._entries.get(number)
         if entry is None:
-            self._entries[number] = _Entry(binding, deadline)
-            self._queue(deadline, number)
-            return
-        entry.binding = binding
+            entry = self._entries[number] = _Entry(deadline, deadline)
+            self._queue(entry, number)
         entry.deadline = deadline
         if deadline < entry.queued:
             entry.queued = deadline
-            self._queue(deadline, number)
+            self._queue(entry, number)
+        if entry.binding is None:
+            self._keep_thawed(entry, binding)
+        else:
+            entry.binding = binding
 
     def remove(self, home_address: IPv6Address) -> Binding | None:
         """Take the binding out; None when there is none."""
         entry = self._entries.pop(int(home_address), None)
-        return None if entry is None else entry.binding
+        return None if entry is None else self._taken(entry)
 
     def expire(self, now: float) -> Iterator[Binding]:
         """Take out every binding whose lifetime has ended by `now`."""
-        heap = self._heap
-        while heap and heap[0][0] <= now:
-            queued, number = heapq.heappop(heap)
+        for queued, number in self._calendar.due(now):
             entry = self._entries.get(number)
             if entry is None or entry.queued != queued:
                 continue
             if entry.deadline <= now:
                 del self._entries[number]
-                yield entry.binding
+                yield self._taken(entry)
             else:
+                # A refresh has left the calendar alone.
                 entry.queued = entry.deadline
-                heapq.heappush(heap, (entry.deadline, number))
+                self._queue(entry, number)
 
     def next_deadline(self) -> float | None:
         """When to call `expire` next. That may turn out to be too early, never too late."""
-        return self._heap[0][0] if self._heap else None
+        return self._calendar.next_time()
 
-    def _queue(self, deadline: float, number: int) -> None:
-        if len(self._heap) > 2 * len(self._entries) + _HEAP_SLACK:
-            self._heap = [(entry.queued, each) for each, entry in self._entries.items()]
-            heapq.heapify(self._heap)
-        else:
-            heapq.heappush(self._heap, (deadline, number))
+    def _queue(self, entry: _Entry, number: int) -> None:
+        self._calendar.enter(entry.queued, number)
+        if self._calendar.is_untidy(len(self._entries)):
+            self._calendar = Calendar(self._queued)
+            for each, other in self._entries.items():
+                self._calendar.enter(other.queued, each)
+
+    def _queued(self, number: int) -> float | None:
+        entry = self._entries.get(number)
+        return None if entry is None else entry.queued
+
+    def _keep_thawed(self, entry: _Entry, binding: Binding) -> None:
+        entry.binding, entry.record = binding, b""
+        self._thawed.append(entry)
+        if len(self._thawed) > THAWED:
+            oldest = self._thawed.popleft()
+            if oldest.binding is not None:
+                oldest.record, oldest.binding = freeze(oldest.binding), None
+
+    def _taken(self, entry: _Entry) -> Binding:
+        binding = entry.binding or thaw(entry.record)
+        entry.binding = None
+        return binding

@@ -10,7 +10,7 @@ decides.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv6Address
 from random import Random
 
@@ -26,6 +26,7 @@ from dsmip.core.actions import (
     TooBig,
 )
 from dsmip.core.authentication import clock_difference
+from dsmip.core.binding_cache import BindingCache
 from dsmip.core.frozen_entries import number_of
 from dsmip.core.home_agent_authentication import authenticate
 from dsmip.core.home_agent_changes import compare
@@ -90,7 +91,7 @@ class HomeAgent:
     # Outside view ------------------------------------------------------------------------------------------
 
     @property
-    def bindings(self) -> Mapping[IPv6Address, Binding]:
+    def bindings(self) -> BindingCache:
         """The binding cache, by home address; not to be changed."""
         return self._registrar.bindings.cache
 
@@ -130,8 +131,12 @@ class HomeAgent:
     def unbound(self) -> Iterator[tuple[IPv6Address, int]]:
         """Configured home address and index (0 = none yet) of the mobile nodes without a binding."""
         for node in self._nodes:
-            if self._registrar.bindings.of(node) is None:
+            if not self.bindings.has(node.number):
                 yield IPv6Address(number_of(node.record)), node.index
+
+    def bound_indexes(self) -> set[int]:
+        """Indexes of the mobile nodes that have one."""
+        return {node.index for node in self._nodes if self.bindings.has(node.number)}
 
     def binding_of_node(self, home_address: IPv6Address) -> Binding | None:
         """The binding of the mobile node configured with this home address, which may be using another."""
@@ -151,7 +156,7 @@ class HomeAgent:
             node = self._nodes.get(IPv6Address(claim.home_address))
         if node is None:
             return Standing.STRANGER, b""
-        binding = self._registrar.bindings.cache.find(node.home_address)
+        binding = self._registrar.bindings.cache.find(node.number)
         return standing_at_home_agent(claim, packet, node, binding), claim.home_address
 
     # Time --------------------------------------------------------------------------------------------------

@@ -83,7 +83,7 @@ class Bindings:
 
     def of(self, node: ServedNode) -> Binding | None:
         """The binding of a mobile node, whichever its home address is."""
-        binding = self.cache.find(node.home_address) if node.index else None
+        binding = self.cache.find(node.number) if node.index else None
         return binding if binding is not None and binding.index == node.index else None
 
     def may_have(self, node: ServedNode, home_address: IPv6Address, identifier: str | None) -> bool:
@@ -120,7 +120,8 @@ class Bindings:
             binding = self.of(node)
             return binding if binding is not None and _has(binding, address) else None
         if isinstance(address, IPv4Address) and self.ipv4.is_pooled(address):
-            return next((binding for binding in self.cache.values() if _has(binding, address)), None)
+            candidates = self.cache.containing(address.packed)
+            return next((binding for binding in candidates if _has(binding, address)), None)
         return None
 
     def lifetime(self, request: Request, now: Instant) -> Grant:

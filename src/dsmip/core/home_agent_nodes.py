@@ -98,6 +98,11 @@ class ServedNode:
         return str(self.entry.home_address)
 
     @property
+    def number(self) -> int:
+        """The home address in use, as a number."""
+        return number_of(self.record) if self._other_address is None else int(self._other_address)
+
+    @property
     def has_association(self) -> bool:
         """Whether there is one: it authenticates by RFC 4285."""
         return self.entry.authentication == "mn-ha"

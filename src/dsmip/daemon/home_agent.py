@@ -176,8 +176,7 @@ class HomeAgentDaemon:
         """After adopting a data plane: forget bindings that ended while nobody was there."""
         present = set(self._runtime.dataplane.bindings())
         unbound = list(self._engine.unbound())
-        bound = {binding.index for binding in self._engine.bindings.values()}
-        for index in present - bound - {index for _, index in unbound}:
+        for index in present - self._engine.bound_indexes() - {index for _, index in unbound}:
             self._runtime.dataplane.remove_binding(index)
         for home_address, index in unbound:
             if self._forwarding.home_link or index in present:

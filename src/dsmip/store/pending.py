@@ -5,8 +5,8 @@ from __future__ import annotations
 from ipaddress import IPv6Address
 from struct import Struct
 
+from dsmip.core.binding_record import encode_binding
 from dsmip.core.types import Binding, ReplayState
-from dsmip.store.records import encode_binding
 
 #: Sequence number, NTP timestamp, binding index.
 _REPLAY = Struct(">HQI")

@@ -28,10 +28,10 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, RedisError
 from redis.retry import Retry
 
+from dsmip.core.binding_record import SCHEMA_VERSION, decode_binding
 from dsmip.core.types import Binding, ReplayState
 from dsmip.store.api import StoreError, StoreLost
 from dsmip.store.pending import Pending, decode_replay
-from dsmip.store.records import SCHEMA_VERSION, decode_binding
 
 #: Seconds to wait for the server: at the start, where nothing else can be done, and later; and for how long
 #: it is left alone after it did not answer.

@@ -21,10 +21,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
+from dsmip.core.binding_record import SCHEMA_VERSION, decode_binding
 from dsmip.core.types import Binding, ReplayState
 from dsmip.store.api import StoreError
 from dsmip.store.pending import Pending, decode_replay
-from dsmip.store.records import SCHEMA_VERSION, decode_binding
 
 #: "dsmi": tells our files from other SQLite databases (PRAGMA application_id).
 APPLICATION_ID = 0x64736D69

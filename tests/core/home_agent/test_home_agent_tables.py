@@ -72,18 +72,18 @@ def test_the_cache_expires_what_a_plain_table_would(steps: list[tuple[str, int, 
             assert deadline <= min(model.values())
 
 
-def test_refreshes_do_not_make_the_heap_grow() -> None:
+def test_refreshes_do_not_make_the_calendar_grow() -> None:
     cache = BindingCache()
     for second in range(10_000):
         cache.store(binding(second % 10), 420.0 + second)
-    assert len(cache._heap) <= 10
+    assert len(cache._calendar) <= 10
 
 
-def test_ever_shorter_lifetimes_do_not_make_the_heap_grow_without_end() -> None:
+def test_ever_shorter_lifetimes_do_not_make_the_calendar_grow_without_end() -> None:
     cache = BindingCache()
     for step in range(10_000):
         cache.store(binding(step % 10), 1_000_000.0 - step)
-    assert len(cache._heap) < 100
+    assert len(cache._calendar) < 100
     assert [entry.home_address for entry in cache.expire(990_001.0)] == [binding(9).home_address]
 
 

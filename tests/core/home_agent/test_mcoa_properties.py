@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dsmip.core.actions import InstallBinding, RemoveBinding, SendDatagram, SendPacket, StoreBinding
+from dsmip.core.binding_record import decode_binding, encode_binding
 from dsmip.core.flow_bindings import FlowRegistrar
 from dsmip.core.types import Binding, FlowBinding, TunnelFormat
-from dsmip.store.records import decode_binding, encode_binding
 from dsmip.wire.constants import BUFlag
 from dsmip.wire.flows import FlowIdentification, FlowSummary
 from dsmip.wire.multihoming import BindingIdentifier

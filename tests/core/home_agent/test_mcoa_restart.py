@@ -6,9 +6,9 @@ from ha_multihomed import AHO, LTE4, WIFI, Multihomed, bid, statuses
 from ha_scenario import Outcome
 
 from dsmip.core.actions import RemoveBinding, StoreBinding
+from dsmip.core.binding_record import decode_binding, encode_binding
 from dsmip.core.home_agent import HomeAgent
 from dsmip.core.types import Instant
-from dsmip.store.records import decode_binding, encode_binding
 from dsmip.wire.constants import BAStatus
 from dsmip.wire.extensions import Extensions, extensions_option
 from dsmip.wire.flows import FlowIdentification, FlowSummary

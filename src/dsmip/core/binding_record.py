@@ -6,9 +6,11 @@ is a decision about the files of running home agents too: it raises `SCHEMA_VERS
 
 from __future__ import annotations
 
+import struct
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
 import msgspec
+from msgspec.structs import replace
 
 from dsmip.core.types import (
     Binding,
@@ -77,6 +79,21 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(BindingRecord)
 
 
+def freeze(binding: Binding) -> bytes:
+    """A record for this process alone: with the ends of the care-of addresses on its clock in front."""
+    ends = [entry.ends for entry in binding.care_ofs]
+    return bytes((len(ends),)) + struct.pack(f"={len(ends)}d", *ends) + encode_binding(binding)
+
+
+def thaw(record: bytes) -> Binding:
+    """Inverse of `freeze`."""
+    start = 1 + 8 * record[0]
+    binding = decode_binding(memoryview(record)[start:])
+    ends = struct.unpack_from(f"={record[0]}d", record, 1)
+    care_ofs = zip(binding.care_ofs, ends, strict=True)
+    return replace(binding, care_ofs=tuple(replace(entry, ends=end) for entry, end in care_ofs))
+
+
 def encode_binding(binding: Binding) -> bytes:
     """The record of a binding."""
     return _encoder.encode(
@@ -102,7 +119,7 @@ def encode_binding(binding: Binding) -> bytes:
     )
 
 
-def decode_binding(record: bytes) -> Binding:
+def decode_binding(record: bytes | memoryview) -> Binding:
     """The binding of a record. Raises ValueError when it is not one."""
     row = _decoder.decode(record)
     if not row.care_ofs:
