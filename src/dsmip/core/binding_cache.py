@@ -17,7 +17,7 @@ from dsmip.core.calendar import Calendar
 from dsmip.core.types import Binding
 
 #: Bindings that stay objects.
-THAWED = 8192
+THAWED = 6144
 
 
 class _Entry(msgspec.Struct, gc=False, eq=False):
@@ -73,9 +73,13 @@ class BindingCache(Mapping[IPv6Address, Binding]):
             self._keep_thawed(entry, thaw(entry.record))
         return entry.binding
 
-    def store(self, binding: Binding, deadline: float) -> None:
-        """Enter the binding, or replace the one of the same home address."""
-        number = int(binding.home_address)
+    def store(self, binding: Binding, deadline: float, number: int | None = None) -> None:
+        """Enter the binding, or replace the one of the same home address.
+
+        `number` is the address as a number: the very object that others have, so that it is kept once.
+        """
+        if number is None:
+            number = int(binding.home_address)
         entry = self._entries.get(number)
         if entry is None:
             entry = self._entries[number] = _Entry(deadline, deadline)

@@ -63,7 +63,7 @@ class Bindings:
             self._unbound(previous.home_address)
             moved = {"from": previous.home_address, "to": binding.home_address}
             self._emit(Event("renumbered", {**node.who, **moved}))
-        self.cache.store(binding, binding.next_end)
+        self.cache.store(binding, binding.next_end, node.number)
         self._emit(StoreBinding(binding, node.replay))
         self._emit(InstallBinding(binding, previous, grace))
 
@@ -210,7 +210,7 @@ class Bindings:
                 kept = self._still_granted(alive, node)
                 if kept != binding:
                     self._emit(StoreBinding(kept, node.replay))
-                self.cache.store(kept, kept.next_end)
+                self.cache.store(kept, kept.next_end, node.number)
                 self._emit(InstallBinding(kept, None, 0.0, restored=True))
 
     def reconfigure(self, config: HomeAgentConfig, changes: NodeChanges) -> None:

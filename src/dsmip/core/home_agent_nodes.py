@@ -14,6 +14,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv6Address, IPv6Network
 
+import msgspec
+
 from dsmip.core.actions import Value
 from dsmip.core.authentication import SecurityAssociation
 from dsmip.core.frozen_entries import freeze, labels_of, number_of, records_of, thaw
@@ -31,10 +33,10 @@ CORRECTION_BURST = 10
 
 
 #: Entries that stay thawed: those of the mobile nodes heard of lately. All others are octets.
-THAWED = 4096
+THAWED = 6144
 
 
-class ServedNode:
+class ServedNode(msgspec.Struct, gc=False, eq=False):
     """One configured mobile node.
 
     `association` is None unless authentication is "mn-ha". `sequence` and `timestamp` are the last accepted
@@ -42,27 +44,17 @@ class ServedNode:
     `home_address` is the one in use: that of the last binding.
     """
 
-    __slots__ = (
-        "_corrections",
-        "_entry",
-        "_other_address",
-        "deregistered_until",
-        "index",
-        "record",
-        "sequence",
-        "timestamp",
-    )
-
-    def __init__(self, record: bytes) -> None:
-        #: What it is configured with, as octets: see `frozen_entries`.
-        self.record = record
-        self._entry: MobileNodeEntry | None = None
-        self._other_address: IPv6Address | None = None
-        self.index = 0
-        self.sequence = 0
-        self.timestamp = 0
-        self.deregistered_until = 0.0
-        self._corrections: RateLimit | None = None
+    #: What it is configured with, as octets: see `frozen_entries`.
+    record: bytes
+    #: The home address in use, as a number.
+    number: int
+    index: int = 0
+    sequence: int = 0
+    timestamp: int = 0
+    deregistered_until: float = 0.0
+    _entry: MobileNodeEntry | None = None
+    _other_address: IPv6Address | None = None
+    _corrections: RateLimit | None = None
 
     def tell(self, entry: MobileNodeEntry) -> None:
         """What it is configured with from now on; a former key is worth nothing at once."""
@@ -89,18 +81,15 @@ class ServedNode:
     @home_address.setter
     def home_address(self, home_address: IPv6Address) -> None:
         configured = self.entry.home_address
-        is_other = home_address is not configured and home_address != configured
-        self._other_address = home_address if is_other else None
+        if home_address is configured and self._other_address is None:
+            return
+        self._other_address = home_address if home_address != configured else None
+        self.number = int(home_address)
 
     @property
     def name(self) -> str:
         """The configured home address, as text."""
         return str(self.entry.home_address)
-
-    @property
-    def number(self) -> int:
-        """The home address in use, as a number."""
-        return number_of(self.record) if self._other_address is None else int(self._other_address)
 
     @property
     def has_association(self) -> bool:
@@ -208,7 +197,8 @@ class ServedNodes:
     def __init__(self, entries: Iterable[MobileNodeEntry], prefixes: Iterable[IPv6Network] = ()) -> None:
         self._prefixes = tuple(prefixes)
         # Addresses as numbers: they are found in half the time.
-        self._by_address = {number_of(record): ServedNode(record) for record in records_of(entries)}
+        nodes = (ServedNode(record, number_of(record)) for record in records_of(entries))
+        self._by_address = {node.number: node for node in nodes}
         self._identifiers = Identifiers(self._by_address.values())
         #: Removed ones: if one comes back, what it sent before is still a replay, its index still its own.
         self._former: dict[int, ServedNode] = {}
@@ -225,7 +215,7 @@ class ServedNodes:
             number = int(entry.home_address)
             node = self._by_address.get(number) or self._former.pop(number, None)
             if node is None:
-                node = ServedNode(freeze(entry))
+                node = ServedNode(freeze(entry), number)
             else:
                 node.tell(entry)
             self._by_address[number] = node

@@ -19,7 +19,7 @@ from dsmip.dataplane.api import PathState, Role, Traffic
 from dsmip.dataplane.attachment import Attachments
 from dsmip.dataplane.bpf_object import Map, Object
 from dsmip.dataplane.bpffs import ensure_bpffs, pin_directory_of, remove_tree
-from dsmip.dataplane.keys import Keys
+from dsmip.dataplane.keys import SOURCES, Keys
 from dsmip.dataplane.networks import Networks
 from dsmip.dataplane.paths import Paths
 from dsmip.dataplane.protection import Protection
@@ -45,20 +45,25 @@ def map_sizes(capacity: int) -> dict[str, int]:
     """Entries of the maps that grow with the number of bindings.
 
     A binding has some prefixes beside its home addresses, and outer sources of two kinds, now and before.
-    Some have several paths.
+    Some have several paths, fewer have flows or protected payload. The kernel has two words for each entry
+    that could be.
     """
     return {
         "networks6": 4 * capacity,
-        "networks4": 4 * capacity,
+        "networks4": 2 * capacity,
         "paths": 2 * capacity,
         "choices": capacity,
-        "rules": capacity,
-        "windows": capacity,
+        "rules": _some(capacity),
+        "windows": _some(capacity),
         "sources": 4 * capacity,
-        "protected": 2 * capacity,
-        "payload_spis": 2 * capacity,
+        "protected": 2 * _some(capacity),
+        "payload_spis": 2 * _some(capacity),
         "traffic": 2 * capacity,
     }
+
+
+def _some(capacity: int) -> int:
+    return max(1, capacity // 4)
 
 
 class BpfDataPlane:
@@ -80,10 +85,10 @@ class BpfDataPlane:
         self._pin_directory = pin_directory
         self._attachments = Attachments(programs, pin_directory / "qdiscs")
         self._paths = Paths(tables)
-        self._networks = Networks(tables)
+        # Keys as they stand in the maps, by binding index.
+        self._keys = Keys()
+        self._networks = Networks(tables, self._keys)
         self._protection = Protection(tables, self._enable_protection)
-        # Keys as they stand in the map, by binding index: octets, because there are many.
-        self._sources = Keys(maps.SOURCE_KEY.size)
 
     @classmethod
     def open(
@@ -137,7 +142,7 @@ class BpfDataPlane:
         self._networks.recollect()
         self._protection.recollect()
         for key, _ in self._maps["sources"].items():
-            self._sources.add(maps.source_index(key), key)
+            self._keys.add(maps.source_index(key), SOURCES, key)
 
     def close(self, keep: bool) -> None:
         """Let go. `keep`: everything stays in place and forwarding goes on; otherwise nothing remains, also
@@ -207,22 +212,22 @@ class BpfDataPlane:
         """See `api.DataPlane`."""
         key = maps.encode_source_key(index, address, port)
         self._maps["sources"].update(key, maps.encode_source(until, bid))
-        self._sources.add(index, key)
+        self._keys.add(index, SOURCES, key)
 
     def deny_source(self, index: int, address: IPAddress, port: int) -> None:
         """See `api.DataPlane`."""
         key = maps.encode_source_key(index, address, port)
         self._maps["sources"].delete(key)
-        self._sources.discard(index, key)
+        self._keys.discard(index, SOURCES, key)
 
     def retain_sources(self, index: int, sources: Iterable[tuple[IPAddress, int]]) -> None:
         """See `api.DataPlane`."""
-        present = self._sources.of(index)
+        present = self._keys.of(index, SOURCES)
         kept = frozenset(maps.encode_source_key(index, address, port) for address, port in sources)
         if gone := present - kept:
             for key in gone:
                 self._maps["sources"].delete(key)
-            self._sources.put(index, present & kept)
+            self._keys.put(index, SOURCES, present & kept)
 
     def set_protection(
         self, index: int, correspondents: Iterable[IPNetwork], spis: Iterable[int] = ()
@@ -243,9 +248,9 @@ class BpfDataPlane:
         """See `api.DataPlane`."""
         self._networks.replace(index, ())
         self._paths.remove(index)
-        for key in self._sources.of(index):
+        for key in self._keys.of(index, SOURCES):
             self._maps["sources"].delete(key)
-        self._sources.put(index, ())
+        self._keys.put(index, SOURCES, ())
 
     def bindings(self) -> frozenset[int]:
         """Indexes with a path, a choice among paths, or networks, those of an adopted data plane included."""

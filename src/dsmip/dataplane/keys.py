@@ -1,53 +1,59 @@
-"""Which keys of a map belong to which binding, for a hundred thousand of them.
+"""Which keys of the maps belong to which binding, for a hundred thousand of them.
 
-A binding's keys are one string of octets: a set of strings takes three times as much.
+A binding's keys of all maps are one string of octets, each behind its kind: sets of strings take five times
+as much.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, KeysView
+from collections.abc import Iterable, Iterator
+
+from dsmip.dataplane import maps
+
+#: Kinds, and how long their keys are.
+NETWORKS6, NETWORKS4, SOURCES = range(3)
+_SIZES = (maps.NETWORK6.size, maps.NETWORK4.size, maps.SOURCE_KEY.size)
 
 
 class Keys:
-    """Sets of keys of `size` octets each, by binding index."""
+    """Sets of keys by binding index and kind."""
 
-    def __init__(self, size: int) -> None:
-        self._size = size
+    def __init__(self) -> None:
         self._octets: dict[int, bytes] = {}
 
-    def of(self, index: int) -> frozenset[bytes]:
+    def of(self, index: int, kind: int) -> frozenset[bytes]:
         """The keys of a binding."""
-        octets, size = self._octets.get(index, b""), self._size
-        return frozenset(octets[start : start + size] for start in range(0, len(octets), size))
+        return frozenset(key for each, key in self._walk(index) if each == kind)
 
-    def add(self, index: int, key: bytes) -> None:
+    def add(self, index: int, kind: int, key: bytes) -> None:
         """One more, unless it is there."""
+        if (kind, key) not in self._walk(index):
+            self._octets[index] = self._octets.get(index, b"") + bytes((kind,)) + key
+
+    def put(self, index: int, kind: int, keys: Iterable[bytes]) -> None:
+        """Exactly these of the kind, which are all different."""
+        others = [(each, key) for each, key in self._walk(index) if each != kind]
+        self._write(index, [*others, *((kind, key) for key in keys)])
+
+    def discard(self, index: int, kind: int, key: bytes) -> None:
+        """One less, if it is there."""
+        self._write(index, [one for one in self._walk(index) if one != (kind, key)])
+
+    def indexes(self, *kinds: int) -> Iterator[int]:
+        """Bindings that have any of these kinds."""
+        return (index for index in self._octets if any(kind in kinds for kind, _ in self._walk(index)))
+
+    def _walk(self, index: int) -> Iterator[tuple[int, bytes]]:
         octets = self._octets.get(index, b"")
-        if not self._has(octets, key):
-            self._octets[index] = octets + key
+        start = 0
+        while start < len(octets):
+            kind = octets[start]
+            end = start + 1 + _SIZES[kind]
+            yield kind, octets[start + 1 : end]
+            start = end
 
-    def _has(self, octets: bytes, key: bytes) -> bool:
-        place = octets.find(key)
-        while place % self._size and place > 0:
-            place = octets.find(key, place + 1)
-        return place >= 0
-
-    def put(self, index: int, keys: Iterable[bytes]) -> None:
-        """Exactly these, which are all different."""
-        octets = b"".join(keys)
-        if octets:
-            self._octets[index] = octets
+    def _write(self, index: int, keys: list[tuple[int, bytes]]) -> None:
+        if keys:
+            self._octets[index] = b"".join(bytes((kind,)) + key for kind, key in keys)
         else:
             self._octets.pop(index, None)
-
-    def discard(self, index: int, key: bytes) -> None:
-        """One less, if it is there."""
-        octets, size = self._octets.get(index, b""), self._size
-        left = [octets[start : start + size] for start in range(0, len(octets), size)]
-        if key in left:
-            left.remove(key)
-            self.put(index, left)
-
-    def indexes(self) -> KeysView[int]:
-        """Bindings that have any."""
-        return self._octets.keys()

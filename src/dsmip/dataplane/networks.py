@@ -11,20 +11,21 @@ from collections.abc import Iterable, Mapping
 from dsmip.core.types import IPNetwork
 from dsmip.dataplane import maps
 from dsmip.dataplane.bpf_object import Map
-from dsmip.dataplane.keys import Keys
+from dsmip.dataplane.keys import NETWORKS4, NETWORKS6, Keys
 
 #: (IP version, prefix length)
 _Length = tuple[int, int]
+_KINDS = {6: NETWORKS6, 4: NETWORKS4}
 
 
 class Networks:
     """Which ranges belong to which binding. What stays is never missing from the maps, not even while the
     order of lengths changes."""
 
-    def __init__(self, tables: Mapping[str, Map]) -> None:
+    def __init__(self, tables: Mapping[str, Map], keys: Keys) -> None:
         self._ranges = {6: tables["networks6"], 4: tables["networks4"]}
         self._listed = {6: tables["lengths6"], 4: tables["lengths4"]}
-        self._keys = {6: Keys(maps.NETWORK6.size), 4: Keys(maps.NETWORK4.size)}
+        self._keys = keys
         self._in_use: Counter[_Length] = Counter()
         self._lengths: dict[int, list[int]] = {6: [], 4: []}
 
@@ -32,7 +33,7 @@ class Networks:
         """Learn from the maps what an earlier process put there."""
         for version, table in self._ranges.items():
             for key, value in table.items():
-                self._keys[version].add(maps.decode_index(value), key)
+                self._keys.add(maps.decode_index(value), _KINDS[version], key)
                 self._in_use[maps.version_and_length(key)] += 1
             self._lengths[version] = list(self._read_lengths(version))
             for length in list(self._lengths[version]):  # of a process that was killed between two steps
@@ -42,22 +43,22 @@ class Networks:
     def replace(self, index: int, networks: Iterable[IPNetwork]) -> None:
         """See `api.DataPlane.set_networks`. First what is new is added, then what has gone is removed."""
         wanted = frozenset(map(maps.encode_network, networks))
-        present = self._keys[6].of(index) | self._keys[4].of(index)
+        present = self._keys.of(index, NETWORKS6) | self._keys.of(index, NETWORKS4)
         for key in wanted - present:
             self._take(index, key)
             # At once: it must be found again even if the next one is refused.
-            self._keys[maps.version_and_length(key)[0]].add(index, key)
+            self._keys.add(index, _KINDS[maps.version_and_length(key)[0]], key)
         for key in present - wanted:
             version, length = maps.version_and_length(key)
             self._ranges[version].delete(key)
             self._in_use[version, length] -= 1
             if not self._in_use[version, length]:
                 self._unlist(version, length)
-            self._keys[version].discard(index, key)
+            self._keys.discard(index, _KINDS[version], key)
 
     def indexes(self) -> frozenset[int]:
         """Bindings with at least one range."""
-        return frozenset(self._keys[6].indexes() | self._keys[4].indexes())
+        return frozenset(self._keys.indexes(NETWORKS6, NETWORKS4))
 
     def _take(self, index: int, key: bytes) -> None:
         version, length = maps.version_and_length(key)
@@ -69,7 +70,7 @@ class Networks:
         if found is None:
             self._in_use[version, length] += 1
         else:  # of another binding, which no longer has it
-            self._keys[version].discard(maps.decode_index(found), key)
+            self._keys.discard(maps.decode_index(found), _KINDS[version], key)
 
     # Lengths -----------------------------------------------------------------------------------------------
     # Programs read the list while it is changed: each step leaves a list in which nothing is missing.
