@@ -93,6 +93,11 @@ class BindingCache(Mapping[IPv6Address, Binding]):
         else:
             entry.binding = binding
 
+    def store_frozen(self, number: int, record: bytes, deadline: float) -> None:
+        """Enter a binding as octets (`binding_record.freeze`), of a home address that has none."""
+        entry = self._entries[number] = _Entry(deadline, deadline, None, record)
+        self._queue(entry, number)
+
     def remove(self, home_address: IPv6Address) -> Binding | None:
         """Take the binding out; None when there is none."""
         entry = self._entries.pop(int(home_address), None)

@@ -79,6 +79,16 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(BindingRecord)
 
 
+def row_of(record: bytes) -> BindingRecord:
+    """What a record says. Raises ValueError when it is not one."""
+    return _decoder.decode(record)
+
+
+def frozen(record: bytes, end: float) -> bytes:
+    """What `freeze` makes of a binding with this record and a single care-of address that ends then."""
+    return bytes((1,)) + struct.pack("=d", end) + record
+
+
 def freeze(binding: Binding) -> bytes:
     """A record for this process alone: with the ends of the care-of addresses on its clock in front."""
     ends = [entry.ends for entry in binding.care_ofs]

@@ -125,7 +125,7 @@ class HomeAgent:
 
     def record_of(self, home_address: IPv6Address) -> bytes | None:
         """What the mobile node with this configured home address is configured with, as octets."""
-        node = self._nodes.configured(home_address)
+        node = self._nodes.configured(int(home_address))
         return None if node is None else node.record
 
     def unbound(self) -> Iterator[tuple[IPv6Address, int]]:
@@ -170,6 +170,16 @@ class HomeAgent:
         for replay in replays:
             self._nodes.restore(replay)
         self._registrar.bindings.restore(bindings, now)
+
+    def resume(self, records: Iterable[bytes], replays: Iterable[ReplayState], now: Instant) -> list[int]:
+        """As `restore`, from the records of bindings (`binding_record`), of which most need not be read.
+
+        There are no actions for bindings that are what they were; their home addresses come back, as numbers.
+        Raises ValueError for a record that cannot be read.
+        """
+        for replay in replays:
+            self._nodes.restore(replay)
+        return self._registrar.bindings.resume(records, now)
 
     def reconfigure(self, config: HomeAgentConfig) -> None:
         """Go on with another configuration: of addresses, home prefixes, renumbering it must be the same.

@@ -21,7 +21,10 @@ from dsmip.core.actions import (
 )
 from dsmip.core.address_owners import AddressOwners
 from dsmip.core.binding_cache import BindingCache
+from dsmip.core.binding_record import decode_binding, frozen, row_of
+from dsmip.core.binding_resumption import end_of
 from dsmip.core.care_of_lifetimes import cut_short, resumed, unexpired
+from dsmip.core.frozen_entries import fields_of
 from dsmip.core.home_agent_changes import NodeChanges
 from dsmip.core.home_agent_config import HomeAgentConfig
 from dsmip.core.home_agent_ipv4 import IPv4Assignments
@@ -186,6 +189,24 @@ class Bindings:
                 self._emit(event)
 
     # Restarts and other configurations ---------------------------------------------------------------------
+
+    def resume(self, records: Iterable[bytes], now: Instant) -> list[int]:
+        """As `restore`, from the records. Returns the home addresses, as numbers, of bindings that are what
+        they were: nothing more is said of them. Raises ValueError for a record that cannot be read."""
+        kept = []
+        for record in records:
+            row = row_of(record)
+            node = self._nodes.configured(int.from_bytes(row.home_address))
+            end = None
+            if node is not None and node.index == row.index:
+                end = end_of(row, row.home_address, fields_of(node.record), now)
+            if node is None or end is None:
+                self.restore([decode_binding(record)], now)
+            else:
+                node.sequence = row.sequence
+                self.cache.store_frozen(node.number, frozen(record, end), end)
+                kept.append(node.number)
+        return kept
 
     def restore(self, bindings: Iterable[Binding], now: Instant) -> None:
         """Put stored bindings back, less what has ended or is no longer configured."""

@@ -237,9 +237,9 @@ class ServedNodes:
         ]
         return found[0] if len(found) == 1 and found[0].association is not None else None
 
-    def configured(self, home_address: IPv6Address) -> ServedNode | None:
-        """The mobile node configured with this very home address."""
-        return self._by_address.get(int(home_address))
+    def configured(self, number: int) -> ServedNode | None:
+        """The mobile node configured with the very home address that has this number."""
+        return self._by_address.get(number)
 
     def may_use(self, node: ServedNode, home_address: IPv6Address, identifier: str | None) -> bool:
         """Whether this is the mobile node's configured home address, or one that it may have instead.

@@ -48,6 +48,7 @@ from dsmip.daemon.watching import watched
 from dsmip.dataplane.api import DataPlaneError, Role
 from dsmip.host.home_link import Announcer, DuplicateAddressDetection, link_local_address
 from dsmip.host.routing import HostError, Route
+from dsmip.store.api import Store, StoreError
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +79,7 @@ class HomeAgentDaemon:
         self._forwarding = Forwarding(self._runtime, lambda: self._config, lambda: self._engine.bindings)
         self._payload = HomeAgentPayload(self._runtime, lambda: self._config, self._engine)
         self._keys = HomeAgentKeys(self._runtime, config, self._send, self._engine.index_of)
-        self._resumption = Resumption(self._resume, self._runtime.changes)
+        self._resumption = Resumption(self._resume, self._engine.bindings, self._runtime.changes)
         self._nodes = TablesByAddress(FrozenTables.of(config.mobile_node), self._engine.record_of)
 
     async def run(self, *, keep_forwarding: bool = False) -> None:
@@ -95,8 +96,7 @@ class HomeAgentDaemon:
             self._protect({}, self._nodes.tables.under_esp())
         except (HostError, OSError) as error:
             raise StartError(str(error)) from error
-        bindings, replays = store.load()
-        self._engine.restore(bindings, replays, instant())
+        resumed = self._read(store)
         try:
             self._payload.start(self._nodes.tables.under_esp())
         except HostError as error:
@@ -104,6 +104,10 @@ class HomeAgentDaemon:
         self._reconcile()
         if config.home_link:
             await self._withdraw_stale()
+        if runtime.dataplane.adopted:
+            self._resumption.put_off(resumed)
+        else:
+            self._resumption.all_now(resumed)
         icmp = HomeAgentIcmpPort(
             self._engine,
             runtime.turn,
@@ -171,6 +175,19 @@ class HomeAgentDaemon:
         # Without these the kernel waits up to 0.8 s before it answers for a mobile node.
         runtime.settings.set(f"net/ipv6/neigh/{interface}/proxy_delay", 0)
         runtime.settings.set(f"net/ipv4/neigh/{interface}/proxy_delay", 0)
+
+    def _read(self, store: Store) -> list[int]:
+        """Take over what is in the store.
+
+        Returns the home addresses, as numbers, of bindings that have yet to be put into the data plane, or
+        compared with it.
+        """
+        records, replays = store.records()
+        try:
+            return self._engine.resume(records, replays, instant())
+        except ValueError as error:
+            mend = "delete it, and the mobile nodes will register anew"
+            raise StoreError(f"the store holds a record that cannot be read ({error}): {mend}") from error
 
     def _reconcile(self) -> None:
         """After adopting a data plane: forget bindings that ended while nobody was there."""
@@ -286,11 +303,10 @@ class HomeAgentDaemon:
 
     def _install_or_put_off(self, action: InstallBinding) -> None:
         if action.restored and self._runtime.dataplane.adopted:
-            self._resumption.put_off(action)
+            self._resumption.put_off([int(action.binding.home_address)])
             return
-        for binding in (action.previous, action.binding):
-            if binding is not None:
-                self._resumption.settle(binding.home_address)
+        if action.previous is not None:
+            self._resumption.settle(action.previous)
         self._install(action)
 
     def _install(self, action: InstallBinding) -> None:
@@ -302,7 +318,7 @@ class HomeAgentDaemon:
             self._defend(binding, previous)
 
     def _remove(self, action: RemoveBinding) -> None:
-        self._resumption.settle(action.binding.home_address)
+        self._resumption.settle(action.binding)
         configured = self._engine.configured_address(action.binding.home_address)
         self._forwarding.remove(action.binding, self._nodes.get(configured))
         self._payload.removed(action.binding)

@@ -10,47 +10,63 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from ipaddress import IPv6Address
 
 from dsmip.core.actions import InstallBinding
+from dsmip.core.types import Binding
 
 #: Bindings gone through at a time: some milliseconds.
 SLICE = 32
 
 
 class Resumption:
-    """`install` puts a binding into the data plane; it must not raise. `together` surrounds several of these
-    changes: see `DataPlane.together`."""
+    """`install` puts one of the `bindings` into the data plane; it must not raise.
+
+    `together` surrounds several of these changes: see `DataPlane.together`.
+    """
 
     def __init__(
         self,
         install: Callable[[InstallBinding], None],
+        bindings: Mapping[IPv6Address, Binding],
         together: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self._install = install
+        self._bindings = bindings
         self._together = together
-        self._waiting: dict[IPv6Address, InstallBinding] = {}
+        # Home addresses as numbers, because there are many.
+        self._waiting: dict[int, None] = {}
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def put_off(self, action: InstallBinding) -> None:
-        """Install this later, in the running event loop."""
+    def put_off(self, home_addresses: Iterable[int]) -> None:
+        """Install the bindings of these home addresses later, in the running event loop."""
         if not self._waiting:
             asyncio.get_running_loop().call_soon(self._go_on)
-        self._waiting[action.binding.home_address] = action
+        self._waiting.update(dict.fromkeys(home_addresses))
 
-    def settle(self, home_address: IPv6Address) -> None:
-        """Install the binding of this mobile node now, if it is still to be."""
-        action = self._waiting.pop(home_address, None)
-        if action is not None:
-            self._install(action)
+    def settle(self, binding: Binding) -> None:
+        """Install this binding now, if it is still to be: it is about to change."""
+        number = int(binding.home_address)
+        if number in self._waiting:
+            del self._waiting[number]
+            self._install(InstallBinding(binding, None, 0.0, restored=True))
+
+    def all_now(self, home_addresses: Iterable[int]) -> None:
+        """Install the bindings of these home addresses now: there is nothing yet that could go on."""
+        with self._together():
+            for number in home_addresses:
+                self._install(InstallBinding(self._bindings[IPv6Address(number)], None, 0.0, restored=True))
 
     def _go_on(self) -> None:
         with self._together():
-            for home_address in list(itertools.islice(self._waiting, SLICE)):
-                self.settle(home_address)
+            for number in list(itertools.islice(self._waiting, SLICE)):
+                binding = self._bindings.get(IPv6Address(number))
+                if binding is not None:
+                    self.settle(binding)
+                self._waiting.pop(number, None)
         if self._waiting:
             asyncio.get_running_loop().call_soon(self._go_on)

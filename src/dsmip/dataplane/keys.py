@@ -11,8 +11,14 @@ from collections.abc import Iterable, Iterator
 from dsmip.dataplane import maps
 
 #: Kinds, and how long their keys are.
-NETWORKS6, NETWORKS4, SOURCES = range(3)
-_SIZES = (maps.NETWORK6.size, maps.NETWORK4.size, maps.SOURCE_KEY.size)
+NETWORKS6, NETWORKS4, SOURCES, PROTECTED, SPIS = range(5)
+_SIZES = (
+    maps.NETWORK6.size,
+    maps.NETWORK4.size,
+    maps.SOURCE_KEY.size,
+    maps.PROTECTED.size,
+    maps.U32.size,
+)
 
 
 class Keys:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dsmip.core.types import IPNetwork
 from dsmip.dataplane import maps
 from dsmip.dataplane.bpf_object import Map
-from dsmip.dataplane.keys import Keys
+from dsmip.dataplane.keys import PROTECTED, SPIS, Keys
 
 
 class Protection:
@@ -19,36 +19,35 @@ class Protection:
     def __init__(self, tables: Mapping[str, Map], enable: Callable[[bool], None]) -> None:
         self._protected, self._spis = tables["protected"], tables["payload_spis"]
         self._enable = enable
-        self._correspondents, self._spi_keys = Keys(maps.PROTECTED.size), Keys(maps.U32.size)
+        self._keys = Keys()
 
     def recollect(self) -> None:
         """Learn from the maps what an earlier process put there."""
         for key, _ in self._protected.items():
-            self._correspondents.add(maps.protected_index(key), key)
+            self._keys.add(maps.protected_index(key), PROTECTED, key)
         for key, value in self._spis.items():
-            self._spi_keys.add(maps.decode_index(value), key)
+            self._keys.add(maps.decode_index(value), SPIS, key)
 
     def replace(self, index: int, correspondents: Iterable[IPNetwork], spis: Iterable[int]) -> None:
         """See `api.DataPlane.set_protection`. What stays is never missing from the maps."""
         wanted = frozenset(maps.encode_protected(index, network) for network in correspondents)
         known = frozenset(map(maps.encode_spi, spis)) if wanted else frozenset()
-        _exchange(self._spis, self._spi_keys, index, known)
+        self._exchange(self._spis, SPIS, index, known)
         if wanted:
             self._enable(True)
-        _exchange(self._protected, self._correspondents, index, wanted)
+        self._exchange(self._protected, PROTECTED, index, wanted)
         if not self.indexes():
             self._enable(False)
 
     def indexes(self) -> frozenset[int]:
         """Bindings with protection."""
-        return frozenset(self._correspondents.indexes())
+        return frozenset(self._keys.indexes(PROTECTED))
 
-
-def _exchange(table: Map, keys: Keys, index: int, wanted: frozenset[bytes]) -> None:
-    present = keys.of(index)
-    for key in wanted - present:
-        table.update(key, maps.encode_index(index))
-        keys.add(index, key)
-    for key in present - wanted:
-        table.delete(key)
-        keys.discard(index, key)
+    def _exchange(self, table: Map, kind: int, index: int, wanted: frozenset[bytes]) -> None:
+        present = self._keys.of(index, kind)
+        for key in wanted - present:
+            table.update(key, maps.encode_index(index))
+            self._keys.add(index, kind, key)
+        for key in present - wanted:
+            table.delete(key)
+            self._keys.discard(index, kind, key)

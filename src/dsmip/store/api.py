@@ -40,6 +40,9 @@ class Store(Protocol):
     def load(self) -> tuple[list[Binding], list[ReplayState]]:
         """Everything in the store, in no particular order; what was written so far is flushed first."""
 
+    def records(self) -> tuple[list[bytes], list[ReplayState]]:
+        """As `load`, with each binding as its record (`core.binding_record`), which nobody has looked at."""
+
     def flush(self) -> None:
         """Make everything written so far survive the end of this process."""
 

@@ -6,6 +6,7 @@ from ipaddress import IPv6Address
 from types import TracebackType
 from typing import Self
 
+from dsmip.core.binding_record import encode_binding
 from dsmip.core.types import Binding, ReplayState
 
 
@@ -32,6 +33,10 @@ class MemoryStore:
     def load(self) -> tuple[list[Binding], list[ReplayState]]:
         """Everything in the store."""
         return list(self._bindings.values()), list(self._replays.values())
+
+    def records(self) -> tuple[list[bytes], list[ReplayState]]:
+        """The same, with each binding as its record."""
+        return [encode_binding(binding) for binding in self._bindings.values()], list(self._replays.values())
 
     def flush(self) -> None:
         """Nothing to do: there is no slower medium behind."""

@@ -80,6 +80,14 @@ class RedisStore:
 
     def load(self) -> tuple[list[Binding], list[ReplayState]]:
         """Flush, then everything in the store. Raises StoreError for records that cannot be read."""
+        records, replays = self.records()
+        try:
+            return [decode_binding(record) for record in records], replays
+        except ValueError as error:
+            raise self._error(f"holds a record that cannot be read ({error})") from error
+
+    def records(self) -> tuple[list[bytes], list[ReplayState]]:
+        """The same, with each binding as its record."""
         self.flush()
 
         def read() -> tuple[bytes | None, Mapping[bytes, bytes], Mapping[bytes, bytes]]:
@@ -93,10 +101,7 @@ class RedisStore:
         counter, records, replays = self._asked(read)
         try:
             self._flushes, self._unanswered = int(counter or 0), 0
-            return (
-                [decode_binding(record) for record in records.values()],
-                [decode_replay(key, record) for key, record in replays.items()],
-            )
+            return list(records.values()), [decode_replay(key, record) for key, record in replays.items()]
         except ValueError as error:
             raise self._error(f"holds a record that cannot be read ({error})") from error
 

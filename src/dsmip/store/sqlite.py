@@ -74,12 +74,20 @@ class SqliteStore:
 
     def load(self) -> tuple[list[Binding], list[ReplayState]]:
         """Flush, then everything in the store. Raises StoreError for records that cannot be read."""
+        records, replays = self.records()
+        try:
+            return [decode_binding(record) for record in records], replays
+        except ValueError as error:
+            raise self._error(f"holds a record that cannot be read ({error})") from error
+
+    def records(self) -> tuple[list[bytes], list[ReplayState]]:
+        """The same, with each binding as its record."""
         self.flush()
         with self._translated():
             records = self._database.execute("SELECT record FROM binding").fetchall()
             rows = self._database.execute("SELECT home_address, record FROM replay").fetchall()
         try:
-            return [decode_binding(record) for (record,) in records], [decode_replay(*row) for row in rows]
+            return [record for (record,) in records], [decode_replay(*row) for row in rows]
         except ValueError as error:
             raise self._error(f"holds a record that cannot be read ({error})") from error
 
