@@ -45,11 +45,11 @@ class Calendar:
             second = self._begun = heapq.heappop(self._seconds)
             page = self._pages.pop(second)
             self._entered -= len(page)
-            for number in page:
-                time = self._when(number)
-                if time is not None and int(time) == second:
-                    self._entered += 1
-                    heapq.heappush(self._now, (time, number))
+            times = ((self._when(number), number) for number in page)
+            begun = [(time, number) for time, number in times if time is not None and int(time) == second]
+            self._entered += len(begun)
+            self._now += begun
+            heapq.heapify(self._now)
         while self._now and self._now[0][0] <= now:
             self._entered -= 1
             yield heapq.heappop(self._now)

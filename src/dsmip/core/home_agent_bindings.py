@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from itertools import islice
 
 from msgspec.structs import replace
 
@@ -166,9 +167,9 @@ class Bindings:
         self.expire(now.monotonic)
         return [binding for binding in cut if binding.home_address in self.cache]
 
-    def expire(self, monotonic: float) -> None:
-        """End the care-of addresses, and the bindings, whose time is over."""
-        for binding in list(self.cache.expire(monotonic)):
+    def expire(self, monotonic: float, most: int | None = None) -> None:
+        """End the care-of addresses, and the bindings, whose time is over: of so many bindings at most."""
+        for binding in list(islice(self.cache.expire(monotonic), most)):
             left = unexpired(binding.care_ofs, monotonic)
             if left:
                 self._shrink(binding, left)

@@ -47,6 +47,10 @@ from dsmip.wire.flows import FlowIdentification
 #: Seconds after which a registration is given up whose duplicate address detection nobody has reported on.
 DAD_PATIENCE = 10.0
 
+#: Bindings that end in one `tick`. A fleet that was cut off ends all at once: others want answers meanwhile,
+#: and the data plane keeps to the lifetimes by itself. The next `tick` is due at once.
+EXPIRED_AT_ONCE = 64
+
 _LINK_LOCAL_PREFIX = 0xFE80 << 112
 _INTERFACE_IDENTIFIER = (1 << 64) - 1
 _K = int(BUFlag.K)
@@ -103,7 +107,7 @@ class Registrar:
 
     def tick(self, now: Instant) -> None:
         """End bindings and waiting registrations whose time is over."""
-        self.bindings.expire(now.monotonic)
+        self.bindings.expire(now.monotonic, EXPIRED_AT_ONCE)
         while self._pending:
             home_address, pending = next(iter(self._pending.items()))
             if pending.deadline > now.monotonic:
