@@ -253,6 +253,33 @@ class FleetEnd:
             sender.close()
         return waits
 
+    def storm(self, packets: Sequence[bytes], again: float, most: float) -> tuple[float, int]:
+        """Send the updates, each of another vehicle, all at once; after `again` seconds without an answer, again.
+
+        Returns the seconds until the last one was, and how many packets that took. Raises LabError when it
+        takes more than `most` seconds.
+        """
+        left = {_sender_of(packet): packet for packet in packets}
+        self._discard()
+        sent = 0
+        began = time.monotonic()
+        while left:
+            octets = [frames.frame(self._to, self._from, packet) for packet in left.values()]
+            sender = frames.Sender(self._namespace, "h0", octets)
+            unsent, due = len(octets), time.monotonic() + again
+            try:
+                while left and time.monotonic() < due:
+                    if unsent:
+                        unsent -= sender.send(unsent)
+                    for answer in self._answers():
+                        left.pop(_recipient_of(answer), None)
+            finally:
+                sender.close()
+            sent += len(octets) - unsent
+            if time.monotonic() - began > most:
+                raise LabError(f"{len(left)} of {len(packets)} updates are not answered in {most:g} s")
+        return time.monotonic() - began, sent
+
     def watch(self, packets: Sequence[bytes]) -> Watch:
         """Send these updates one by one, and look at what comes of it and of data meanwhile."""
         self._discard()

@@ -108,10 +108,16 @@ class Vehicle:
             ipv4_home_address=self.ipv4_home_address,
         )
 
-    def update(self, number: int, unix: float) -> bytes:
-        """The Binding Update of a round as a whole packet, stamped with the time of day `unix`."""
-        care_of = self.care_of(number)
-        place: MobilityOption = (
+    def update(
+        self, number: int, unix: float, *, place: int | None = None, lifetime: int = LIFETIME
+    ) -> bytes:
+        """The Binding Update of a round as a whole packet, stamped with the time of day `unix`.
+
+        From where the vehicle was in the round `place`, None = in this one. `lifetime` is in units.
+        """
+        place = number if place is None else place
+        care_of = self.care_of(place)
+        address: MobilityOption = (
             IPv4CareOfAddress(care_of)
             if isinstance(care_of, IPv4Address)
             else AlternateCareOfAddress(care_of)
@@ -119,9 +125,9 @@ class Vehicle:
         message = BindingUpdate(
             number % 65536,
             _FLAGS,
-            LIFETIME,
+            lifetime,
             (
-                place,
+                address,
                 MobileNetworkPrefix.of(self.prefix),
                 IPv4HomeAddress(self.ipv4_home_address),
                 MobileNodeIdentifier(self.identifier.encode()),
@@ -133,7 +139,7 @@ class Vehicle:
         sign = SecurityAssociation(self.spi, self.key, self.identifier).signer(care_of, home)
         header = encode_message(message, home, HOME_AGENT, sign)
         if isinstance(care_of, IPv4Address):
-            source, port = self.nat_source(number)
+            source, port = self.nat_source(place)
             outer = UdpOuter(source, port, HOME_AGENT_IPV4, DSMIP_PORT)
             return encapsulate_udp(encode_packet(home, HOME_AGENT, header), outer)
         return encode_packet(care_of, HOME_AGENT, header, home_address=home)

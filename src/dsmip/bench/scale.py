@@ -11,7 +11,7 @@ from contextlib import closing
 from ipaddress import IPv4Address, IPv6Network
 from pathlib import Path as FilePath
 
-from dsmip.bench import fleet, frames, network, throughput
+from dsmip.bench import fleet, frames, network, throughput, waves
 from dsmip.bench.daemon import FleetEnd, HomeAgentProcess, fleet_end
 from dsmip.bench.figures import Collect, Figure, Say, Spread, compared
 from dsmip.bench.network import Network
@@ -108,6 +108,7 @@ def _daemon(collect: Collect, say: Say, repeat: int, size: int) -> None:
                     at_least=False,
                 )
             )
+            waves.measure(collect, say, home_agent, end, vehicles, repeat + 2)
 
 
 def _restart(
