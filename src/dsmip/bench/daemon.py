@@ -254,7 +254,7 @@ class FleetEnd:
         return waits
 
     def storm(self, packets: Sequence[bytes], again: float, most: float) -> tuple[float, int]:
-        """Send the updates, each of another vehicle, all at once; after `again` seconds without an answer, again.
+        """Send the updates, each of another vehicle, all at once, and `again` seconds later once more.
 
         Returns the seconds until the last one was, and how many packets that took. Raises LabError when it
         takes more than `most` seconds.

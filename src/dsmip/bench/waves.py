@@ -37,11 +37,20 @@ def measure(
 ) -> None:
     """All of it, with a fleet that is registered. `number` is of a round not used yet."""
     size = len(vehicles)
-    say(f"{size} bindings: all of them refresh")
+    say(f"{size} bindings: all of them move, then all of them refresh")
     updates = fleet.updates(vehicles, number, time.time())
-    _, _, unanswered = end.exchange(updates, 256, _PATIENCE)
+    arrivals, began, unanswered = end.exchange(updates, 256, _PATIENCE)
     if unanswered:
         raise LabError(f"{unanswered} of {size} Binding Updates were not answered")
+    # Where a fleet that grows comes to an end first, by far: RAM and maps take ten times as many.
+    largest = round(_OUTAGE * size / (arrivals[-1] - began))
+    collect(
+        Figure(
+            f"scale/fleet that can move within a minute, by what {size:,} take",
+            Spread.of([largest]),
+            "vehicles",
+        )
+    )
     rate = size / _OUTAGE
     some = vehicles[: max(1, int(rate * _WATCHED))]
     waits = end.paced(_refreshes(some, number), rate, _PATIENCE)
