@@ -42,7 +42,7 @@ def measure(
     arrivals, began, unanswered = end.exchange(updates, 256, _PATIENCE)
     if unanswered:
         raise LabError(f"{unanswered} of {size} Binding Updates were not answered")
-    # Where a fleet that grows comes to an end first, by far: RAM and maps take ten times as many.
+    # Where a fleet that grows comes to an end first.
     largest = round(_OUTAGE * size / (arrivals[-1] - began))
     collect(
         Figure(
