@@ -20,6 +20,8 @@ from dsmip.daemon.journal import Journal
 Value = str | int | float | bool
 Fields = Mapping[str, Value]
 
+_ADDRESSES = (IPv4Address, IPv6Address)
+
 # IPv4-compatible and IPv4-mapped addresses, which the C library writes with dots.
 _DOTTED = (0, 0xFFFF)
 
@@ -78,7 +80,7 @@ class EventLog:
         """Record one event now."""
         now = time.monotonic()
         fields: Fields = {
-            name: written(value) if isinstance(value, IPv4Address | IPv6Address) else value
+            name: written(value) if isinstance(value, _ADDRESSES) else value
             for name, value in told.items()
         }
         record: Fields = {**fields, "event": kind, "time": now, "unix": time.time()}

@@ -48,6 +48,8 @@ _UPCALL_QUEUE = 4096
 #: Upcalls read per wake-up when there are more: those that wait get into an order.
 _READ_PER_WAKE = 2048
 
+_MESSAGES = (SendPacket, SendDatagram, ForwardPacket)
+
 log = logging.getLogger(__name__)
 
 
@@ -384,7 +386,7 @@ def _rounds(actions: list[Action]) -> Iterator[tuple[list[Action], list[Action]]
     changes: list[Action] = []
     messages: list[Action] = []
     for action in actions:
-        if isinstance(action, SendPacket | SendDatagram | ForwardPacket):
+        if isinstance(action, _MESSAGES):
             messages.append(action)
         elif messages and isinstance(action, RemoveBinding):
             yield changes, messages
