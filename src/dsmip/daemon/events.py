@@ -80,8 +80,7 @@ class EventLog:
         """Record one event now."""
         now = time.monotonic()
         fields: Fields = {
-            name: written(value) if isinstance(value, _ADDRESSES) else value
-            for name, value in told.items()
+            name: written(value) if isinstance(value, _ADDRESSES) else value for name, value in told.items()
         }
         record: Fields = {**fields, "event": kind, "time": now, "unix": time.time()}
         self.recent.append(record)
