@@ -87,13 +87,13 @@ class AgentHost(Machine):
             self._runtime: glue.Runtime = daemon._runtime  # type: ignore[assignment]
             self.engine = daemon._engine
             bindings, replays = self.disk.load()
-            now = self.now()
             trusted, self._trusted = self._trusted, True
             self.oracle.restarted(self, bindings, replays, trusted=trusted)
-            self.engine.restore(bindings, replays, now)
+            resumed = daemon._read(self.disk)
             daemon._reconcile()
             if self.file.home_link:
                 glue.drive(daemon._withdraw_stale())
+            daemon._resume_all(resumed)
         self.turn()
         if self.up:
             self.oracle.check_all(self)

@@ -37,6 +37,9 @@ class Disk:
     def load(self) -> tuple[list[Binding], list[ReplayState]]:
         return self._store.load()
 
+    def records(self) -> tuple[list[bytes], list[ReplayState]]:
+        return self._store.records()
+
     def flush(self) -> None:
         if not self._waiting:
             return

@@ -8,7 +8,7 @@ it is; only its `Runtime`, its clock and its event loop are the simulation's.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from ipaddress import IPv6Address
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
@@ -118,6 +118,10 @@ class Runtime:
         self.retired = Traffic()
         #: No IPsec here.
         self.payload = None
+
+    def changes(self) -> AbstractContextManager[None]:
+        """Each change is made at once here."""
+        return nullcontext()
 
     def is_protected(self, action: Action) -> bool:
         """No IPsec here."""

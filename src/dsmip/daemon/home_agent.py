@@ -104,10 +104,7 @@ class HomeAgentDaemon:
         self._reconcile()
         if config.home_link:
             await self._withdraw_stale()
-        if runtime.dataplane.adopted:
-            self._resumption.put_off(resumed)
-        else:
-            self._resumption.all_now(resumed)
+        self._resume_all(resumed)
         icmp = HomeAgentIcmpPort(
             self._engine,
             runtime.turn,
@@ -198,6 +195,13 @@ class HomeAgentDaemon:
         for home_address, index in unbound:
             if self._forwarding.home_link or index in present:
                 self._forward_to_home_link(home_address)
+
+    def _resume_all(self, home_addresses: list[int]) -> None:
+        """What `_read` returned: later, as long as an adopted data plane goes on with what it has."""
+        if self._runtime.dataplane.adopted:
+            self._resumption.put_off(home_addresses)
+        else:
+            self._resumption.all_now(home_addresses)
 
     def _resume(self, action: InstallBinding) -> None:
         """A binding of an earlier process: see `resumption`."""
