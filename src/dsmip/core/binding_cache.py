@@ -40,8 +40,10 @@ class BindingCache(Mapping[IPv6Address, Binding]):
         self._calendar = Calendar(self._queued)
 
     def __getitem__(self, home_address: IPv6Address) -> Binding:
-        entry = self._entries[int(home_address)]
-        return entry.binding or thaw(entry.record)
+        binding = self.peek(int(home_address))
+        if binding is None:
+            raise KeyError(home_address)
+        return binding
 
     def __iter__(self) -> Iterator[IPv6Address]:
         return map(IPv6Address, self._entries)
@@ -63,6 +65,11 @@ class BindingCache(Mapping[IPv6Address, Binding]):
                 yield entry.binding
             elif octets in entry.record:
                 yield thaw(entry.record)
+
+    def peek(self, number: int) -> Binding | None:
+        """The binding of the home address with this number, of which perhaps nothing more will be heard."""
+        entry = self._entries.get(number)
+        return None if entry is None else entry.binding or thaw(entry.record)
 
     def find(self, number: int) -> Binding | None:
         """The binding of the home address with this number, of which more will be heard soon."""

@@ -156,7 +156,7 @@ class HomeAgent:
             node = self._nodes.get(IPv6Address(claim.home_address))
         if node is None:
             return Standing.STRANGER, b""
-        binding = self._registrar.bindings.cache.find(node.number)
+        binding = self.bindings.peek(node.number)
         return standing_at_home_agent(claim, packet, node, binding), claim.home_address
 
     # Time --------------------------------------------------------------------------------------------------
