@@ -142,7 +142,7 @@ class BpfDataPlane:
         self._networks.recollect()
         self._protection.recollect()
         for key, _ in self._maps["sources"].items():
-            self._keys.add(maps.source_index(key), SOURCES, key)
+            self._keys.append(maps.source_index(key), SOURCES, key)
 
     def close(self, keep: bool) -> None:
         """Let go. `keep`: everything stays in place and forwarding goes on; otherwise nothing remains, also

@@ -19,6 +19,7 @@ _SIZES = (
     maps.PROTECTED.size,
     maps.U32.size,
 )
+_KINDS = tuple(bytes((kind,)) for kind in range(len(_SIZES)))
 
 
 class Keys:
@@ -34,7 +35,11 @@ class Keys:
     def add(self, index: int, kind: int, key: bytes) -> None:
         """One more, unless it is there."""
         if (kind, key) not in self._walk(index):
-            self._octets[index] = self._octets.get(index, b"") + bytes((kind,)) + key
+            self.append(index, kind, key)
+
+    def append(self, index: int, kind: int, key: bytes) -> None:
+        """One more that is known not to be there."""
+        self._octets[index] = self._octets.get(index, b"") + _KINDS[kind] + key
 
     def put(self, index: int, kind: int, keys: Iterable[bytes]) -> None:
         """Exactly these of the kind, which are all different."""
@@ -60,6 +65,6 @@ class Keys:
 
     def _write(self, index: int, keys: list[tuple[int, bytes]]) -> None:
         if keys:
-            self._octets[index] = b"".join(bytes((kind,)) + key for kind, key in keys)
+            self._octets[index] = b"".join(_KINDS[kind] + key for kind, key in keys)
         else:
             self._octets.pop(index, None)

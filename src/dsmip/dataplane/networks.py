@@ -33,7 +33,7 @@ class Networks:
         """Learn from the maps what an earlier process put there."""
         for version, table in self._ranges.items():
             for key, value in table.items():
-                self._keys.add(maps.decode_index(value), _KINDS[version], key)
+                self._keys.append(maps.decode_index(value), _KINDS[version], key)
                 self._in_use[maps.version_and_length(key)] += 1
             self._lengths[version] = list(self._read_lengths(version))
             for length in list(self._lengths[version]):  # of a process that was killed between two steps
