@@ -16,7 +16,7 @@ from dsmip.core.standing import Standing
 KEPT_EACH = 8
 
 #: Packets kept of one standing.
-KEPT = 1024
+KEPT = 8192
 
 Classify = Callable[[bytes], tuple[Standing, bytes]]
 

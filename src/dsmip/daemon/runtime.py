@@ -43,8 +43,8 @@ BPF_ROOT = RUN_ROOT / "bpf"
 #: Upcalls looked at per wake-up, so that timers and the control socket get their turn under load. As long as
 #: no more wait, all of them get theirs at once, and there is no need to know whose they are.
 _UPCALLS_PER_WAKE = 256
-#: Upcalls the kernel keeps while we do something else: a tenth of a second of the most it lets through.
-_UPCALL_QUEUE = 4096
+#: Upcalls the kernel keeps while we do something else: what a fleet sends that leaves a tunnel at once.
+_UPCALL_QUEUE = 8192
 #: Upcalls read per wake-up when there are more: those that wait get into an order.
 _READ_PER_WAKE = 2048
 
