@@ -263,6 +263,17 @@ def test_daemons_restart_under_each_other(world: World) -> None:
     world.charon["ha"].start()
     told(world, lambda: not world.problem(), 90, "negotiated when it is back")
 
+    world.charon["ha"].kill()
+    world.charon["ha"].start()
+    world.use_ipv6("2001:db8:1::35")
+    places = {"2001:db8:1::35"}
+    told(
+        world,
+        lambda: {row["care_of"] for row in ask("ha", "bindings")} == places,
+        90,
+        "what a charon that died has left in the kernel serves on",
+    )
+
 
 #: Sends the first Binding Update of a capture once more, to the home agent's link-layer address.
 REPLAY = """
