@@ -38,7 +38,7 @@ PYTHONPATH=/opt/code PYTHONDONTWRITEBYTECODE=1 PYTHONSAFEPATH=1 exec /opt/venv/b
 
 
 class Machine:
-    """`programs`: a root whose /usr and /etc are laid over those of this machine."""
+    """`programs`: a root whose /usr, /etc and /var are laid over those of this machine."""
 
     def __init__(self, namespaces: Namespaces, node: str, programs: Path | None = None) -> None:
         self._namespaces = namespaces
@@ -51,13 +51,14 @@ class Machine:
     def boot(self) -> None:
         """Switch it on; the namespace has to be there."""
         place = self._namespaces.directory / f"machine-{self._node}"
-        memory, usr, etc = (place / name for name in ("memory", "usr", "etc"))
-        for directory in (memory, usr / "bin", etc):
+        memory, usr, etc, var = (place / name for name in ("memory", "usr", "etc", "var"))
+        for directory in (memory, usr / "bin", etc, var):
             directory.mkdir(parents=True)
         layers = str(usr)
         if self._programs is not None:
             layers += f":{self._programs / 'usr'}"
-            shutil.copytree(self._programs / "etc", etc, symlinks=True, dirs_exist_ok=True)
+            for name, target in (("etc", etc), ("var", var)):
+                shutil.copytree(self._programs / name, target, symlinks=True, dirs_exist_ok=True)
         program = usr / "bin" / "dsmip"
         program.write_text(_PROGRAM)
         program.chmod(0o755)
@@ -69,7 +70,7 @@ class Machine:
         (etc / "sysusers.d").mkdir(exist_ok=True)
         (etc / "sysusers.d" / "dsmip.conf").write_text((UNITS / "sysusers.conf").read_text())
         code = Path(dsmip.__file__).parents[1]
-        given = map(str, (self._group, _SETUP, memory, layers, etc, sys.prefix, code))
+        given = map(str, (self._group, _SETUP, memory, layers, etc, var, sys.prefix, code))
         self._outer = self._namespaces.start(self._node, "unshare", "-m", "sh", "-c", _START, "start", *given)
         try:
             wait_until(self._booted, 60, "systemd is up")

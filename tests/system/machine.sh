@@ -1,7 +1,7 @@
 #!/bin/sh
 # A machine in a container: this one's file system under a layer of memory that takes what is written, and systemd as
-# the first process. Runs in namespaces of its own. $1 is an empty directory, $2 what is laid over /usr, $3 what is
-# put into /etc, $4 a Python environment, $5 where `dsmip` is imported from.
+# the first process. Runs in namespaces of its own. $1 is an empty directory, $2 what is laid over /usr, $3 and $4
+# what is put into /etc and /var, $5 a Python environment, $6 where `dsmip` is imported from.
 set -e
 mount --make-rprivate /
 mount -t tmpfs tmpfs "$1"
@@ -9,7 +9,9 @@ mkdir "$1/upper" "$1/work" "$1/root"
 root=$1/root
 mount -t overlay -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" overlay "$root"
 mount -t overlay -o "lowerdir=$2:/usr" overlay "$root/usr"
+mount -t tmpfs -o mode=755 tmpfs "$root/usr/local"
 cp -a "$3/." "$root/etc/"
+cp -a "$4/." "$root/var/"
 # What it finds here is what its tests put there.
 rm -rf "$root/etc/dsmip" "$root/var/lib/dsmip" "$root/etc/machine-id" "$root/var/log/journal"
 touch "$root/etc/machine-id"
@@ -21,6 +23,7 @@ mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
 mount -t tmpfs -o mode=755 tmpfs "$root/dev"
 mkdir -p "$root/dev/pts" "$root/dev/shm" "$root/dev/net"
 mount -t devpts -o newinstance,ptmxmode=0666 devpts "$root/dev/pts"
+ln -s pts/ptmx "$root/dev/ptmx"
 while read -r device major minor; do
     mknod -m 666 "$root/dev/$device" c "$major" "$minor"
 done <<DEVICES
@@ -34,8 +37,8 @@ net/tun 10 200
 DEVICES
 # Python, its packages and the program: where a service without a home can read them.
 mkdir -p "$root/opt/venv" "$root/opt/code"
-mount --bind "$4" "$root/opt/venv"
-mount --bind "$5" "$root/opt/code"
+mount --bind "$5" "$root/opt/venv"
+mount --bind "$6" "$root/opt/code"
 # udev is not there, which programs tell by a /sys that cannot be written to.
 mount -o remount,bind,ro "$root/sys"
 mkdir "$root/old"
