@@ -60,6 +60,16 @@ def test_lost_counts_packets_sent_in_the_span_that_never_came() -> None:
     assert measure.lost(flow, 4.0105, 9) == 20  # 11 of them were sent before
 
 
+def test_a_stream_is_silent_when_most_of_what_is_sent_is_lost() -> None:
+    sent = steady(0, 10)
+    assert not measure.is_silent(stream(sent, without=range(9000, 9400)), 9, 9.9)
+    assert measure.is_silent(stream(sent, without=range(9000, 9500)), 9, 9.9)
+    # A sender that was late has sent nothing meanwhile, and nothing of it is missing.
+    late = [*steady(0, 9), 9.6]
+    assert not measure.is_silent(stream(late), 9, 9.9)
+    assert measure.is_silent(stream(steady(0, 9)), 9, 9.9)
+
+
 def test_duplicates_and_reordering_are_not_losses() -> None:
     sent = steady(0, 1)
     pairs = [(n, moment + 0.002) for n, moment in enumerate(sent)]

@@ -98,6 +98,13 @@ def lost(stream: Stream, start: float, end: float) -> int:
     return last - first - len(arrived)
 
 
+def is_silent(stream: Stream, start: float, end: float) -> bool:
+    """Whether less than half of what was sent in the span has arrived, or nothing was sent. A sender that is
+    late on a slow machine is not silent."""
+    sent = bisect_left(stream.sent, end) - bisect_left(stream.sent, start)
+    return 2 * lost(stream, start, end) > sent or not sent
+
+
 def arrivals(stream: Stream) -> list[float]:
     """Receive times in ascending order."""
     return sorted(moment for _, moment in stream.received)

@@ -29,7 +29,7 @@ PATIENCE = 15.0
 _POLL = 0.02
 #: In `dsmip status`, where a NAT was found.
 DETECTED = "detected"
-#: Seconds at the end of a stay in which a stream that lives has packets.
+#: Seconds at the end of a stay in which packets of a stream that lives arrive.
 _ALIVE = 1.0
 #: Seconds that a stay goes on after all traffic flows, however long that took.
 _REST = 2 * _ALIVE
@@ -266,11 +266,10 @@ def _stream_sessions(
     """A stream is broken when it was silent at the end of a stay."""
     sessions = []
     for name, stream in flows.items():
-        times = measure.arrivals(stream)
         silent = [
             end
             for begin, end in zip(begins, ends, strict=True)
-            if measure.outage(times, max(begin, end - _ALIVE), end) >= min(_ALIVE, end - begin) / 2
+            if measure.is_silent(stream, max(begin, end - _ALIVE), end - measure.BEFORE_CUT)
         ]
         broken = f"silent at the end of {len(silent)} stays" if silent else ""
         sessions.append(Session(f"udp-{name}", streams.PACKET_OCTETS * len(stream.received), broken))
