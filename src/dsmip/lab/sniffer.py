@@ -34,6 +34,8 @@ _SO_RCVBUFFORCE = 33
 _BUFFER = 16 << 20
 _SNAPLEN = 400
 _PAUSE = 0.015
+#: Frames read before what was seen is written down: on a slow machine more may come without an end.
+_AT_ONCE = 200
 _KIND = "data"
 
 
@@ -158,7 +160,7 @@ def _drain(watched: socket.socket, interface: str, numbers: dict[DataClass, int]
     clocks = clock.offset()
     lines: list[str] = []
     records = bytearray()
-    while True:
+    for _ in range(_AT_ONCE):
         try:
             frame, ancillary, _, address = watched.recvmsg(_SNAPLEN, clock.ANCILLARY_SIZE)
         except BlockingIOError:
