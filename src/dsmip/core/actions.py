@@ -107,6 +107,14 @@ class TooBig(msgspec.Struct, frozen=True):
     binding: Binding
 
 
+class NoteNeighbor(msgspec.Struct, frozen=True):
+    """Enter a mobile node's link-layer address on the home link, as one heard from it: it does not answer
+    solicitations for its home address before it has heard the acknowledgement (RFC 5648 section 6.3)."""
+
+    home_address: IPv6Address
+    link_layer: bytes
+
+
 class StartDad(msgspec.Struct, frozen=True):
     """Probe the home link for duplicates (RFC 4862 5.4); answer with `HomeAgent.dad_finished`."""
 
@@ -171,6 +179,20 @@ class SettleHome(msgspec.Struct, frozen=True):
 
     home: HomeAttachment
     acknowledged: bool
+
+
+class MeetHome(msgspec.Struct, frozen=True):
+    """The home link is going to be used beside others (RFC 5648 section 5.6): find the home agent there. The
+    home address must not be answered for yet, traffic is still as before."""
+
+    home: HomeAttachment
+
+
+class ShareHome(msgspec.Struct, frozen=True):
+    """Registered at home and abroad: answer for the home address on the home link and announce it (RFC 5648
+    section 5.6.4). Traffic goes by the tunnel device, which has the home link among its paths."""
+
+    home: HomeAttachment
 
 
 class LeaveHome(msgspec.Struct, frozen=True):
@@ -242,6 +264,7 @@ Action = (
     | InstallBinding
     | RemoveBinding
     | TooBig
+    | NoteNeighbor
     | StartDad
     | InstallPath
     | RemovePath
@@ -250,6 +273,8 @@ Action = (
     | SetDuplication
     | ComeHome
     | SettleHome
+    | MeetHome
+    | ShareHome
     | LeaveHome
     | HomeAddressesChanged
     | HomeAddressChanged

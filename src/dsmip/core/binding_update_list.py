@@ -32,12 +32,19 @@ class Carried:
     """What a Binding Update says about several care-of addresses (RFC 5648) and about flows (RFC 6089).
 
     Without `bids` it is a plain one. `overwrite` is the O flag: these bindings instead of all others.
+    `link_layer` is our link-layer address on the home link, for an update from there.
     """
 
     bids: tuple[BindingIdentifier, ...] = ()
     flows: CarriedFlows = NO_FLOWS
     overwrite: bool = False
     extensions: Extensions = Extensions.NONE
+    link_layer: bytes = b""
+
+    @property
+    def at_home(self) -> bool:
+        """It registers or keeps the home link beside care-of addresses (RFC 5648 section 5.6)."""
+        return any(identifier.home for identifier in self.bids)
 
 
 NOTHING_CARRIED = Carried()

@@ -17,6 +17,7 @@ from dsmip.core.actions import (
     Action,
     Drop,
     Event,
+    NoteNeighbor,
     StartDad,
     StoreReplay,
     Value,
@@ -123,6 +124,8 @@ class Registrar:
         if entry.authentication == "mn-ha":
             node.timestamp = request.options.timestamp or 0
         home_address = request.home_address
+        if request.at_home and request.options.link_layer and self._is_on_home_link(home_address):
+            self._emit(NoteNeighbor(home_address, request.options.link_layer))
         binding = self.bindings.of(node)
         if binding is not None and binding.home_address is not home_address:
             binding = binding if binding.home_address == home_address else None
@@ -186,14 +189,16 @@ class Registrar:
     def _needs_dad(self, request: Request, node: ServedNode) -> bool:
         """On a home link, unless the address is from a mobile network prefix (RFC 3963 section 6.2) or the
         mobile node is on that link itself, where it would be found to be its own duplicate."""
-        config, home_address = self._config, request.home_address
-        if not (config.home_link and config.dad):
-            return False
-        if any(home_address in prefix for prefix in node.entry.prefixes):
+        home_address = request.home_address
+        if not self._config.dad or any(home_address in prefix for prefix in node.entry.prefixes):
             return False
         if any(option.home for option in request.options.bids):
             return False
-        return any(home_address in prefix for prefix in config.home_prefixes)
+        return self._is_on_home_link(home_address)
+
+    def _is_on_home_link(self, home_address: IPv6Address) -> bool:
+        config = self._config
+        return config.home_link and any(home_address in prefix for prefix in config.home_prefixes)
 
     def _start_dad(
         self, request: Request, node: ServedNode, prefixes: tuple[IPv6Network, ...], now: Instant

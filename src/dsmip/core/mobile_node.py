@@ -22,9 +22,10 @@ from dsmip.core.mobile_node_acknowledgement import Outcome
 from dsmip.core.mobile_node_choice import Chooser, same_place
 from dsmip.core.mobile_node_common import Common
 from dsmip.core.mobile_node_config import UNKNOWN, MobileNodeConfig
-from dsmip.core.mobile_node_home import HomeLink, HomePhase
+from dsmip.core.mobile_node_home import HomeLink, HomePhase, as_care_of_address
 from dsmip.core.mobile_node_home_agents import PASSED_OVER, HomeAgentAddress
 from dsmip.core.mobile_node_multihoming import Multihoming
+from dsmip.core.mobile_node_policy import Policy
 from dsmip.core.mobile_node_receive import Intake, Opened
 from dsmip.core.mobile_node_registration import Registration
 from dsmip.core.mobile_node_renumbering import HomeAddress, Renumbering
@@ -185,7 +186,7 @@ class MobileNode(MobileNodeView):
             self._search.due,
             self._renumbering.due,
             self._home_prefix.due if self._may_ask_about_prefix() else None,
-            self._home_prefix.end if self._home.phase is HomePhase.AWAY else None,
+            self._home_prefix.end if self._home.abroad else None,
         )
         return min((time for time in times if time is not None), default=None)
 
@@ -199,8 +200,10 @@ class MobileNode(MobileNodeView):
     def _reconsider(self, now: Instant, *, go_on: bool = False) -> None:
         """Home first, otherwise the best care-of address there is. `go_on` as for `Registration.move`."""
         self._choose_again_at = None
-        if self._attachments.home is not None:
-            self._at_home_link(self._attachments.home, now)
+        home = self._attachments.home
+        if home is not None:
+            if not self._share_home(home, now):
+                self._at_home_link(home, now)
             return
         if self._home.phase is not HomePhase.AWAY:
             self._leave_home()
@@ -253,7 +256,7 @@ class MobileNode(MobileNodeView):
         self._home_prefix.set_end(home.valid_until, now.monotonic)
         if self._home.is_elsewhere(home):
             self._leave_home()
-        if self._home.phase is HomePhase.AWAY:
+        if self._home.abroad:
             self._home.come(home, self._bound_until(now), now.monotonic)
             self._emit(events.home(home, "returning"))
             self._search.stop()
@@ -268,11 +271,54 @@ class MobileNode(MobileNodeView):
         if self._home.phase is HomePhase.RETURNING:
             self._remove_broken_paths(now)
 
+    def _share_home(self, home: HomeAttachment, now: Instant) -> bool:
+        """The home link is one of several uplinks (RFC 5648 section 5.6); False when it must be the only one.
+
+        Who settled there alone registers that first: the home agent would take a first care-of address for a
+        sign that nobody is at home.
+        """
+        several = self._active
+        if several is None or not several.may_share_home or self.config.home_agent == UNKNOWN:
+            return False
+        others = [one for one in self._attachments.care_of if one.interface != home.interface]
+        choice = self._chooser.choose(others, None, now.monotonic)
+        if choice is None or self._home.phase is HomePhase.RETURNING:
+            return False
+        self._home_prefix.set_end(home.valid_until, now.monotonic)
+        if self._home.is_elsewhere(home):
+            self._home.leave()
+        if self._home.phase is HomePhase.SHARED:
+            self._home.update(home)
+        else:
+            self._registration.leave_home()
+            self._home.share(home)
+            self._emit(events.home(home, "sharing"))
+        here = as_care_of_address(home, self.config)
+        self._search.moved(choice, now)
+        alone = self._home.on_link and not self._home.registered
+        several.attached((here,) if alone else (here, *others), now)
+        self._choose_again_at = self._chooser.next_change(others, choice, now.monotonic)
+        return True
+
+    def _look_at_shared_home(self, now: Instant) -> None:
+        """An acknowledgement has come that may have been about the home link beside others."""
+        several = self._active
+        if several is None or not several.may_share_home:
+            self._reconsider(now)
+        elif several.home is not None:
+            answer = several.home.last_status != BAStatus.MCOA_RETURNHOME_WO_NDP
+            attachment = self._home.shared(answer=answer)
+            if attachment is not None:
+                self._emit(events.home(attachment, "shared"))
+                self._reconsider(now)
+
     def _remove_broken_paths(self, now: Instant) -> None:
         """While the home agent still sends to care-of addresses, those that are there go on receiving."""
         care_of = self._attachments.care_of
         if self._active is not None:
-            self._active.drop_broken_paths(care_of, "returning home")
+            home = self._attachments.home
+            here = () if home is None else (as_care_of_address(home, self.config),)
+            self._active.drop_broken_paths((*here, *care_of), "returning home")
         elif not self._registration.tunnel.works(care_of):
             self._registration.tunnel.remove("returning home")
 
@@ -289,9 +335,10 @@ class MobileNode(MobileNodeView):
             self._emit(events.home(attachment, "settled" if acknowledged else "settled unacknowledged"))
 
     def _leave_home(self) -> None:
-        self._registration.leave_home()
-        if self._several is not None:
-            self._several.doubt()
+        if self._home.phase is not HomePhase.SHARED:
+            self._registration.leave_home()
+            if self._several is not None:
+                self._several.doubt()
         attachment = self._home.leave()
         if attachment is not None:
             self._emit(events.home(attachment, "left"))
@@ -326,6 +373,13 @@ class MobileNode(MobileNodeView):
         traffic goes on."""
         self._adopt(replace(self.config, key=key, spi=spi, lifetime=lifetime), now)
 
+    def use_policy(self, policy: Policy, now: Instant) -> None:
+        """Another policy for several uplinks: only what is different is moved."""
+        if self._several is not None:
+            self._several.reconfigure(policy, now)
+            if self._attachments.home is not None:
+                self._reconsider(now)
+
     def resume_home_address(self, home: HomeAddress, former_until: float | None, now: Instant) -> None:
         """Begin with the home address of an earlier life, see `Renumbering.resume`."""
         self._renumbering.resume(home, former_until, self.config, now)
@@ -339,6 +393,8 @@ class MobileNode(MobileNodeView):
         """Register under the present configuration, as with a home agent of which nothing is known."""
         self._intake.config = self.config
         self._home_prefix.use_home_agent(self.config)
+        if self._home.phase is HomePhase.SHARED:
+            self._home.leave()
         self._registration.use_home_agent(self.config)
         if self._several is not None:
             if not self._several.supported:
@@ -350,12 +406,15 @@ class MobileNode(MobileNodeView):
 
     def _acknowledgement(self, packet: Packet, message: BindingAcknowledgement, now: Instant) -> None:
         """Status 1 also asks for mobile prefix discovery (RFC 6275 section 11.7.3)."""
-        several = self._active if self._home.phase is HomePhase.AWAY else None
+        several = self._active if self._home.abroad else None
         outcome = (several or self._registration).acknowledgement(packet, message, now)
         if several is not None and not several.supported:
             self._use_one_binding(several, now)
+        if self._home.phase is HomePhase.SHARED:
+            self._look_at_shared_home(now)
         if outcome is Outcome.DE_REGISTERED:
             self._settle(acknowledged=True)
+            self._reconsider(now)
         elif outcome is Outcome.REGISTERED:
             self._search.stop()
             self._renumbering.accepted(self.config)
@@ -376,14 +435,14 @@ class MobileNode(MobileNodeView):
         told = self._home_prefix.advertised(message, now.monotonic)
         self._emit(told)
         (self._active or self._registration).home_prefix_changed(now)
-        if isinstance(told, Event) and self._home.phase is HomePhase.AWAY:
+        if isinstance(told, Event) and self._home.abroad:
             self._renumbering.consider(self.config, now)
         self._ask_about_prefix(now)
 
     def _ask_about_prefix(self, now: Instant) -> None:
         """Solicit what is due; a home address that has come to its end is not used any more."""
         prefix = self._home_prefix
-        if self._home.phase is HomePhase.AWAY and prefix.has_ended(now.monotonic):
+        if self._home.abroad and prefix.has_ended(now.monotonic):
             (self._active or self._registration).stop("the home prefix is not valid any more")
         due = prefix.due
         if due is not None and due <= now.monotonic and self._may_ask_about_prefix():

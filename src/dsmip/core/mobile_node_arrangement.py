@@ -42,6 +42,7 @@ class Candidate:
     interface: str
     condition: Condition
     choice: UplinkChoice
+    at_home: bool = False
 
     @property
     def rank(self) -> tuple[int, int]:
@@ -93,6 +94,9 @@ def _paths(flow: FlowPolicy, ordered: Sequence[Candidate]) -> tuple[int, ...]:
         chosen = ordinary or working
         if flow.use == "cheapest":
             chosen = sorted(chosen, key=lambda candidate: (candidate.condition, candidate.choice.cost))
+    if flow.duplicate > 1:
+        # There is no room for a sequence number on the home link, and so no way to tell copies there.
+        chosen = [c for c in chosen if not c.at_home] or chosen[:1]
     return tuple(candidate.bid for candidate in chosen[: flow.duplicate])
 
 

@@ -8,6 +8,7 @@ update over a path that works. The home agent's data plane needs no telling when
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Address
 
 from dsmip.core import mobile_node_events as events
 from dsmip.core.actions import Event, SetDuplication, SetFlowRules, SetPreference
@@ -21,6 +22,7 @@ from dsmip.core.mobile_node_arrangement import (
     priorities,
     rules,
 )
+from dsmip.core.mobile_node_choice import same_place
 from dsmip.core.mobile_node_common import Common
 from dsmip.core.mobile_node_config import MobileNodeConfig
 from dsmip.core.mobile_node_flows import FlowTable
@@ -29,7 +31,7 @@ from dsmip.core.mobile_node_policy import Policy
 from dsmip.core.mobile_node_several import status_of
 from dsmip.core.mobile_node_updates import Purpose, Request
 from dsmip.core.mobile_node_uplink import Uplink
-from dsmip.core.types import FlowBinding, FlowRule, Instant
+from dsmip.core.types import CareOfAddress, FlowBinding, FlowRule, Instant
 from dsmip.wire.constants import BAStatus, BUFlag
 from dsmip.wire.extensions import Extensions, read_extensions
 from dsmip.wire.flows import FlowIdentification
@@ -57,7 +59,8 @@ class Arranger:
         self._emit = common.emit
         self._uplinks = uplinks
         self._fids: dict[tuple[str, int], int] = {}
-        self._bulk = True
+        self.bulk = True
+        self.home_status: int | None = None  #: with which the home link beside others was refused
         self._heard_flows_at = float("-inf")
         self._ipv4 = bool(config.ipv4_home_address or config.ipv4_prefixes or config.ipv4_prefix_request)
         self.joint = JointDelivery(config, common)
@@ -83,7 +86,8 @@ class Arranger:
         self.joint.use_home_agent(config)
         self.flows.start_over()
         self._agree(Extensions.NONE)
-        self._bulk = self.supported = True
+        self.bulk = self.supported = True
+        self.home_status = None
 
     def flow_name(self, fid: int) -> str:
         """The name of a flow in the policy."""
@@ -94,6 +98,50 @@ class Arranger:
         joint = self.joint
         if joint.wanted is not None and joint.due is not None and joint.due <= now.monotonic:
             joint.transmit(self._carry_joint(joint.wanted), now)
+
+    # The home link as one of the uplinks (RFC 5648 section 5.6) --------------------------------------------
+
+    @property
+    def may_share_home(self) -> bool:
+        """Every update has to name the home link as well (section 5.6.5), so it takes bulk registrations."""
+        return self._policy.simultaneous_home and self.supported and self.bulk and self.home_status is None
+
+    @property
+    def home(self) -> Uplink | None:
+        """The uplink on the home link, once the home agent has acknowledged that."""
+        for uplink in self._uplinks.values():
+            entry = uplink.registration.entry
+            if uplink.at_home and uplink.gone_until is None and entry is not None and entry.care_of.at_home:
+                return uplink
+        return None
+
+    def _home_identifier(self, uplink: Uplink, care_of: CareOfAddress) -> tuple[BindingIdentifier, ...]:
+        """What an update of another uplink says so that the binding of the home link stays.
+
+        It must not be in the first one from an IPv4 address (section 8.1): the home link is registered again
+        after that.
+        """
+        home = self.home
+        if home is None or home is uplink or uplink.alone_once or not self.bulk:
+            return ()
+        entry = uplink.registration.entry
+        known = entry is not None and same_place(entry.care_of, care_of)
+        if isinstance(care_of.address, IPv4Address) and not known:
+            return ()
+        return (self._identifier_of_home(home.bid, home.priority),)
+
+    def _identifier_of_home(self, bid: int, priority: int) -> BindingIdentifier:
+        return BindingIdentifier(bid, home=True, priority=priority, care_of=self._config.home_address)
+
+    def _look_at_home(self, update: SentUpdate, now: Instant) -> None:
+        """An accepted update without the H flag has ended the binding of the home link (section 5.6.5)."""
+        home = self.home
+        entry = home.registration.entry if home is not None else None
+        if home is None or entry is None or not update.lifetime or update.carried.at_home:
+            return
+        if entry.registered_at <= update.sent_at:
+            home.forget()
+            home.registration.register(now)
 
     # Arrangement ------------------------------------------------------------------------------------------
 
@@ -149,21 +197,28 @@ class Arranger:
         if care_of is None or entry is None:
             return None
         router = self._config.mobile_router
-        removed = tuple(uplink.bid for uplink in self._uplinks.values() if uplink.gone_until is not None)
+        gone = [uplink for uplink in self._uplinks.values() if uplink.gone_until is not None]
+        removed = tuple(uplink.bid for uplink in gone if not uplink.at_home)
+        left = tuple(uplink.bid for uplink in gone if uplink.at_home)
         if removed:
             return remove(care_of, over.bid, removed, self.wanted, router=router)
         known = self._known()
         wanted = priorities([one.bid for one in ordered], known, over.bid)
         changed = {bid: number for bid, number in wanted.items() if known.get(bid) != number}
-        if not self._bulk:
+        if not self.bulk:
             self._register_again([one for one in ordered if one.bid in changed and one is not over], now)
             changed = {bid: number for bid, number in changed.items() if bid == over.bid}
-        if not changed and not self.flows.is_news(self.wanted):
+        if not changed and not left and not self.flows.is_news(self.wanted):
             return None
+        home = self.home.bid if self.home is not None else 0
+        if home in wanted:
+            changed[home] = wanted[home]
         changed.pop(over.bid, None)
         named = ((over.bid, wanted[over.bid]), *changed.items())
         forced = bool(entry.flags & BUFlag.F)
-        return arrange(care_of, over.bid, named, self.wanted, router=router, force_udp=forced)
+        return arrange(
+            care_of, over.bid, named, self.wanted, router=router, force_udp=forced, home=home, left=left
+        )
 
     def _register_again(self, changed: Iterable[Candidate], now: Instant) -> None:
         """Tell other priorities one by one: the home agent takes no joint updates."""
@@ -190,14 +245,21 @@ class Arranger:
         ]
         order = [one.bid for one in preference([uplink.candidate(now), *others])]
         number = priorities(order, self._known(), uplink.bid)[uplink.bid]
-        identifier = BindingIdentifier(uplink.bid, priority=number, care_of=request.care_of.address)
+        care_of = request.care_of
+        identifiers = (
+            BindingIdentifier(uplink.bid, home=care_of.at_home, priority=number, care_of=care_of.address),
+            *self._home_identifier(uplink, care_of),
+        )
         nothing_bound = not any(other.is_bound for other in self._uplinks.values())
-        return Carried((identifier,), flows, uplink.overwrites or nothing_bound, _OFFER)
+        overwrite = uplink.overwrites or nothing_bound
+        return Carried(identifiers, flows, overwrite, _OFFER, care_of.link_layer if care_of.at_home else b"")
 
     def _carry_joint(self, wanted: JointRequest) -> Carried:
         care_of = wanted.request.care_of
         identifiers = [
-            BindingIdentifier(
+            self._identifier_of_home(bid, number)
+            if bid == wanted.home
+            else BindingIdentifier(
                 bid,
                 priority=number,
                 care_of=care_of.address if bid == wanted.over and care_of is not None else None,
@@ -205,7 +267,10 @@ class Arranger:
             for bid, number in wanted.priorities
         ]
         identifiers += [BindingIdentifier(bid) for bid in wanted.removed]
-        return Carried(tuple(identifiers), self.flows.carry(wanted.flows), extensions=_OFFER)
+        link_layer = care_of.link_layer if care_of is not None and care_of.at_home else b""
+        return Carried(
+            tuple(identifiers), self.flows.carry(wanted.flows), extensions=_OFFER, link_layer=link_layer
+        )
 
     # Acknowledgements -------------------------------------------------------------------------------------
 
@@ -218,6 +283,11 @@ class Arranger:
         self._take_in(update, message)
         self.flows.try_again()
         uplink.bound([one.priority for one in update.carried.bids if one.bid == uplink.bid], now)
+        said = {one.bid: one.status or message.status for one in find_all(message.options, BindingIdentifier)}
+        for one in update.carried.bids:
+            if one.bid != uplink.bid:
+                self._arranged(one.bid, one.priority, said.get(one.bid, message.status), now)
+        self._look_at_home(update, now)
 
     def _overwritten(self, uplink: Uplink, update: SentUpdate, now: Instant) -> None:
         """What was acknowledged before this update was sent may be gone (O flag, RFC 5648 section 4.2)."""
@@ -264,7 +334,7 @@ class Arranger:
             self.not_supported(message.status)
         elif message.status == BAStatus.MCOA_BULK_REGISTRATION_PROHIBITED:
             joint.stop()
-            self._bulk = False
+            self.bulk = False
         elif message.status >= REFUSED and not gone:
             if joint.refused(update, message, now):
                 joint.transmit(self._carry_joint(wanted), now)
@@ -276,10 +346,11 @@ class Arranger:
                 self._common.networks.grant(wishes.grants)
                 self._take_in(update, message)
             for uplink in self._uplinks.values():
-                if uplink.bid in wanted.removed and uplink.gone_until is not None:
+                if uplink.bid in (*wanted.removed, *wanted.left) and uplink.gone_until is not None:
                     uplink.forget()
             for bid, number in wanted.priorities:
                 self._arranged(bid, number, said.get(bid, message.status), now)
+            self._look_at_home(update, now)
 
     def _arranged(self, bid: int, number: int, status: int, now: Instant) -> None:
         """What became of one care-of address in a joint update."""
@@ -292,6 +363,15 @@ class Arranger:
         # Not bound, or not in a way that can be told from elsewhere (RFC 5648 section 8.1).
         uplink.forget()
         uplink.registration.register(now)
+
+    def no_bulk(self) -> None:
+        """See `uplink.Owner`."""
+        self.bulk = False
+
+    def home_refused(self, status: int) -> None:
+        """See `uplink.Owner`."""
+        self.home_status = status
+        self._emit(Event("simultaneous-home-refused", {"status": status}))
 
     def not_supported(self, status: int) -> None:
         """See `uplink.Owner`."""

@@ -63,7 +63,7 @@ def verdict_on(
 ) -> NatVerdict:
     """The tunnel to use after `message` accepted a Binding Update with `flags`."""
     if not isinstance(care_of.address, IPv4Address):
-        return NatVerdict(TunnelFormat.IPV6, Nat.NONE)
+        return NatVerdict(TunnelFormat.LINK if care_of.at_home else TunnelFormat.IPV6, Nat.NONE)
     option = find(message.options, NatDetection)
     return read_nat_detection(option, forced_udp=bool(flags & BUFlag.F), default_keepalive=default_keepalive)
 

@@ -115,7 +115,8 @@ def home_agent(agent: HomeAgentAddress, previous: IPv6Address | None) -> Event:
 
 
 def home(attachment: HomeAttachment, step: str) -> Event:
-    """The home link: "returning", "settled", "settled unacknowledged" or "left"."""
+    """The home link: "returning", "settled", "settled unacknowledged" or "left"; beside other uplinks
+    "sharing" and "shared"."""
     return Event("home", {"interface": attachment.interface, "network": "home", "step": step})
 
 

@@ -30,6 +30,8 @@ class JointRequest:
     priorities: tuple[tuple[int, int], ...] = ()
     removed: tuple[int, ...] = ()
     flows: tuple[FlowBinding, ...] = ()
+    home: int = 0  #: which of them is the home link, 0 = none
+    left: tuple[int, ...] = ()  #: of the home link, which has been left: such an update ends its binding
 
     def says_the_same(self, other: JointRequest) -> bool:
         """True when there is no point in sending this instead of the other one, which is under way."""
@@ -111,10 +113,13 @@ def arrange(
     *,
     router: bool,
     force_udp: bool,
+    home: int = 0,
+    left: tuple[int, ...] = (),
 ) -> JointRequest:
-    """Other priorities and flows. `force_udp`: as the path was registered."""
+    """Other priorities and flows. `force_udp`: as the path was registered. `home` and `left` as for
+    `JointRequest`."""
     request = Request(Purpose.ARRANGE, care_of, router=router, force_udp=force_udp)
-    return JointRequest(request, over, priorities=priorities, flows=flows)
+    return JointRequest(request, over, priorities=priorities, flows=flows, home=home, left=left)
 
 
 def remove(

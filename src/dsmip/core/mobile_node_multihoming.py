@@ -70,7 +70,8 @@ class Multihoming:
         """These care-of addresses are usable now: register one on each interface."""
         self._suspended = False
         # A home agent that does not know binding identifiers can be told by its answer over IPv6: that first.
-        first = sorted(care_of, key=lambda one: isinstance(one.address, IPv4Address))
+        # Before all others the home link: who registers elsewhere alone is not at home (RFC 5648, 5.6).
+        first = sorted(care_of, key=lambda one: (not one.at_home, isinstance(one.address, IPv4Address)))
         for name in dict.fromkeys([*self._uplinks, *(one.interface for one in first)]):
             here = tuple(one for one in care_of if one.interface == name)
             uplink = self._uplink(name)
@@ -102,6 +103,7 @@ class Multihoming:
                 uplink.detach(self._config.lifetime, now.monotonic)
             return
         uplink.gone_until = None
+        uplink.at_home = choice.at_home
         uplink.choice = self._policy.interface(choice).choice_at(choice)
         uplink.refresh_use(now.monotonic)
         if current is not None and same_place(current, choice):
@@ -158,6 +160,17 @@ class Multihoming:
         """False once the home agent has shown that it knows one binding only."""
         return self.arranger.supported
 
+    @property
+    def may_share_home(self) -> bool:
+        """Whether the home link may be registered beside other uplinks (RFC 5648 section 5.6)."""
+        return self.arranger.may_share_home
+
+    @property
+    def home(self) -> Registration | None:
+        """The registration of the home link, once it is acknowledged."""
+        home = self.arranger.home
+        return home.registration if home is not None else None
+
     # Everything at once -----------------------------------------------------------------------------------
 
     @property
@@ -179,7 +192,7 @@ class Multihoming:
     def care_of_over_ipv6(self, now: Instant) -> CareOfAddress | None:
         """A registered IPv6 care-of address, for what cannot be sent from an IPv4 network."""
         working = [uplink.registration for uplink in self._in_order() if uplink.registration.works(now)]
-        found = (one.care_of for one in working if one.care_of is not None)
+        found = (one.care_of for one in working if one.care_of is not None and not one.care_of.at_home)
         return next((care_of for care_of in found if isinstance(care_of.address, IPv6Address)), None)
 
     def bound_until(self, now: Instant) -> float | None:

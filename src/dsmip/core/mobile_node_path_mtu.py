@@ -52,6 +52,10 @@ class PathSizes:
         """Of the path over this care-of address, 0 = of no interest. Another path is another search."""
         if not config.mtu:
             return 0
+        if tunnel_format is TunnelFormat.LINK:
+            # As long as any packet: routers on the way say what is too big, as to every host.
+            self._place, self._search = None, PathMtu(min(config.mtu, care_of.mtu), 0)
+            return self._search.mtu
         outside = overhead(tunnel_format, sequenced=config.multihoming is not None)
         ceiling = min(config.mtu, care_of.mtu - outside)
         place = _Place(care_of.address, care_of.network, tunnel_format, ceiling, outside)

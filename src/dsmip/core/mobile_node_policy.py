@@ -99,10 +99,15 @@ class Probing:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Everything that is decided about several uplinks. Interfaces not named are as good as any."""
+    """Everything that is decided about several uplinks. Interfaces not named are as good as any.
+
+    `simultaneous_home`: the home link is one of them, where the home agent allows it (RFC 5648 section 5.6);
+    otherwise a mobile node at home uses nothing else.
+    """
 
     interfaces: tuple[InterfacePolicy, ...] = ()
     flows: tuple[FlowPolicy, ...] = ()
+    simultaneous_home: bool = True
     probing: Probing = field(default=Probing())
 
     def interface(self, care_of: CareOfAddress) -> InterfacePolicy:

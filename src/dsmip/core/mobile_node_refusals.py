@@ -26,6 +26,7 @@ class Reaction(enum.Enum):
     CORRECT_CLOCK = "correct clock"  #: take over the home agent's time of day
     WITHOUT_FORCED_UDP = "without forced UDP"  #: the same again without the F flag
     AGAIN = "again"  #: the same once more: what was in the way is overwritten (RFC 5648 section 5.2)
+    ALONE = "alone"  #: the same once more, without other binding identifiers (RFC 5648 section 5.7)
     CLEAR = "clear"  #: de-register the binding that is in the way, then register
 
 
@@ -40,6 +41,7 @@ _REACTIONS: dict[int, Reaction] = {
     BAStatus.NOT_AUTHORIZED_FOR_PREFIX: Reaction.HOLD,
     BAStatus.FORWARDING_SETUP_FAILED: Reaction.HOLD,
     BAStatus.MCOA_NON_MCOA_BINDING_EXISTS: Reaction.AGAIN,
+    BAStatus.MCOA_BULK_REGISTRATION_PROHIBITED: Reaction.ALONE,
 }
 
 

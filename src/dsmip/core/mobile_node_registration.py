@@ -222,6 +222,8 @@ class Registration(RegistrationState):
             return
         if self.tunnel.works(self.attached) or self.tunnel.uses(self.care_of):
             return
+        if self.care_of.at_home:
+            return  # nobody expects our packets there before the home agent says so (RFC 5648 section 5.6.4)
         tunnel_format = self._encapsulation.first_format(self.care_of, now.monotonic)
         self.tunnel.use(self.care_of, tunnel_format, confirmed=False)
 
@@ -322,6 +324,12 @@ class Registration(RegistrationState):
         elif reaction is Reaction.WITHOUT_FORCED_UDP:
             self._encapsulation.force_refused = True
             self.register(now)
+        elif reaction is Reaction.ALONE and self._several is not None and len(update.carried.bids) > 1:
+            self._several.alone(always=message.status == status)
+            self.register(now)
+        elif request.care_of.at_home and self._several is not None and reaction is not Reaction.AGAIN:
+            self._delivery.finish()
+            self._several.home_refused(status)
         elif reaction is Reaction.AGAIN and self._several is not None and not self._cleared:
             self._cleared = True
             self._several.overwrite()

@@ -37,6 +37,13 @@ class OneOfSeveral(Protocol):
     def overwrite(self) -> None:
         """A plain binding is in the way (status 165, RFC 5648 section 5.2): the next update replaces it."""
 
+    def alone(self, *, always: bool) -> None:
+        """The next update names this identifier only; `always`: every one from now on, as the home agent
+        takes no bulk registrations (status 168, RFC 5648 section 5.7)."""
+
+    def home_refused(self, status: int) -> None:
+        """The home agent does not want the home link beside others (status 169, RFC 5648 section 4.4)."""
+
     def not_supported(self, status: int) -> None:
         """The home agent does not know binding identifiers, or does not want ours."""
 

@@ -169,7 +169,7 @@ class Tunnel:
 
     def _path(self, care_of: CareOfAddress, tunnel_format: TunnelFormat) -> Path:
         config = self.config
-        over_ipv6 = tunnel_format in (TunnelFormat.IPV6, TunnelFormat.UDP6)
+        over_ipv6 = tunnel_format in (TunnelFormat.IPV6, TunnelFormat.UDP6, TunnelFormat.LINK)
         remote: IPAddress | None = config.home_agent if over_ipv6 else config.home_agent_ipv4
         if remote is None:
             raise ValueError("an IPv4 tunnel needs a home agent with an IPv4 address")

@@ -15,6 +15,7 @@ from dsmip.core.mobile_node_config import MobileNodeConfig
 from dsmip.core.types import DSMIP_PORT, CareOfAddress, HomeAttachment, IPAddress, UdpEndpoint
 from dsmip.wire.constants import BUFlag
 from dsmip.wire.extensions import extensions_option
+from dsmip.wire.fasthandoveroptions import MHLinkLayerAddress
 from dsmip.wire.messages import BindingUpdate, encode_message
 from dsmip.wire.options import (
     AlternateCareOfAddress,
@@ -29,6 +30,9 @@ from dsmip.wire.options import (
 from dsmip.wire.packet import encode_packet
 
 _AUTHENTICATOR_PLACE = bytes(12)
+
+#: Option code of the mobile node's own link-layer address (RFC 5568 section 6.4.4, RFC 5648 section 5.6.3).
+_OF_THE_MOBILE_NODE = 2
 
 
 class Purpose(enum.Enum):
@@ -137,6 +141,8 @@ def _options(config: MobileNodeConfig, request: Request, update: SentUpdate) -> 
         # These take the place of both of the options below, which must not be there (RFC 5648 sections 4.1
         # and 8.1).
         options += carried.bids
+        if carried.link_layer:
+            options.append(MHLinkLayerAddress(_OF_THE_MOBILE_NODE, carried.link_layer))
     elif isinstance(update.care_of, IPv4Address):
         # Stands in for the Alternate Care-of Address option (RFC 5555 section 3.1.2).
         options.append(IPv4CareOfAddress(update.care_of))
@@ -161,7 +167,7 @@ def _options(config: MobileNodeConfig, request: Request, update: SentUpdate) -> 
 def _send(config: MobileNodeConfig, request: Request, message: bytes) -> SendPacket | SendDatagram:
     """Headers and route: RFC 6275 section 11.7.1 for IPv6, RFC 5555 section 4.2 for IPv4."""
     care_of = request.care_of
-    if care_of is None:
+    if care_of is None or care_of.at_home:
         packet = encode_packet(config.home_address, config.home_agent, message)
         return SendPacket(packet, request.place.interface)
     if isinstance(care_of.address, IPv4Address):

@@ -36,6 +36,12 @@ class Owner(Protocol):
     ) -> None:
         """The uplink's binding was made, moved or renewed."""
 
+    def no_bulk(self) -> None:
+        """The home agent takes no bulk registrations."""
+
+    def home_refused(self, status: int) -> None:
+        """The home agent does not want the home link beside others."""
+
     def not_supported(self, status: int) -> None:
         """The home agent does not know binding identifiers, or does not want ours."""
 
@@ -65,7 +71,7 @@ class Uplink:
 
     `priority` is the BID-PRI that the home agent has, 0 = none known. `leaving`: its end was announced.
     `weak`: its signal announces it. `gone_until`: it has no care-of address any more, but the home agent may
-    keep a binding until then.
+    keep a binding until then. `at_home`: it is, or was at last, on the home link.
     """
 
     def __init__(
@@ -82,6 +88,8 @@ class Uplink:
         self.weak = False
         self.gone_until: float | None = None
         self.overwrites = False
+        self.alone_once = False  #: the next update is about this one only
+        self.at_home = False
         self.given_up = False  #: the home agent has been silent over it for so long that it may be down
         self.choose_again_at: float | None = None
         self.health = Health.UP  #: as last looked at
@@ -98,7 +106,7 @@ class Uplink:
     def carry(self, request: Request, now: Instant) -> Carried:
         """See `OneOfSeveral`."""
         carried = self._owner.carry(self, request, now)
-        self.overwrites = False
+        self.overwrites = self.alone_once = False
         return carried
 
     def accepted(self, update: SentUpdate, message: BindingAcknowledgement, now: Instant) -> None:
@@ -108,6 +116,16 @@ class Uplink:
     def overwrite(self) -> None:
         """See `OneOfSeveral`."""
         self.overwrites = True
+
+    def alone(self, *, always: bool) -> None:
+        """See `OneOfSeveral`."""
+        self.alone_once = True
+        if always:
+            self._owner.no_bulk()
+
+    def home_refused(self, status: int) -> None:
+        """See `OneOfSeveral`."""
+        self._owner.home_refused(status)
 
     def not_supported(self, status: int) -> None:
         """See `OneOfSeveral`."""
@@ -125,7 +143,7 @@ class Uplink:
 
     def candidate(self, now: Instant) -> Candidate:
         """For the order of paths."""
-        return Candidate(self.bid, self.name, self.condition(now), self.choice)
+        return Candidate(self.bid, self.name, self.condition(now), self.choice, self.at_home)
 
     def _ends_soon(self, now: float) -> bool:
         end = self.leaves_at
@@ -157,7 +175,9 @@ class Uplink:
         if self._place is None or not same_place(self._place, entry.care_of):
             self._place = entry.care_of
             self.path.restart(entry.round_trip, now.monotonic)
-        else:
+            if entry.care_of.at_home:
+                self.path.stop()  # nothing reflects probes there
+        elif not entry.care_of.at_home:
             self.path.start(entry.round_trip, now.monotonic)
             self.path.alive(now.monotonic)
 

@@ -147,7 +147,7 @@ class MobileNodeView:
         return self.entry.expires if self.entry and self._registration.is_bound(now) else None
 
     def _may_ask_about_prefix(self) -> bool:
-        return self._home.phase is HomePhase.AWAY and self.entry is not None
+        return self._home.abroad and self.entry is not None
 
     @property
     def _active(self) -> Multihoming | None:

@@ -18,6 +18,7 @@ from dsmip.core.types import Binding, IPAddress, MobileNodeEntry
 from dsmip.wire.constants import BAStatus, BUFlag, OptionType
 from dsmip.wire.experimental import ExperimentalOption
 from dsmip.wire.extensions import Extensions, read_extensions
+from dsmip.wire.fasthandoveroptions import MHLinkLayerAddress
 from dsmip.wire.flows import FlowIdentification, FlowSummary
 from dsmip.wire.ip import is_unicast_routable
 from dsmip.wire.messages import BindingUpdate
@@ -41,6 +42,10 @@ _L = int(BUFlag.L)
 _R = int(BUFlag.R)
 _F = int(BUFlag.F)
 _O = int(BUFlag.O)
+
+#: Option code of a mobile node's own link-layer address (RFC 5568 section 6.4.4), and octets of one.
+_OF_THE_MOBILE_NODE = 2
+ETHERNET_ADDRESS_SIZE = 6
 
 #: Binding Identifier options of one Binding Update that are looked at: more of them are no mistake but an
 #: attempt to make work.
@@ -67,6 +72,8 @@ class UpdateOptions(msgspec.Struct):
     flows: tuple[FlowIdentification | MalformedOption, ...] = ()
     kept_flows: tuple[int, ...] = ()
     extensions: Extensions | None = None
+    #: The mobile node's own, on its home link (RFC 5648 section 5.6.3); empty = not given.
+    link_layer: bytes = b""
 
 
 class Request(msgspec.Struct):
@@ -259,6 +266,12 @@ def sort_options(update: BindingUpdate) -> UpdateOptions:
                 found.flows += (option,)
         elif type(option) is ExperimentalOption and found.extensions is None:
             found.extensions = read_extensions((option,))
+        elif (
+            type(option) is MHLinkLayerAddress
+            and option.code == _OF_THE_MOBILE_NODE
+            and len(option.address) == ETHERNET_ADDRESS_SIZE
+        ):
+            found.link_layer = option.address
     return found
 
 

@@ -114,6 +114,10 @@ class CareOfAddress:
     preference: int = 100  #: lower is better; from the interface's configuration
     mtu: int = 1500
     valid_until: float | None = None
+    #: The home address on the home link, registered beside care-of addresses (RFC 5648 section 5.6), and the
+    #: link-layer address there.
+    at_home: bool = False
+    link_layer: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +131,9 @@ class HomeAttachment:
     preference: int = 100
     #: End of the home prefix as advertised, CLOCK_MONOTONIC seconds; None = none known.
     valid_until: float | None = field(default=None, compare=False)
+    mtu: int = 1500
+    #: Of our interface; empty = none known.
+    link_layer: bytes = field(default=b"", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -223,6 +223,7 @@ KEYS: dict[type[msgspec.Struct], dict[str, str]] = {
     },
     MultihomingTable: {
         "enabled": "Use several uplinks at once; by default when there is more than one interface.",
+        "simultaneous_home": "At home use the other uplinks, too, if the home agent agrees.",
         "probe_interval_ms": "Between probes of a path with traffic: a dead one is left within three.",
         "idle_probe_interval_ms": "Between probes of a path without traffic.",
         "metered_idle_probe_interval_ms": "Between probes of a metered path without traffic.",

@@ -120,6 +120,7 @@ class MultihomingTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True,
 
     #: None = when there is more than one interface.
     enabled: bool | None = None
+    simultaneous_home: bool = True
     probe_interval_ms: Milliseconds = int(1000 * PROBE_INTERVAL)
     idle_probe_interval_ms: Milliseconds = int(1000 * IDLE_PROBE_INTERVAL)
     metered_idle_probe_interval_ms: Milliseconds = int(1000 * METERED_IDLE_PROBE_INTERVAL)
@@ -142,6 +143,7 @@ def policy_of(
     return Policy(
         interfaces=tuple(_interface(interface) for interface in interfaces),
         flows=tuple(flow_policy(flow) for flow in flows),
+        simultaneous_home=multihoming.simultaneous_home,
         probing=Probing(
             multihoming.probe_interval_ms / 1000,
             multihoming.idle_probe_interval_ms / 1000,

@@ -118,6 +118,8 @@ def turn(moment: Moment) -> str:
             return moment.detail
         case "single-binding":
             return "the home agent takes one care-of address only"
+        case "simultaneous-home-refused":
+            return "the home agent takes the home link alone or not at all"
         case "expired":
             return f"its binding expired{f' at {where}' if where else ''}"
         case "deregistered":

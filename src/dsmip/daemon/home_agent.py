@@ -17,6 +17,7 @@ from dsmip.core.actions import (
     Event,
     ForwardPacket,
     InstallBinding,
+    NoteNeighbor,
     RemoveBinding,
     SendDatagram,
     SendIPv4,
@@ -263,6 +264,9 @@ class HomeAgentDaemon:
                 self._install_or_put_off(action)
             case RemoveBinding():
                 self._remove(action)
+            case NoteNeighbor():
+                link = self._forwarding.home_link
+                runtime.routing.set_neighbor(link, action.home_address, action.link_layer)
             case StartDad():
                 finished = functools.partial(self._dad_finished, action.home_address)
                 self._dad.start(action.home_address, action.addresses, finished)

@@ -30,6 +30,7 @@ TURNS = frozenset(
         *("care-of-added", "care-of-removed", "path-health", "single-binding", "mobile-router-not-supported"),
         *("handover", "home", "detached", "binding-refused", "fallback", "home-agent", "signal"),
         *("keys-negotiated", "keys-refused", "keys-gone"),
+        "simultaneous-home-refused",
     )
 )
 

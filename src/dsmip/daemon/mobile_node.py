@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import random
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from dsmip.core.actions import (
     HomeAgentChanged,
     InstallPath,
     LeaveHome,
+    MeetHome,
     RemovePath,
     SendDatagram,
     SendIPv4,
@@ -29,10 +31,11 @@ from dsmip.core.actions import (
     SetFlowRules,
     SetPreference,
     SettleHome,
+    ShareHome,
 )
 from dsmip.core.mobile_node import MobileNode
 from dsmip.core.mobile_node_renumbering import HomeAddress
-from dsmip.core.types import Attachments, Instant, IPAddress
+from dsmip.core.types import Attachments, HomeAttachment, Instant, IPAddress
 from dsmip.daemon import home_address
 from dsmip.daemon.config import MobileNodeFile, state_directory_of
 from dsmip.daemon.config_uplinks import policy_of, signal_thresholds
@@ -344,7 +347,7 @@ class MobileNodeDaemon:
             self._runtime.turn()
         if self._engine.multihoming is not None:
             policy = policy_of(after.multihoming, after.interface, after.flow)
-            self._engine.multihoming.reconfigure(policy, instant())
+            self._engine.use_policy(policy, instant())
             self._signals.use(signal_thresholds(after.interface))
             self._runtime.turn()
 
@@ -382,6 +385,11 @@ class MobileNodeDaemon:
                 self._come_home(action)
             case SettleHome():
                 self._settle_home(action)
+            case MeetHome():
+                approach = functools.partial(self._routes.approach, action.home)
+                self._arrival.begin(action.home, self._engine.config.home_agent, approach)
+            case ShareHome():
+                self._share_home(action)
             case LeaveHome():
                 self._leave_home()
             case Drop():
@@ -450,17 +458,26 @@ class MobileNodeDaemon:
         return IPv4Interface(granted) if granted is not None else None
 
     def _settle_home(self, action: SettleHome) -> None:
-        """Native from now on; the neighbours learn that the home agent no longer answers for us."""
+        """Native from now on."""
         self._situate(at_home=action.acknowledged)
+        self._answer_at_home(action.home)
+        self._routes.use_home_link()
+
+    def _share_home(self, action: ShareHome) -> None:
+        """At home and abroad: the data plane chooses, the home link being one of its paths."""
+        self._answer_at_home(action.home)
+        self._routes.use_tunnel()
+
+    def _answer_at_home(self, home: HomeAttachment) -> None:
+        """The neighbours learn that the home agent no longer answers for us."""
         self._arrival.finish()
         ipv4 = self._ipv4_home_interface()
-        self._routes.arrive(action.home, ipv4)
-        self._routes.use_home_link()
-        announcer = self._announcer(action.home.interface)
+        self._routes.arrive(home, ipv4)
+        announcer = self._announcer(home.interface)
         router = self._config.role == "mobile-router"
         if router:
-            self._runtime.settings.set(f"net/ipv6/conf/{action.home.interface}/forwarding", 1)
-        self._home_interface = action.home.interface
+            self._runtime.settings.set(f"net/ipv6/conf/{home.interface}/forwarding", 1)
+        self._home_interface = home.interface
         announcer.announce(self._engine.config.home_address, None, router=router)
         if ipv4 is not None:
             announcer.announce(ipv4.ip, None, router=False)

@@ -30,7 +30,6 @@ _IFA_F_NODAD, _IFA_F_OPTIMISTIC, _IFA_F_PERMANENT, _IFA_F_NOPREFIXROUTE = 0x02, 
 _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_PREFSRC = 4, 5, 6, 7
 _RT_TABLE_MAIN, _RTN_UNICAST, _RTNH_F_ONLINK = 254, 1, 4
 _RTPROT_RA = 9
-_NDA_DST, _NDA_LLADDR, _NUD_STALE = 1, 2, 0x04
 
 #: Errors that mean "it is not there" when something is removed.
 _ABSENT = (errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENODEV, errno.ENETDOWN)
@@ -114,9 +113,7 @@ class Addressing:
 
     def set_neighbor(self, ifindex: int, address: IPAddress, mac: bytes) -> None:
         """Enter a neighbour's link-layer address as one heard from it (state STALE, RFC 4861 6.3.4)."""
-        body = nl.NDMSG.pack(nl.family(address), ifindex, _NUD_STALE, 0, 0) + b"".join(
-            (attribute(_NDA_DST, address.packed), attribute(_NDA_LLADDR, mac))
-        )
+        body = nl.neighbor_body(ifindex, address, mac)
         self._request(nl.RTM_NEWNEIGH, nl.NLM_F_CREATE | nl.NLM_F_REPLACE, body, f"neighbour {address}")
 
     async def clean(self, interfaces: Collection[str]) -> int:

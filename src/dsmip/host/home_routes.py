@@ -42,6 +42,7 @@ class HomeRoutes:
         self._home_address = home_address
         self._home_prefix = home_prefix
         self._at_home: tuple[HomeAttachment, IPv4Interface | None] | None = None
+        self._approached: Route | None = None
         self._tunnel_routes: tuple[Route, ...] = ()
         self._own: frozenset[IPv6Address] = frozenset()
         self.networks: tuple[IPNetwork, ...] = ()
@@ -137,11 +138,19 @@ class HomeRoutes:
             self._routing.remove_route(route)
         self._tunnel_routes = ()
 
+    def approach(self, home: HomeAttachment) -> None:
+        """The home link is there, the home address must not be on it yet: reach its neighbours."""
+        if self._at_home is not None:
+            return
+        self._approached = Route(self._home_prefix, home.ifindex, metric=_HOME_METRIC)
+        self._routing.add_route(self._approached)
+
     def arrive(self, home: HomeAttachment, ipv4: IPv4Interface | None) -> None:
         """Put the home addresses on the home link's interface; no duplicate address detection, since the
         home agent still defends them (RFC 6275 11.5.5)."""
         if self._at_home == (home, ipv4):
             return
+        self._approached = None  # it is one of the routes below
         if self._at_home is not None and self._at_home[0].ifindex != home.ifindex:
             self.depart()
         self._at_home = (home, ipv4)
@@ -153,6 +162,9 @@ class HomeRoutes:
 
     def depart(self) -> None:
         """Take the home addresses off the home link's interface."""
+        if self._approached is not None:
+            self._routing.remove_route(self._approached)
+            self._approached = None
         if self._at_home is None:
             return
         home, ipv4 = self._at_home

@@ -165,6 +165,11 @@ class Routing:
         body = _proxy_body(interface, address, _NTF_PROXY)
         self._do(nl.RTM_DELNEIGH, 0, body, f"proxy entry for {address}", _GONE)
 
+    def set_neighbor(self, interface: int, address: IPAddress, link_layer: bytes) -> None:
+        """Enter a neighbour's link-layer address as one heard from it (state STALE, RFC 4861 6.3.4)."""
+        body = nl.neighbor_body(interface, address, link_layer)
+        self._do(nl.RTM_NEWNEIGH, _CREATE_OR_REPLACE, body, f"neighbour {address}")
+
     async def proxies(self, interface: int) -> list[IPAddress]:
         """Addresses the kernel answers for on this interface."""
         from pyroute2 import AsyncIPRoute

@@ -29,6 +29,7 @@ NLM_F_DUMP = 0x300
 IFADDRMSG = struct.Struct("=BBBBI")
 RTMSG = struct.Struct("=BBBBBBBBI")
 NDMSG = struct.Struct("=BxxxiHBB")
+_NDA_DST, _NDA_LLADDR, _NUD_STALE = 1, 2, 0x04
 U32 = struct.Struct("=I")
 SCOPE_UNIVERSE = 0
 
@@ -72,6 +73,12 @@ def address_body(interface: int, address: IPAddress, prefix_length: int) -> byte
     """The start of a request about an interface's address, of global scope."""
     head = IFADDRMSG.pack(family(address), prefix_length, 0, SCOPE_UNIVERSE, interface)
     return head + attribute(_IFA_LOCAL, address.packed) + attribute(_IFA_ADDRESS, address.packed)
+
+
+def neighbor_body(interface: int, address: IPAddress, link_layer: bytes) -> bytes:
+    """A request about a neighbour cache entry in the state of one heard from the neighbour itself."""
+    head = NDMSG.pack(family(address), interface, _NUD_STALE, 0, 0)
+    return head + attribute(_NDA_DST, address.packed) + attribute(_NDA_LLADDR, link_layer)
 
 
 class RequestSocket:

@@ -119,6 +119,8 @@ class ManagedLink:
             ipv4_router=self._ipv4.router,
             preference=self._link.preference,
             valid_until=self._ipv6.home_until(now),
+            mtu=self._link.mtu,
+            link_layer=self._link.mac,
         )
 
     def describe(self, now: Instant) -> dict[str, object]:

@@ -141,6 +141,8 @@ class ObservedLink:
             ipv4_router=_ipv4(self._gateway(IPv4Address)),
             preference=self._link.preference,
             valid_until=None if home is None else router.valid_until(home, now.monotonic),
+            mtu=self._link.mtu,
+            link_layer=self._link.mac,
         )
 
     def describe(self, now: Instant) -> dict[str, object]:

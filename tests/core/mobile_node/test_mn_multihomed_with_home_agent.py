@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv6Network
+from ipaddress import IPv6Network
 
 import pytest
-from mobile_node_bench import HOME_ADDRESS, HOME_AGENT_IPV4, Sent, at
-from mobile_node_world import HOME_AGENT_CONFIG
+from mobile_node_bench import at
 from multihomed_world import (
     LTE,
     LTE_BID,
@@ -19,124 +18,25 @@ from multihomed_world import (
     SAT,
     WLAN,
     WLAN_BID,
-    Bound,
-    MultihomedWorld,
 )
+from real_home_agent_world import CONFIG, OUTSIDE, RealWorld
 
-from dsmip.core.actions import Action, InstallBinding, SendDatagram, SendIPv4, SendPacket
 from dsmip.core.flow_selectors import FlowDescription
-from dsmip.core.home_agent import HomeAgent
 from dsmip.core.home_agent_config import HomeAgentConfig
 from dsmip.core.mobile_node import MobileNode, MobileNodeState
 from dsmip.core.mobile_node_config import MobileNodeConfig
 from dsmip.core.mobile_node_policy import FlowPolicy, Probing
 from dsmip.core.network_memory import Encapsulation, NetworkMemory
-from dsmip.core.types import Binding, FlowBinding, TunnelFormat, UdpEndpoint
+from dsmip.core.types import TunnelFormat, UdpEndpoint
 from dsmip.wire.extensions import Extensions
 from dsmip.wire.flows import FlowIdentification, FlowSummary
 from dsmip.wire.multihoming import BindingIdentifier
 from dsmip.wire.options import find, find_all
-from dsmip.wire.packet import UdpOuter, encapsulate_udp
-from dsmip.wire.pathprobe import ProbePayload
 
-OUTSIDE = IPv4Address("203.0.113.77")
-CONFIG = replace(HOME_AGENT_CONFIG, extensions=Extensions.PROBES | Extensions.DUPLICATION)
 VIDEO = FlowPolicy("video", FlowDescription(protocol=(17, 17), remote_ports=(5004, 5010)), ("lte1", "wwan0"))
 VOICE = FlowPolicy("voice", FlowDescription(protocol=(17, 17), dscp=(46, 46)), duplicate=2)
 BULK = FlowPolicy("bulk", FlowDescription(remote=IPv6Network("2001:db8:b::/48")), use="cheapest")
 WITH_FLOWS = replace(MULTIHOMED, multihoming=replace(POLICY, flows=(VIDEO, VOICE, BULK)))
-
-
-class RealHomeAgent:
-    """The home agent's engine, seen as the hand-made one is."""
-
-    knows_flows = True
-    extensions = Extensions.PROBES
-
-    def __init__(self, config: HomeAgentConfig) -> None:
-        self.config = config
-        self.engine = HomeAgent(config)
-
-    @property
-    def binding(self) -> Binding | None:
-        return self.engine.bindings.get(HOME_ADDRESS)
-
-    @property
-    def bindings(self) -> dict[int, Bound]:
-        if self.binding is None:
-            return {}
-        return {
-            one.bid: Bound(NATED.address if one.care_of == OUTSIDE else one.care_of, one.priority)
-            for one in self.binding.care_ofs
-        }
-
-    @property
-    def order(self) -> list[int]:
-        return [one.bid for one in self.binding.care_ofs] if self.binding is not None else []
-
-    @property
-    def flows(self) -> dict[int, FlowBinding]:
-        return {flow.fid: flow for flow in self.binding.flows} if self.binding is not None else {}
-
-    def restart(self) -> None:
-        self.engine = HomeAgent(self.config)
-
-
-class RealWorld(MultihomedWorld):
-    """`port` is where the NAT in front of the second modem maps to; it may change its mind."""
-
-    agent: RealHomeAgent  # type: ignore[assignment]
-
-    def __init__(
-        self, config: MobileNodeConfig = MULTIHOMED, agent: HomeAgentConfig = CONFIG, **options: object
-    ) -> None:
-        super().__init__(config, **options)  # type: ignore[arg-type]
-        self.agent = RealHomeAgent(agent)
-        self.port = 40001
-        self.installed: list[Binding] = []
-
-    def run(self, until: float) -> list[Action]:
-        actions = super().run(until)
-        self.agent.engine.tick(at(self.time))
-        self.agent.engine.actions()
-        return actions
-
-    def _outside(self, local: UdpEndpoint) -> UdpEndpoint:
-        return UdpEndpoint(OUTSIDE, self.port) if local.address == NATED.address else local
-
-    def _update_arrives(self, sent: Sent) -> None:
-        action = sent.action
-        if isinstance(action, SendDatagram):
-            source = self._outside(action.local)
-            outer = UdpOuter(source.address, source.port, action.remote.address, action.remote.port)
-            data = encapsulate_udp(action.payload, outer)
-        else:
-            data = action.packet
-        self.agent.engine.receive(data, at(self.time))
-        for answer in self.agent.engine.actions():
-            if isinstance(answer, InstallBinding):
-                self.installed.append(answer.binding)
-            elif isinstance(answer, SendPacket):
-                self._later(
-                    action.interface, lambda answer=answer: self.node.receive(answer.packet, at(self.time))
-                )
-            elif isinstance(answer, SendDatagram) and isinstance(action, SendDatagram):
-                outer = UdpOuter(HOME_AGENT_IPV4, 4191, action.local.address, action.local.port)
-                back = encapsulate_udp(answer.payload, outer)
-                self._later(action.interface, lambda back=back: self.node.receive(back, at(self.time)))
-
-    def _probe_arrives(self, action: SendPacket | SendDatagram | SendIPv4, payload: ProbePayload) -> None:
-        binding = self.agent.binding
-        entry = binding.care_of_binding(payload.bid) if binding is not None else None
-        if entry is None:
-            return
-        if isinstance(action, SendDatagram) and entry.nat_source != self._outside(action.local):
-            return
-        data = payload.encode()
-        sequence = payload.sequence & 0xFFFF
-        self._later(
-            action.interface, lambda: self.node.echo_reply(payload.bid, sequence, at(self.time), data)
-        )
 
 
 def settled(config: MobileNodeConfig = MULTIHOMED, agent: HomeAgentConfig = CONFIG) -> RealWorld:
