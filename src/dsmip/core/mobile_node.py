@@ -165,8 +165,10 @@ class MobileNode(MobileNodeView):
         if self._active is None:
             self._take_turns(now)
         self._registration.tick(now)
-        if self._several is not None:
-            self._several.tick(now)
+        if self._active is not None:
+            self._active.tick(now)
+            if self._several is not None and not self._several.supported:
+                self._use_one_binding(self._several, now)
         self._renumbering.tick(self.config, now)
         self._ask_about_prefix(now)
         if self._home.settle_at is not None and self._home.settle_at <= now.monotonic:
@@ -236,6 +238,8 @@ class MobileNode(MobileNodeView):
             self._registration.give_up(silent, now)
             self._reconsider(now)
         elif self._registration.has_given_up(now):
+            if self._several is not None and self._several.arranger.assumed:
+                self._start_over(now)  # that was not the reason for its silence
             self._home_agent_failed(PASSED_OVER, now)
 
     def _take_turns(self, now: Instant) -> None:
@@ -417,6 +421,8 @@ class MobileNode(MobileNodeView):
             self._reconsider(now)
         elif outcome is Outcome.REGISTERED:
             self._search.stop()
+            if self._several is not None:
+                self._several.arranger.assumed = False
             self._renumbering.accepted(self.config)
             if message.status == BAStatus.ACCEPTED_PREFIX_DISCOVERY_NECESSARY:
                 self._home_prefix.ask(now.monotonic)

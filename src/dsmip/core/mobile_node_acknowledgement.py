@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv6Address
 from dsmip.core.actions import Drop
 from dsmip.core.binding_update_list import SentUpdate, remaining_lifetime
 from dsmip.core.mobile_node_config import MobileNodeConfig
-from dsmip.core.types import DSMIP_PORT
+from dsmip.core.types import DSMIP_PORT, IPAddress
 from dsmip.wire.constants import BAStatus
 from dsmip.wire.errors import DecodeError
 from dsmip.wire.messages import BindingAcknowledgement, covered_octets
@@ -136,11 +136,22 @@ def _not_authentic(
         return Drop("unauthenticated", f"status {message.status}")
     if option.spi != association.spi or option is not message.options[-1]:
         return Drop("authenticator", f"SPI {option.spi}, status {message.status}")
-    if not association.verify(
-        option.authenticator, update.covered or update.care_of, config.home_address, covered
-    ):
-        return Drop("authenticator", f"status {message.status}: do the keys differ?")
-    return None
+    for care_of in _covered_by(config, update):
+        if association.verify(option.authenticator, care_of, config.home_address, covered):
+            return None
+    return Drop("authenticator", f"status {message.status}: do the keys differ?")
+
+
+def _covered_by(config: MobileNodeConfig, update: SentUpdate) -> tuple[IPAddress, ...]:
+    """Care-of addresses that the authenticator may cover.
+
+    A home agent that has not understood the binding identifiers of an update in UDP found no care-of address
+    in it: it takes the IPv6 source or the outer source for one, and refuses the update for that reason. It is
+    the one to learn from that it takes one binding only.
+    """
+    if update.covered is None:
+        return (update.care_of,)
+    return tuple(dict.fromkeys((update.covered, config.home_address, update.care_of)))
 
 
 def _too_late(message: BindingAcknowledgement, update: SentUpdate, now: float) -> Drop | None:

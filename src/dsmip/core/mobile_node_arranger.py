@@ -39,6 +39,9 @@ from dsmip.wire.messages import BindingAcknowledgement
 from dsmip.wire.multihoming import BindingIdentifier
 from dsmip.wire.options import IPv4AddressAcknowledgement, find_all
 
+#: Seconds before the silence of a home agent is taken once more for a sign that it takes one binding only.
+ASSUME_AGAIN = 600.0
+
 #: What we can do beyond the RFCs.
 _OFFER = Extensions.DUPLICATION | Extensions.PROBES
 
@@ -60,6 +63,9 @@ class Arranger:
         self._uplinks = uplinks
         self._fids: dict[tuple[str, int], int] = {}
         self.bulk = True
+        self.proven = False  #: the home agent has answered binding identifiers
+        self.assumed = False  #: that it does not know them is concluded from its silence
+        self._assume_after = float("-inf")
         self.home_status: int | None = None  #: with which the home link beside others was refused
         self._heard_flows_at = float("-inf")
         self._ipv4 = bool(config.ipv4_home_address or config.ipv4_prefixes or config.ipv4_prefix_request)
@@ -82,6 +88,9 @@ class Arranger:
 
     def use_home_agent(self, config: MobileNodeConfig) -> None:
         """Nothing is known of this home agent."""
+        if config.home_agent != self._config.home_agent:
+            self._assume_after = float("-inf")
+        self.proven = self.assumed = False
         self._config = config
         self.joint.use_home_agent(config)
         self.flows.start_over()
@@ -278,6 +287,7 @@ class Arranger:
         self, uplink: Uplink, update: SentUpdate, message: BindingAcknowledgement, now: Instant
     ) -> None:
         """See `uplink.Owner`."""
+        self.proven = True
         if update.carried.overwrite:
             self._overwritten(uplink, update, now)
         self._take_in(update, message)
@@ -363,6 +373,20 @@ class Arranger:
         # Not bound, or not in a way that can be told from elsewhere (RFC 5648 section 8.1).
         uplink.forget()
         uplink.registration.register(now)
+
+    def assume_single(self, now: Instant) -> bool:
+        """The home agent is silent over each IPv4 network: does it drop what it does not understand?
+
+        Without an Alternate or IPv4 Care-of Address option, which must not be beside binding identifiers
+        (RFC 5648 section 8.1), such updates look malformed to it. False when there is no reason to think so.
+        """
+        if self.proven or now.monotonic < self._assume_after:
+            return False
+        self._assume_after = now.monotonic + ASSUME_AGAIN
+        self.supported = False
+        self.assumed = True
+        self._emit(Event("single-binding", {"assumed": True}))
+        return True
 
     def no_bulk(self) -> None:
         """See `uplink.Owner`."""

@@ -341,7 +341,9 @@ class Multihoming:
         if here and all(uplink.given_up for uplink in here):
             for uplink in here:
                 uplink.given_up = False
-            self._common.failed(PASSED_OVER, now)
+            over_ipv6 = any(uplink.is_over_ipv6 for uplink in here)
+            if over_ipv6 or not self.arranger.assume_single(now):
+                self._common.failed(PASSED_OVER, now)
 
     # Supervision ------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from typing import Protocol
 
 from dsmip.core.binding_update_list import Carried, SentUpdate
@@ -195,6 +196,12 @@ class Uplink:
             self.gone_until = registration.entry.expires
         elif pending:
             self.gone_until = now + lifetime
+
+    @property
+    def is_over_ipv6(self) -> bool:
+        """True when it has an IPv6 care-of address."""
+        care_of = self.registration.care_of
+        return care_of is not None and isinstance(care_of.address, IPv6Address)
 
     @property
     def is_bound(self) -> bool:

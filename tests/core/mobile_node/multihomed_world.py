@@ -323,3 +323,29 @@ def probe_in(action: SendPacket | SendDatagram | SendIPv4) -> ProbePayload | Non
 def ipv6(number: int) -> IPv6Address:
     """Some other address."""
     return IPv6Address(f"2001:db8:999::{number:x}")
+
+
+def settled(*care_of: object, **options: object) -> MultihomedWorld:
+    """A mobile node with these care-of addresses, all of them registered."""
+    world = MultihomedWorld(**options)  # type: ignore[arg-type]
+    world.move(*(care_of or (WLAN, LTE, NATED)))  # type: ignore[arg-type]
+    world.wait(2.0)
+    world.agree()
+    return world
+
+
+def identifiers(world: MultihomedWorld, number: int = -1) -> tuple[BindingIdentifier, ...]:
+    """The binding identifiers of one of the Binding Updates sent."""
+    return find_all(world.sent[number].update.options, BindingIdentifier)
+
+
+def keep_using(world: MultihomedWorld, seconds: float, *bids: int) -> None:
+    """Traffic over these paths for so long."""
+    for _ in range(round(seconds / 0.1)):
+        world.use(*bids)
+        world.wait(0.1)
+
+
+def moved_after(world: MultihomedWorld, since: float) -> float:
+    """Seconds from `since` to the moment when traffic went elsewhere."""
+    return next(time for time, event in world.events if time >= since and event.kind == "arrangement") - since
