@@ -67,7 +67,7 @@ def bound(lab: Lab) -> set[str]:
 def care_ofs(lab: Lab) -> dict[str, str]:
     """Care-of addresses at the home agent and how packets get there."""
     bindings = ask(lab.instance("ha"), "bindings")
-    return {one["care_of"]: one["tunnel"] for binding in bindings for one in binding["care_of_addresses"]}
+    return {one["care_of"]: one["tunnel"] for binding in bindings for one in binding["care_of_bindings"]}
 
 
 def reaches(lab: Lab, address: object) -> bool:

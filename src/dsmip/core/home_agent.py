@@ -30,6 +30,7 @@ from dsmip.core.binding_cache import BindingCache
 from dsmip.core.frozen_entries import number_of
 from dsmip.core.home_agent_authentication import authenticate
 from dsmip.core.home_agent_changes import compare
+from dsmip.core.home_agent_clock import TimestampClock
 from dsmip.core.home_agent_config import HomeAgentConfig
 from dsmip.core.home_agent_icmp import HomeAgentIcmp
 from dsmip.core.home_agent_nodes import ServedNode, ServedNodes
@@ -83,6 +84,7 @@ class HomeAgent:
         )
         self._registrar.watch(self._icmp.bound)
         self._registrar.bindings.watch(self._icmp.unbound)
+        self._clock = TimestampClock(config.timestamp_tolerance)
         self._errors = _error_limit(config)
         self._failures = RateLimit(AUTHENTICATION_FAILURE_RATE, AUTHENTICATION_FAILURE_BURST)
         self._address = config.address.packed
@@ -161,14 +163,20 @@ class HomeAgent:
 
     # Time --------------------------------------------------------------------------------------------------
 
+    def clock_behind(self, now: Instant) -> float:
+        """Seconds by which the time of day is behind what it has been: see `home_agent_clock`."""
+        return self._clock.ahead(now)
+
     def restore(self, bindings: Iterable[Binding], replays: Iterable[ReplayState], now: Instant) -> None:
         """Take over what the store has, before anything else is asked of the engine.
 
         Bindings that ended meanwhile and those of mobile nodes that are configured no more are removed; what
         the configuration no longer grants is taken out of the others.
         """
-        for replay in replays:
+        known = list(replays)
+        for replay in known:
             self._nodes.restore(replay)
+        self._clock.restore((replay.timestamp for replay in known), now)
         self._registrar.bindings.restore(bindings, now)
 
     def resume(self, records: Iterable[bytes], replays: Iterable[ReplayState], now: Instant) -> list[int]:
@@ -192,6 +200,7 @@ class HomeAgent:
         self._replies.reconfigure(force_udp=config.udp == "force", nat_keepalive=config.nat_keepalive)
         self._registrar.reconfigure(config, changes)
         self._icmp.reconfigure(config)
+        self._clock.tolerance = config.timestamp_tolerance
         self._errors = _error_limit(config)
 
     def tick(self, now: Instant) -> None:
@@ -362,8 +371,9 @@ class HomeAgent:
         if node is None:
             self._drop("unknown-mobile-node", f"{request.home_address} from {request.tunnel_end}")
             return
+        time_of_day = self._clock.read(now)
         verdict = authenticate(
-            request, node, packet.payload, now.unix, self._config.timestamp_tolerance, protected=protected
+            request, node, packet.payload, time_of_day, self._config.timestamp_tolerance, protected=protected
         )
         if isinstance(verdict, BAStatus):
             self._refuse_unauthentic(request, node, verdict, now)
@@ -377,11 +387,12 @@ class HomeAgent:
         answers = self._failures if status is BAStatus.MIPV6_AUTH_FAIL else node.corrections
         if answers.allow(now.monotonic):
             answer = Answer(status, request.update.sequence)
-            self._actions.append(self._replies.acknowledge(request, answer, node.association, now.unix))
+            time_of_day = self._clock.read(now)
+            self._actions.append(self._replies.acknowledge(request, answer, node.association, time_of_day))
         detail = f"{node.name} from {request.tunnel_end}"
         if status is BAStatus.MIPV6_ID_MISMATCH and request.options.timestamp is not None:
-            tolerance = self._config.timestamp_tolerance
-            detail += f": {clock_difference(request.options.timestamp, now.unix, tolerance)}"
+            tolerance, time_of_day = self._config.timestamp_tolerance, self._clock.read(now)
+            detail += f": {clock_difference(request.options.timestamp, time_of_day, tolerance)}"
         self._drop(_REASONS[status], detail, node)
 
     def _drop(self, reason: str, detail: str = "", node: ServedNode | None = None) -> None:

@@ -21,7 +21,7 @@ from dsmip.daemon.flow_words import selector_in_words
 from dsmip.daemon.frozen_tables import FrozenTables, TablesByAddress
 from dsmip.daemon.home_agent_keys import HomeAgentKeys
 from dsmip.daemon.journal import Story
-from dsmip.daemon.runtime import Runtime
+from dsmip.daemon.runtime import Runtime, instant
 from dsmip.daemon.signalling_keys import signalling_in_words
 from dsmip.daemon.web_token import token_of
 from dsmip.dataplane.api import PathState, Traffic
@@ -126,13 +126,22 @@ class HomeAgentQuestions:
         troubled = [nodes[address] for name in refused if (address := IPv6Address(name)) in nodes]
         return {
             **self.status(),
-            "problems": self._runtime.conditions.sentences,
+            "problems": [*self._runtime.conditions.sentences, *self._clock_problems()],
             "refused": [
                 f"{node.name}: {problem}"
                 for node in troubled
                 for problem in problems(tell(self._facts(node)))
             ],
         }
+
+    def _clock_problems(self) -> list[str]:
+        behind = self._engine.clock_behind(instant())
+        if behind < self._config().timestamp_tolerance:
+            return []
+        return [
+            f"The clock of this machine is {behind:.0f} s behind what it has been: it was set back, or"
+            " started without the time. Mobile nodes go on by the time before; set the clock (NTP)."
+        ]
 
     def web(self) -> dict[str, str]:
         """For `dsmip web`. Raises Refusal without a status page."""

@@ -16,6 +16,7 @@ from ha_scenario import (
 )
 
 from dsmip.core.actions import ForgetBinding, RemoveBinding, SendPacket, StoreBinding
+from dsmip.core.types import Instant
 from dsmip.wire.constants import BAFlag, BAStatus, BUFlag
 from dsmip.wire.icmpv6 import EchoRequest, encode_icmpv6
 from dsmip.wire.messages import BindingError, decode_message
@@ -152,7 +153,8 @@ def test_an_expired_bid_is_unknown_before_the_timer_says_so() -> None:
     node = Multihomed()
     node.send(bid(1, WIFI), lifetime=10, flags=AHO)
     node.send(bid(2, LTE), source=LTE, lifetime=100)
-    node.agent.now = node.agent.now._replace(monotonic=node.agent.now.monotonic + 50)
+    now = node.agent.now
+    node.agent.now = Instant(now.monotonic + 50, now.unix + 50)
     assert statuses(node.send(bid(1), source=LTE)) == (BAStatus.MCOA_UNKNOWN_COA, {1: 0})
 
 
