@@ -29,6 +29,7 @@ ROLES = {
     "multihoming_home_agent": "Home agent of multihomed mobile nodes",
     "mobile_node": "Mobile node",
     "mobile_router": "NEMO mobile router",
+    "multihoming_mobile_node": "Mobile node with several uplinks",
 }
 
 _MARK = re.compile(r'mark\.row\(\s*((?:"[A-Z0-9-]+",?\s*)+)\)')

@@ -5,9 +5,15 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pytest
 
 from tests.conformance import catalogue
+
+# The worlds in which mobile nodes with several uplinks live import one another from there.
+sys.path.append(str(Path(__file__).parents[1] / "core" / "mobile_node"))
 
 
 def pytest_configure(config: pytest.Config) -> None:
