@@ -289,4 +289,4 @@ def test_mmn_hl_004_not_beside_others(status: int | None) -> None:
         bench.answer(time=1.1, status=status, options=options, care_of=HOME_ADDRESS)
     assert not bench.last.update.lifetime
     assert identifiers(bench.last) == ()
-    assert only(bench.answer(time=1.2), SettleHome) == [SettleHome(AT_HOME)]
+    assert only(bench.answer(time=1.2), SettleHome) == [SettleHome(AT_HOME, acknowledged=True)]

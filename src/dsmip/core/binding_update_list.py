@@ -7,7 +7,7 @@ lifetime and fate.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dsmip.core.lifetime import LIFETIME_UNIT, whole_units
 from dsmip.core.mobile_node_encapsulation import NatVerdict
@@ -111,6 +111,25 @@ def refresh_delay(lifetime: float) -> float:
     (RFC 6275 section 11.7.1): after four fifths of it, earlier when that leaves no time for three
     transmissions, but not before half of it."""
     return max(lifetime / 2, min(lifetime * _REFRESH_AT, lifetime - _REFRESH_MARGIN))
+
+
+def renewed_entry(
+    entry: BindingUpdateListEntry, update: SentUpdate, message: BindingAcknowledgement, now: float
+) -> BindingUpdateListEntry:
+    """The entry after `message` accepted an `update` about another care-of address that named this one, too.
+
+    The lifetime is that of the update, for all it names (RFC 5648 section 6.2), be it shorter than before. It
+    is not renewed any later for that: a NAT on its own path has not seen the update.
+    """
+    delay = refresh_delay(min(message.lifetime, update.lifetime) * LIFETIME_UNIT)
+    refresh_at = max(update.sent_at + delay, now + INITIAL_BINDACK_TIMEOUT)
+    return replace(
+        entry,
+        sequence=update.sequence,
+        registered_at=update.sent_at,
+        expires=now + remaining_lifetime(update, message.lifetime, now),
+        refresh_at=min(entry.refresh_at, refresh_at),
+    )
 
 
 def acknowledged_entry(

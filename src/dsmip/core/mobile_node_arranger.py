@@ -296,7 +296,7 @@ class Arranger:
         said = {one.bid: one.status or message.status for one in find_all(message.options, BindingIdentifier)}
         for one in update.carried.bids:
             if one.bid != uplink.bid:
-                self._arranged(one.bid, one.priority, said.get(one.bid, message.status), now)
+                self._arranged(one.bid, one.priority, said.get(one.bid, message.status), update, message, now)
         self._look_at_home(update, now)
 
     def _overwritten(self, uplink: Uplink, update: SentUpdate, now: Instant) -> None:
@@ -359,16 +359,25 @@ class Arranger:
                 if uplink.bid in (*wanted.removed, *wanted.left) and uplink.gone_until is not None:
                     uplink.forget()
             for bid, number in wanted.priorities:
-                self._arranged(bid, number, said.get(bid, message.status), now)
+                self._arranged(bid, number, said.get(bid, message.status), update, message, now)
             self._look_at_home(update, now)
 
-    def _arranged(self, bid: int, number: int, status: int, now: Instant) -> None:
-        """What became of one care-of address in a joint update."""
+    def _arranged(
+        self,
+        bid: int,
+        number: int,
+        status: int,
+        update: SentUpdate,
+        message: BindingAcknowledgement,
+        now: Instant,
+    ) -> None:
+        """What became of one care-of address in an update that was about others as well."""
         uplink = next((one for one in self._uplinks.values() if one.bid == bid), None)
         if uplink is None:
             return
         if status < REFUSED:
             uplink.priority = number
+            uplink.registration.renewed(update, message, now)
             return
         # Not bound, or not in a way that can be told from elsewhere (RFC 5648 section 8.1).
         uplink.forget()

@@ -12,6 +12,7 @@ from dsmip.core.binding_update_list import (
     BindingUpdateListEntry,
     SentUpdate,
     acknowledged_entry,
+    renewed_entry,
 )
 from dsmip.core.mobile_node_acknowledgement import REFUSED, Outcome, is_quoted, match
 from dsmip.core.mobile_node_choice import same_place
@@ -302,6 +303,11 @@ class Registration(RegistrationState):
         if ask_again:
             self.register(now)
         return True
+
+    def renewed(self, update: SentUpdate, message: BindingAcknowledgement, now: Instant) -> None:
+        """An update about other care-of addresses has renewed this one as well (RFC 5648 section 5.3)."""
+        if self.entry is not None:
+            self.entry = renewed_entry(self.entry, update, message, now.monotonic)
 
     def _refused(
         self, request: Request, update: SentUpdate, message: BindingAcknowledgement, status: int, now: Instant

@@ -306,7 +306,9 @@ class PathSupervision:
 
     def tick(self, now: float) -> None:
         """Draw conclusions from what has not come."""
-        while self._pending and now - self._pending[0].sent_at > _LOST_AFTER + self._patience:
+        # What is rare has to be kept for longer: it is evidence until the verdict.
+        kept = max(_LOST_AFTER + self._patience, self._span + self._excess)
+        while self._pending and now - self._pending[0].sent_at > kept:
             if self.health is not Health.SILENT and len(self._pending) <= self.needed:
                 break  # they may be the evidence of silence
             self._lost(self._pending.popleft())

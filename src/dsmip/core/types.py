@@ -208,6 +208,10 @@ class CareOfBinding(msgspec.Struct, frozen=True, eq=False, gc=False):
             return NotImplemented
         return msgspec.structs.astuple(self)[:-1] == msgspec.structs.astuple(other)[:-1]
 
+    def __ne__(self, other: object) -> bool:
+        """The base class has a `!=` of its own, which knows nothing of the above."""
+        return not self == other
+
     def __hash__(self) -> int:
         return hash((self.bid, self.care_of))
 

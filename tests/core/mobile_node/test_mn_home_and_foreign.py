@@ -325,7 +325,7 @@ def test_rfc5648_6_3_no_binding_identifier_in_the_answer() -> None:
     assert not bench.last.update.lifetime
     assert identifiers(bench.last) == {}
     actions = bench.answer(time=1.2, status=133)
-    assert only(actions, SettleHome) == [SettleHome(AT_HOME)]
+    assert only(actions, SettleHome) == [SettleHome(AT_HOME, acknowledged=True)]
 
 
 def test_the_home_agent_loses_everything() -> None:

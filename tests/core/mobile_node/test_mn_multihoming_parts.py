@@ -123,6 +123,17 @@ def test_the_death_of_a_lossy_path_is_noticed_hardly_later() -> None:
     assert line.path.health is Health.SILENT
 
 
+def test_the_death_of_a_lossy_path_that_is_probed_seldom_is_noticed_too() -> None:
+    """Probes that are evidence were forgotten before there were enough of them."""
+    line = Line(0.04, in_use=False)
+    line.path.probing = Probing(1.0, 10.0, 30.0)
+    line.loss = 0.4
+    line.run(600.0)
+    line.alive = False
+    line.run(60.0)
+    assert line.path.health is Health.SILENT
+
+
 def test_a_missing_probe_is_followed_by_the_next_at_once() -> None:
     line = Line(0.02)
     line.run(5.0)
