@@ -49,6 +49,7 @@ class AgentHost(Machine):
         self.oracle = Oracle(plan, ledger)
         self.at_home: dict[IPAddress, NodeHost] = {}
         self.proxied: dict[IPAddress, None] = {}
+        self.highest_skew = plan.skew
         self.delivered = 0
         self.crashes = 0
         #: Actions of the next turn that changes something after which the process ends; None = it lives.
@@ -127,6 +128,11 @@ class AgentHost(Machine):
         self._new_disk()
         self.oracle.erased()
         self._trusted = True
+
+    def set_clock(self, seconds: float) -> None:
+        """Somebody moves the time of day."""
+        self.skew += seconds
+        self.highest_skew = max(self.highest_skew, self.skew)
 
     def later(self, delay: float, call: Callable[..., None], *arguments: Any) -> None:
         """The daemon's `call_later`."""

@@ -21,6 +21,7 @@ from dsmip.core.actions import (
     StoreReplay,
 )
 from dsmip.core.types import DSMIP_PORT, Binding, IPAddress, Nat, Path, ReplayState, TunnelFormat
+from tests.simulation.clock import EPOCH
 from tests.simulation.data_plane import Source, prefix_of
 from tests.simulation.frames import Violation
 from tests.simulation.ledger import Authentic, Ledger
@@ -147,10 +148,17 @@ class Oracle:
         return next((update for update in sent if update.care_of == binding.care_of), sent[-1])
 
     def _check_fresh(self, host: AgentHost, timestamp: int) -> None:
-        age = host.now().unix + _NTP_OFFSET - timestamp / 2**32
-        # The seconds of NTP run over in 2036; the simulation begins in 2030.
-        if abs(age) > self._file.timestamp_tolerance + _EPSILON:
-            raise Violation(f"{host.name} believes a timestamp that is {age:.3f} s old")
+        """Close to a time of day that is never set back: at least what it is, at most what it has been.
+
+        The seconds of NTP run over in 2036; the simulation begins in 2030.
+        """
+        stamped = timestamp / 2**32 - _NTP_OFFSET
+        earliest, latest = host.now().unix, host.world.time + EPOCH + host.highest_skew
+        tolerance = self._file.timestamp_tolerance + _EPSILON
+        if not earliest - tolerance <= stamped <= latest + tolerance:
+            raise Violation(
+                f"{host.name} believes a timestamp of {stamped:.3f}, it is {earliest:.3f} to {latest:.3f}"
+            )
 
     def _check_care_of(self, binding: Binding, sent: Authentic, outer: set[Source]) -> None:
         if binding.nat_source is None:

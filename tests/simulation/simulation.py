@@ -191,7 +191,7 @@ class Simulation:
                 agent.stall(rng.uniform(0, 4))
             case "set clock":
                 # Backwards by little: what it has believed must not lie farther ahead than it tolerates.
-                agent.skew += rng.choice((rng.uniform(-3, 0), rng.uniform(0, 3), rng.uniform(0, 1e5)))
+                agent.set_clock(rng.choice((rng.uniform(-3, 0), rng.uniform(0, 3), rng.uniform(0, 1e5))))
             case "duplicate":
                 agent.duplicates.update(rng.sample([node.config.home_address for node in self.nodes], 1))
             case "restart nat":
