@@ -9,8 +9,9 @@ APT_BUILD := python3-venv clang llvm libbpf-dev linux-libc-dev make
 APT_TEST  := tshark tcpdump iperf3 ethtool chromium zsh fish groff-base redis-server wireguard-go wireguard-tools systemd dbus
 # For a kernel that has what the machine's own may lack: tests/guest boots the distribution's.
 APT_GUEST := qemu-system-x86 busybox-static kmod openssl charon-systemd strongswan-swanctl libstrongswan-standard-plugins
+APT_DEB   := mmdebstrap
 
-.PHONY: setup demo demo-protected test test-fast soak conformance lint bench docs lock install clean
+.PHONY: setup demo demo-protected test test-fast soak conformance lint bench docs lock install deb deb-check clean
 
 setup: $(VENV)/.done $(BPF)
 
@@ -70,30 +71,35 @@ lock:
 	$(VENV)/bin/pip install --quiet pip-tools
 	$(VENV)/bin/pip-compile --quiet --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-find-links \
 	    --no-emit-trusted-host --extra dev --strip-extras -o requirements.lock pyproject.toml
+	$(VENV)/bin/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links \
+	    --no-emit-trusted-host --extra metrics --extra watch --strip-extras -c requirements.lock \
+	    -o packaging/requirements.lock pyproject.toml
 
 # Into $(PREFIX), with a service that runs as a user of its own: see packaging/systemd/dsmip@.service.
 PREFIX  ?= /opt/dsmip
 DESTDIR ?=
 install: setup
-	rm -rf build/wheel
+	rm -rf build
 	$(VENV)/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir build/wheel .
 	test -x $(DESTDIR)$(PREFIX)/bin/python || /usr/bin/python3 -m venv $(DESTDIR)$(PREFIX)
-	$(DESTDIR)$(PREFIX)/bin/pip install --quiet --upgrade build/wheel/dsmip-*.whl
-	install -d $(DESTDIR)/usr/local/bin $(DESTDIR)/etc/dsmip $(DESTDIR)/etc/systemd/system
+	$(DESTDIR)$(PREFIX)/bin/pip install --quiet --require-hashes -r packaging/requirements.lock
+	$(DESTDIR)$(PREFIX)/bin/pip install --quiet --no-deps --force-reinstall build/wheel/dsmip-*.whl
+	install -d $(DESTDIR)/usr/local/bin $(DESTDIR)/etc/dsmip
 	ln -sf $(PREFIX)/bin/dsmip $(DESTDIR)/usr/local/bin/dsmip
-	for unit in dsmip@.service dsmip-prepare.service; do \
-	    sed s,/usr/bin/dsmip,/usr/local/bin/dsmip, packaging/systemd/$$unit \
-	        > $(DESTDIR)/etc/systemd/system/$$unit || exit; done
-	install -D -m 644 packaging/systemd/sysusers.conf $(DESTDIR)/etc/sysusers.d/dsmip.conf
-	install -D -m 644 packaging/systemd/networkd.conf $(DESTDIR)/etc/systemd/networkd.conf.d/50-dsmip.conf
-	install -d $(DESTDIR)/usr/local/share/man $(DESTDIR)/usr/local/share/bash-completion/completions \
-	    $(DESTDIR)/usr/local/share/zsh/site-functions $(DESTDIR)/usr/local/share/fish/vendor_completions.d
-	$(VENV)/bin/dsmip man --out $(DESTDIR)/usr/local/share/man
-	$(VENV)/bin/dsmip completion bash > $(DESTDIR)/usr/local/share/bash-completion/completions/dsmip
-	$(VENV)/bin/dsmip completion zsh > $(DESTDIR)/usr/local/share/zsh/site-functions/_dsmip
-	$(VENV)/bin/dsmip completion fish > $(DESTDIR)/usr/local/share/fish/vendor_completions.d/dsmip.fish
+	packaging/install-data --root "$(DESTDIR)" /usr/local/share /etc site-functions /usr/local/bin/dsmip \
+	    $(VENV)/bin/dsmip
 	test -n "$(DESTDIR)" || { systemd-sysusers dsmip.conf; chgrp dsmip /etc/dsmip; chmod 750 /etc/dsmip; \
 	    systemctl daemon-reload; }
+
+# A package for Debian 12 and 13, and a wheel, into dist/.
+deb: setup
+	packaging/debian/build $(PYTHON) dist
+
+# Installs it in a bare Debian of each release, and runs a home agent there. Takes a minute, as root.
+deb-check: RELEASES ?= bookworm trixie
+deb-check: deb
+	@./tools/install-packages $(APT_DEB)
+	packaging/debian/check dist/dsmip_*.deb $(RELEASES)
 
 clean:
 	rm -rf $(VENV) build dist demo-out $(BPF)
