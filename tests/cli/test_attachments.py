@@ -13,7 +13,14 @@ RESULT: dict[str, Any] = {
     "home": None,
     "interfaces": {"wlan0": {"state": "up", "managed": True, "routers": []}},
     "care_of": [
-        {"interface": "wlan0", "address": "2001:db8::5", "gateway": "fe80::1", "network": "cafe"},
+        {
+            "interface": "wlan0",
+            "address": "2001:db8::5",
+            "gateway": "fe80::1",
+            "network": "cafe",
+            "portal": "https://portal.example/",
+            "cut_off": False,
+        },
     ],
     "paths": [
         {
@@ -41,6 +48,15 @@ def test_networks_and_paths() -> None:
     assert "21.3 ms" in paths
     assert "1.2 %" in paths
     assert render({**RESULT, "paths": []}) == networks
+
+
+def test_a_network_that_lets_nothing_through_is_named_with_its_portal() -> None:
+    closed = {**RESULT["care_of"][0], "cut_off": True}
+    told = render({**RESULT, "care_of": [closed]}).split("\n\n")[-1]
+    assert told == (
+        "wlan0: nothing gets from 2001:db8::5 to the home agent; log in at https://portal.example/"
+    )
+    assert render({**RESULT, "care_of": [{**closed, "portal": None}]}).endswith("to the home agent")
 
 
 @pytest.mark.parametrize(

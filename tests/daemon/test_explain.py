@@ -187,11 +187,15 @@ STATUS: dict[str, Any] = {
 
 
 def mobile_node(
-    journal: Journal, interfaces: dict[str, Any] | None = None, paths: Any = (), **status: Any
+    journal: Journal,
+    interfaces: dict[str, Any] | None = None,
+    paths: Any = (),
+    care_of: Any = (),
+    **status: Any,
 ) -> str:
     facts = explain_mobile_node.Facts(
         {**STATUS, **status},
-        {"interfaces": interfaces or {}, "paths": paths},
+        {"interfaces": interfaces or {}, "paths": paths, "care_of": care_of},
         journal.story() or Story(),
         journal.latest,
         NOW,
@@ -246,6 +250,33 @@ def test_a_mobile_node_that_gets_no_answer() -> None:
     told = mobile_node(journal, state="registering")
     assert "! 4 Binding Updates from 192.0.2.9 got no answer, the last was sent 4 s ago." in told
     assert "may drop UDP port 4191" in told
+
+
+PORTAL = {"interface": "wlan0", "address": "10.0.0.5", "portal": "https://portal.example/", "cut_off": True}
+
+
+def test_a_mobile_node_with_a_network_that_wants_a_log_in() -> None:
+    journal = Journal()
+    journal.event("binding-acknowledged", {"unix": NOW - 9})
+    journal.event("binding-update-sent", {"unix": NOW - 4, "transmission": 4, "care_of": "10.0.0.5"})
+    journal.event("network-cut-off", {"unix": NOW - 3, "care_of": "10.0.0.5", "interface": "wlan0"})
+    told = mobile_node(journal, care_of=[PORTAL])
+    assert "3 s ago: nothing gets from 10.0.0.5 to the home agent" in told
+    assert "! wlan0 has the address 10.0.0.5, but Binding Updates from there are not answered" in told
+    assert "-> It asks for a log-in: open https://portal.example/ in a browser on that network." in told
+    assert "got no answer" not in told
+    told = mobile_node(journal, care_of=[{**PORTAL, "portal": None}])
+    assert "its firewall may drop UDP port 4191. Until then other networks are used" in told
+
+
+def test_a_portal_is_named_but_not_accused_while_nothing_else_answers() -> None:
+    journal = Journal()
+    journal.event("binding-update-sent", {"unix": NOW - 4, "transmission": 4, "care_of": "10.0.0.5"})
+    told = mobile_node(journal, care_of=[{**PORTAL, "cut_off": False}], state="registering")
+    assert "! 4 Binding Updates from 10.0.0.5 got no answer" in told
+    assert "if nobody has logged in yet, open https://portal.example/ in a browser." in told
+    assert "Look whether home agent 2001:db8:ffff::1 runs" in told
+    assert "another network" not in told
 
 
 def test_a_mobile_node_with_another_key_than_its_home_agent() -> None:

@@ -10,7 +10,16 @@ from typing import Any
 
 from scapy.layers import inet6
 
-from dsmip.wire import binding, cgaoptions, fastndoptions, icmpv6, ndoptions, options, returnroutability
+from dsmip.wire import (
+    binding,
+    captiveportal,
+    cgaoptions,
+    fastndoptions,
+    icmpv6,
+    ndoptions,
+    options,
+    returnroutability,
+)
 from dsmip.wire.fastrouterdiscovery import FastRouterDiscovery
 from dsmip.wire.icmpv6 import Icmpv6Message
 from dsmip.wire.message import Message
@@ -181,6 +190,8 @@ def build_nd_option(option: NDOption) -> Any:
             return inet6.ICMPv6NDOptHAInfo(
                 res=option.mobile_routers << 15, pref=option.preference, lifetime=option.lifetime
             )
+        case captiveportal.CaptivePortal(uri=uri):
+            return inet6.ICMPv6NDOptCaptivePortal(URI=uri)
         case fastndoptions.IPAddressPrefix():
             return inet6.ICMPv6NDOptIPAddr(
                 len=3, optcode=option.code, plen=option.prefix_length, addr=str(option.address)

@@ -7,6 +7,7 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from hypothesis import strategies as st
 
 from dsmip.wire import (
+    captiveportal,
     cgaoptions,
     experimental,
     fasthandover,
@@ -227,6 +228,11 @@ def _prefix_information(
 # Behind the two octets of type and length come 6, 14, 22 ... octets.
 _ND_DATA = st.integers(0, 4).flatmap(lambda units: octets(8 * units + 6))
 
+#: As much as to leave no padding, which is taken away.
+_URI = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=6, max_size=30).map(
+    lambda text: text[: 6 + (len(text) - 6) // 8 * 8].encode()
+)
+
 _KNOWN_ND_OPTIONS = frozenset(option.TYPE for option in ndoptioncodec.ND_OPTION_CLASSES)
 
 ND_OPTION: st.SearchStrategy[icmpv6.NDOption] = st.one_of(
@@ -244,6 +250,7 @@ ND_OPTION: st.SearchStrategy[icmpv6.NDOption] = st.one_of(
     st.builds(icmpv6.Mtu, U32),
     st.builds(icmpv6.AdvertisementInterval, U32),
     st.builds(icmpv6.HomeAgentInformation, U16, U16, st.booleans()),
+    st.builds(captiveportal.CaptivePortal, _URI),
     st.builds(fastndoptions.IPAddressPrefix, U8, st.integers(0, 128), IPV6),
     # As long as to leave no padding, which could not be told from the address.
     st.builds(fastndoptions.LinkLayerAddress, U8, octets(5) | octets(13)),

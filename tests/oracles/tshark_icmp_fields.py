@@ -4,11 +4,24 @@ from __future__ import annotations
 
 from ipaddress import IPv6Address
 
-from dsmip.wire import fastndoptions, homeagentdiscovery, icmpv4, icmpv6, ndoptions, neighbordiscovery
+from dsmip.wire import (
+    captiveportal,
+    fastndoptions,
+    homeagentdiscovery,
+    icmpv4,
+    icmpv6,
+    ndoptions,
+    neighbordiscovery,
+)
 from dsmip.wire.arp import ArpPacket
 from dsmip.wire.icmpmessage import IcmpMessage
 from dsmip.wire.ndoption import NDOption
 from tests.oracles.tshark_fields import Readers, attribute
+
+
+def _portal(option: captiveportal.CaptivePortal) -> str:
+    return option.uri.decode()
+
 
 _ECHO: Readers = {
     "icmpv6.echo.identifier": attribute("identifier"),
@@ -90,6 +103,7 @@ ND_OPTION_FIELDS: dict[type[NDOption], Readers] = {
         "icmpv6.opt.home_agent_preference": attribute("preference"),
         "icmpv6.opt.home_agent_lifetime": attribute("lifetime"),
     },
+    captiveportal.CaptivePortal: {"icmpv6.opt.captive_portal": _portal},
     fastndoptions.IPAddressPrefix: {
         "icmpv6.opt.ipa.option_code": attribute("code"),
         "icmpv6.opt.ipa.prefix_len": attribute("prefix_length"),

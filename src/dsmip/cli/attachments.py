@@ -56,9 +56,18 @@ def _attachments(options: argparse.Namespace) -> int:
 
 def render(result: dict[str, Any]) -> str:
     """The tables of `dsmip attachments`."""
-    networks = _networks(result)
     paths = result.get("paths") or []
-    return f"{networks}\n\n{_paths(paths)}" if paths else networks
+    parts = [_networks(result), _paths(paths) if paths else "", "\n".join(_cut_off(result))]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _cut_off(result: dict[str, Any]) -> list[str]:
+    return [
+        f"{row['interface']}: nothing gets from {row['address']} to the home agent"
+        + (f"; log in at {row['portal']}" if row["portal"] else "")
+        for row in result["care_of"]
+        if row["cut_off"]
+    ]
 
 
 def _networks(result: dict[str, Any]) -> str:

@@ -234,6 +234,7 @@ class MobileNode(MobileNodeView):
         silent = self._registration.care_of
         if silent is None or not self._registration.is_silent(now):
             return
+        self._registration.note_silence(now)
         if self._chooser.has_alternative(self._attachments.care_of, silent, now.monotonic):
             self._registration.give_up(silent, now)
             self._reconsider(now)
@@ -252,7 +253,6 @@ class MobileNode(MobileNodeView):
         if silent is None or not self._registration.is_silent(now):
             return
         if self._chooser.has_other(self._attachments.care_of, silent, now.monotonic):
-            self._common.memory.remember_silence(silent.network, silent.address, now.monotonic)
             self._reconsider(now, go_on=True)
 
     def _at_home_link(self, home: HomeAttachment, now: Instant) -> None:
@@ -424,6 +424,11 @@ class MobileNode(MobileNodeView):
             if self._several is not None:
                 self._several.arranger.assumed = False
             self._renumbering.accepted(self.config)
+            if self._active is None:
+                # Networks that were silent together with this one are worth another try.
+                self._choose_again_at = self._chooser.next_change(
+                    self._attachments.care_of, self.care_of, now.monotonic
+                )
             if message.status == BAStatus.ACCEPTED_PREFIX_DISCOVERY_NECESSARY:
                 self._home_prefix.ask(now.monotonic)
                 self._ask_about_prefix(now)

@@ -51,7 +51,7 @@ class Chooser:
 
     def rank(self, care_of: CareOfAddress, now: float) -> Rank:
         """The place of this address's family and network in the order of preference."""
-        if self._memory.silent_until(care_of.network, care_of.address, now) is not None:
+        if self._memory.silent_until(care_of, now) is not None:
             return Rank.SILENT
         return Rank.IPV6 if isinstance(care_of.address, IPv6Address) else Rank.IPV4
 
@@ -69,8 +69,10 @@ class Chooser:
 
         def order(care_of: CareOfAddress) -> tuple[int, float, int, bool]:
             elsewhere = current is None or not same_place(care_of, current)
-            silent_until = self._memory.silent_until(care_of.network, care_of.address, now)
-            return self.rank(care_of, now), silent_until or 0.0, care_of.preference, elsewhere
+            silence = self._memory.silence(care_of)
+            rank = self.rank(care_of, now)
+            tried = silence.sent[-1] if silence is not None and rank is Rank.SILENT else 0.0
+            return rank, tried, care_of.preference, elsewhere
 
         return min(usable, key=order)
 
@@ -95,7 +97,7 @@ class Chooser:
         times = [
             until
             for care_of in self._usable(candidates, now)
-            if (until := self._memory.silent_until(care_of.network, care_of.address, now)) is not None
+            if (until := self._memory.silent_until(care_of, now)) is not None
         ]
         if choice is not None and choice.valid_until is not None:
             # A little later than the last instant at which it is usable, or nothing would change then.

@@ -33,6 +33,11 @@ def _milliseconds(seconds: float) -> float:
     return round(seconds * 1000, 3)
 
 
+def cut_off(care_of: CareOfAddress) -> Event:
+    """The home agent works, and this network does not let our packets through to it."""
+    return Event("network-cut-off", {**_where(care_of), "portal": care_of.portal or ""})
+
+
 def care_of_address(care_of: CareOfAddress, previous: CareOfAddress | None) -> Event:
     """Another care-of address was chosen."""
     before = str(previous.address) if previous is not None else ""

@@ -97,7 +97,7 @@ class Multihoming:
         registration.attached = here
         current = registration.care_of
         choice = self._chooser.choose(here, current, now.monotonic)
-        uplink.choose_again_at = self._chooser.next_change(here, choice, now.monotonic)
+        uplink.choose_again_at = None
         if choice is None:
             if current is not None:
                 uplink.detach(self._config.lifetime, now.monotonic)
@@ -110,9 +110,15 @@ class Multihoming:
             registration.stay(choice, now)
         else:
             registration.move(choice, now, go_on=go_on)
-        leaves_at = uplink.leaves_at
+        self._plan_choice(uplink, now)
+
+    def _plan_choice(self, uplink: Uplink, now: Instant) -> None:
+        """When another address of the interface may be the best, or this one is to be left."""
+        registration, leaves_at = uplink.registration, uplink.leaves_at
+        at = self._chooser.next_change(registration.attached, registration.care_of, now.monotonic)
         if leaves_at is not None and leaves_at > now.monotonic:
-            uplink.choose_again_at = min(leaves_at, uplink.choose_again_at or leaves_at)
+            at = min(leaves_at, at or leaves_at)
+        uplink.choose_again_at = at
 
     def leave(self, name: str, now: Instant) -> bool:
         """Traffic is to leave this interface: it will go down soon. False when there is no such uplink.
@@ -327,13 +333,22 @@ class Multihoming:
         silent, here = registration.care_of, registration.attached
         if silent is None or not registration.is_silent(now):
             return
+        if registration.note_silence(now):
+            self._ask_elsewhere(uplink, now)
         if self._chooser.has_alternative(here, silent, now.monotonic):
             registration.give_up(silent, now)
             self._choose(uplink, here, now)
         elif self._chooser.has_other(here, silent, now.monotonic):
-            self._common.memory.remember_silence(silent.network, silent.address, now.monotonic)
             self._choose(uplink, here, now, go_on=True)
         uplink.given_up = uplink.given_up or registration.has_given_up(now)
+
+    def _ask_elsewhere(self, silent: Uplink, now: Instant) -> None:
+        """Is it the home agent that is silent, or this network? A probe would not say: the home agent's data
+        plane sends it back whether its daemon is there or not."""
+        others = (uplink.registration for uplink in self._in_order() if uplink is not silent)
+        asked = next((registration for registration in others if registration.works(now)), None)
+        if asked is not None and not asked.outstanding:
+            asked.register(now)
 
     def _give_up_home_agent(self, now: Instant) -> None:
         """Silent over every uplink: it is not the uplinks."""
@@ -415,6 +430,8 @@ class Multihoming:
                     break
         for uplink in uplinks:
             uplink.registration.end_waiting(now)
+            if outcome is Outcome.REGISTERED:
+                self._plan_choice(uplink, now)
         self._arrange(now)
         return outcome
 

@@ -182,9 +182,23 @@ class Registration(RegistrationState):
         self._emit(Event(why, {"care_of": str(self.care_of.address)}))
         self.register(now)
 
+    def note_silence(self, now: Instant) -> bool:
+        """Nothing is heard over the care-of address: remember that. True when it is news."""
+        silent, outstanding = self.care_of, self._delivery.outstanding
+        if silent is None or not outstanding:
+            return False
+        news = self._memory.silence(silent) is None
+        sent = tuple(update.sent_at for update in outstanding)
+        if self._memory.remember_silence(silent, sent, now.monotonic):
+            self._emit(events.cut_off(silent))
+        return news
+
+    def _note_answer(self, care_of: CareOfAddress, now: Instant) -> None:
+        for silent in self._memory.remember_answer(care_of, now.monotonic):
+            self._emit(events.cut_off(silent))
+
     def give_up(self, silent: CareOfAddress, now: Instant) -> None:
-        """Nothing is heard over this care-of address (RFC 5555 section 4.4.1): remember that."""
-        self._memory.remember_silence(silent.network, silent.address, now.monotonic)
+        """Nothing is heard over this care-of address (RFC 5555 section 4.4.1), and there is another."""
         if self.tunnel.uses(silent):
             self.tunnel.doubt()
         self._emit(events.fallback(silent, "no acknowledgement"))
@@ -284,7 +298,7 @@ class Registration(RegistrationState):
         if self.care_of is not None and same_place(self.care_of, care_of):
             care_of = self.care_of  # with the router and lifetime it has by now
         self._cleared = False
-        self._memory.remember_answer(care_of.network, care_of.address)
+        self._note_answer(care_of, now)
         wishes = self._common.wishes
         ask_again = wishes.answered(update.ipv4, find_all(message.options, IPv4AddressAcknowledgement))
         verdict = verdict_on(care_of, update.flags, message, self._config.nat_keepalive)
@@ -315,6 +329,8 @@ class Registration(RegistrationState):
         forced_udp = bool(update.flags & BUFlag.F)
         reaction = reaction_to(status, timestamps=update.timestamp != 0, forced_udp=forced_udp)
         self._emit(events.binding_refused(request, status, reaction.value))
+        if request.care_of is not None:
+            self._note_answer(request.care_of, now)
         if reaction in (Reaction.CORRECT_SEQUENCE, Reaction.CORRECT_CLOCK):
             at_once = self._delivery.correct(message, update, now)
             if reaction is Reaction.CORRECT_CLOCK:

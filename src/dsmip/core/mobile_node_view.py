@@ -123,6 +123,10 @@ class MobileNodeView:
         """Seconds the home agent goes on keeping the binding; 0 without one."""
         return self.entry.remaining(now.monotonic) if self.entry is not None else 0.0
 
+    def is_cut_off(self, care_of: CareOfAddress, now: Instant) -> bool:
+        """Whether the home agent works, but not from there: see `network_silence`."""
+        return self._common.memory.is_cut_off(care_of, now.monotonic)
+
     @property
     def multihoming(self) -> Multihoming | None:
         """Several uplinks, None when only one is to be registered. Look whether it is `supported`."""

@@ -9,14 +9,11 @@ import enum
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-from dsmip.core.types import IPAddress
+from dsmip.core.network_silence import LONGEST_PAUSE, Silence
+from dsmip.core.types import CareOfAddress
 
 #: Networks remembered.
 MAX_NETWORKS = 256
-
-#: Seconds for which a network that did not carry Binding Updates of one address family comes last in the
-#: choice of a care-of address (RFC 5555 section 4.4.1 leaves the time to us).
-SILENCE_REMEMBERED = 300.0
 
 #: Seconds after which a network that swallowed protocol 41 is tried again: filters are changed, too.
 FILTER_REMEMBERED = 3600.0
@@ -35,7 +32,7 @@ class Encapsulation(enum.Enum):
 class _Network:
     encapsulation: Encapsulation = Encapsulation.UNKNOWN
     known_until: float | None = None
-    silent_until: dict[int, float] = field(default_factory=dict)  #: by IP version
+    silences: dict[int, Silence] = field(default_factory=dict)  #: by IP version
     path_mtu: dict[int, int] = field(default_factory=dict)  #: by IP version
 
 
@@ -45,6 +42,8 @@ class NetworkMemory:
     def __init__(self, limit: int = MAX_NETWORKS) -> None:
         self._limit = limit
         self._networks: OrderedDict[str, _Network] = OrderedDict()
+        self._answered_at = float("-inf")
+        self._answered_in: CareOfAddress | None = None
 
     def __len__(self) -> int:
         return len(self._networks)
@@ -62,21 +61,47 @@ class NetworkMemory:
         known.encapsulation = encapsulation
         known.known_until = now + FILTER_REMEMBERED if encapsulation is Encapsulation.FILTERED else None
 
-    def silent_until(self, network: str, address: IPAddress, now: float) -> float | None:
-        """Until when the home agent counts as out of reach from `address`; None = it does not."""
-        known = self._networks.get(network)
-        if known is None:
-            return None
-        until = known.silent_until.get(address.version)
-        return until if until is not None and now < until else None
+    def silence(self, care_of: CareOfAddress) -> Silence | None:
+        """What is known of Binding Updates in vain from this network, of this address family."""
+        known = self._networks.get(care_of.network)
+        return known.silences.get(care_of.address.version) if known is not None else None
 
-    def remember_silence(self, network: str, address: IPAddress, now: float) -> None:
-        """Binding Updates of this address family were not answered (RFC 5555 section 4.4.1)."""
-        self._visit(network).silent_until[address.version] = now + SILENCE_REMEMBERED
+    def silent_until(self, care_of: CareOfAddress, now: float) -> float | None:
+        """Until when the home agent counts as out of reach from there; None = it does not."""
+        silence = self.silence(care_of)
+        return silence.until if silence is not None and now < silence.until else None
 
-    def remember_answer(self, network: str, address: IPAddress) -> None:
-        """The home agent answered: forget that it was silent."""
-        self._visit(network).silent_until.pop(address.version, None)
+    def is_cut_off(self, care_of: CareOfAddress, now: float) -> bool:
+        """Whether that network is known to let nothing through to a home agent that works.
+
+        It does not seem to any more once it is silent where it answered last.
+        """
+        works = self._answered_in is not None and self.silence(self._answered_in) is None
+        silence = self.silence(care_of)
+        return works and silence is not None and silence.is_cut_off(now)
+
+    def remember_silence(self, care_of: CareOfAddress, sent: tuple[float, ...], now: float) -> bool:
+        """Binding Updates that left at these times were not answered (RFC 5555 section 4.4.1).
+
+        True when that shows, for the first time, that the network does not let them through.
+        """
+        silences = self._visit(care_of.network).silences
+        version = care_of.address.version
+        silence = silences.get(version)
+        if silence is None:
+            silence = silences[version] = Silence(care_of, sent, now + LONGEST_PAUSE)
+        else:
+            silence.again(care_of, sent, now)
+        if self._answered_in is None or self._answered_at < sent[0]:
+            return False
+        return silence.answered_elsewhere(self._answered_in, self._answered_at)
+
+    def remember_answer(self, care_of: CareOfAddress, now: float) -> list[CareOfAddress]:
+        """The home agent answered there. Returns the care-of addresses that are so found to be cut off."""
+        self._answered_at, self._answered_in = now, care_of
+        self._visit(care_of.network).silences.pop(care_of.address.version, None)
+        silences = (silence for known in self._networks.values() for silence in known.silences.values())
+        return [silence.care_of for silence in silences if silence.answered_elsewhere(care_of, now)]
 
     def path_mtu(self, network: str, version: int) -> int | None:
         """Octets of the largest outer packet of this IP version that got through; None = the link's MTU, as

@@ -103,7 +103,8 @@ class CareOfAddress:
 
     `network` names the visited network (a stable string made from what identifies it: router and prefix, or
     DHCP server and gateway MAC), so that what was learnt about it (UDP needed, IPv6 broken) is kept.
-    `valid_until` is CLOCK_MONOTONIC seconds, None = no known end.
+    `valid_until` is CLOCK_MONOTONIC seconds, None = no known end. `portal` is the URL of the network's
+    captive portal, if it says that it has one (RFC 8910).
     """
 
     address: IPAddress
@@ -118,6 +119,7 @@ class CareOfAddress:
     #: link-layer address there.
     at_home: bool = False
     link_layer: bytes = b""
+    portal: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

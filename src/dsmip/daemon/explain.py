@@ -114,6 +114,8 @@ def turn(moment: Moment) -> str:
             return f"also at {where}"
         case "care-of-removed":
             return f"no longer at {where} ({moment.detail})"
+        case "network-cut-off":
+            return f"nothing gets from {where} to the home agent"
         case "path-health" | "signal":
             return moment.detail
         case "single-binding":

@@ -31,7 +31,8 @@ def tell(facts: Facts) -> list[Sentence]:
     """The story: state, facts, problems each with its mend, and the latest turns."""
     story, now = facts.story, facts.now
     accepted = _when(facts, "binding-acknowledged")
-    sentences = [*_state(facts), *explain.signalling(facts.status), *_networks(facts), *_unanswered(facts)]
+    sentences = [*_state(facts), *explain.signalling(facts.status), *_networks(facts)]
+    sentences += [*_cut_off(facts), *_unanswered(facts)]
     if story.refused is not None:
         sentences += explain.refused(story.refused, now, current=story.refused.unix > accepted)
     sentences += explain.refusals(story, "packet", accepted, now)
@@ -78,7 +79,10 @@ def _places(facts: Facts) -> list[str]:
 
 def _each_path(facts: Facts) -> Iterable[Sentence]:
     """How each of several paths is doing."""
+    closed = {row["address"] for row in _closed(facts)}
     for path in _paths(facts):
+        if path["care_of"] in closed:
+            continue  # there is more to be said of it
         name, state = path["interface"], path["state"]
         told = f"{name} ({explain.TUNNELS.get(path['tunnel'], 'no tunnel')}) is {state}"
         if path["in_use"]:
@@ -147,23 +151,61 @@ def _networks(facts: Facts) -> Iterable[Sentence]:
         yield Sentence(Kind.MEND, "Compare `[[interface]]` with `ip link`.")
 
 
+def _closed(facts: Facts) -> list[Mapping[str, Any]]:
+    """Care-of addresses from which nothing gets to a home agent that works."""
+    return [row for row in facts.attachments["care_of"] if row["cut_off"]]
+
+
+def _cut_off(facts: Facts) -> Iterable[Sentence]:
+    """Networks with addresses and without a way out: captive portals, firewalls."""
+    for row in _closed(facts):
+        name = row["interface"]
+        yield Sentence(
+            Kind.PROBLEM,
+            f"{name} has the address {row['address']}, but Binding Updates from there are not answered, while"
+            " the home agent answers over another network: it seems that this one does not let them through.",
+        )
+        if row["portal"]:
+            mend = f"It asks for a log-in: open {row['portal']} in a browser on that network."
+        else:
+            mend = (
+                "If it wants a log-in, open any web page in a browser there; if not, its firewall may drop"
+                f" {_signalling(row['address'])}."
+            )
+        yield Sentence(
+            Kind.MEND, f"{mend} Until then other networks are used; {name} is tried again by itself."
+        )
+
+
+def _signalling(care_of: str) -> str:
+    """What Binding Updates from this care-of address are to a firewall."""
+    return "UDP port 4191" if ":" not in care_of else "IPv6 next header 135"
+
+
 def _unanswered(facts: Facts) -> Iterable[Sentence]:
     sent = facts.latest.get("binding-update-sent")
     if sent is None or facts.status["state"] == "detached":
         return
     answered = max(_when(facts, "binding-acknowledged"), _when(facts, "binding-refused"))
     number = int(sent.get("transmission", 1))
-    if float(sent["unix"]) <= answered or number < _UNANSWERED:
+    care_of, status = str(sent["care_of"]), facts.status
+    here = next((row for row in facts.attachments["care_of"] if row["address"] == care_of), None)
+    cut_off, portal = (here["cut_off"], here["portal"]) if here is not None else (False, None)
+    if float(sent["unix"]) <= answered or number < _UNANSWERED or cut_off:
         return
     yield Sentence(
         Kind.PROBLEM,
-        f"{counted(number, 'Binding Update')} from {sent['care_of']} got no answer, the last was sent"
+        f"{counted(number, 'Binding Update')} from {care_of} got no answer, the last was sent"
         f" {ago(float(sent['unix']), facts.now)}.",
     )
-    over = "UDP port 4191" if ":" not in str(sent["care_of"]) else "IPv6 next header 135"
+    if portal:
+        yield Sentence(
+            Kind.MEND,
+            f"This network has a captive portal: if nobody has logged in yet, open {portal} in a browser.",
+        )
     yield Sentence(
         Kind.MEND,
-        f"Look whether home agent {facts.status['home_agent']} runs and answers a ping from this network;"
-        f" a firewall in between may drop {over}. `dsmip explain {facts.status['name']}` on the home agent"
-        " says whether it heard them.",
+        f"Look whether home agent {status['home_agent']} runs and answers a ping from this network;"
+        f" a firewall in between may drop {_signalling(care_of)}. `dsmip explain {status['name']}` on the"
+        " home agent says whether it heard them.",
     )

@@ -29,7 +29,7 @@ TURNS = frozenset(
         *("registered", "moved", "deregistered", "expired", "refused", "revoked"),
         *("care-of-added", "care-of-removed", "path-health", "single-binding", "mobile-router-not-supported"),
         *("handover", "home", "detached", "binding-refused", "fallback", "home-agent", "signal"),
-        *("keys-negotiated", "keys-refused", "keys-gone"),
+        *("keys-negotiated", "keys-refused", "keys-gone", "network-cut-off"),
         "simultaneous-home-refused",
     )
 )

@@ -14,6 +14,7 @@ from dsmip.daemon.movement import MovementService
 from dsmip.daemon.runtime import Runtime, instant
 from dsmip.daemon.tunnel_paths import TunnelPaths
 from dsmip.dataplane.api import PathState
+from dsmip.movement.engine import describe
 
 
 class UplinkQuestions:
@@ -41,7 +42,18 @@ class UplinkQuestions:
         states = self._paths.states()
         several = self._engine.multihoming
         reports = () if several is None or not several.supported else several.report(instant())
-        return {**self._movement.snapshot(), "paths": [_path(report, states) for report in reports]}
+        return {
+            **self._movement.snapshot(),
+            "care_of": self._care_of(),
+            "paths": [_path(report, states) for report in reports],
+        }
+
+    def _care_of(self) -> list[dict[str, Any]]:
+        now, engine = instant(), self._engine
+        return [
+            {**describe(care_of, now), "cut_off": engine.is_cut_off(care_of, now)}
+            for care_of in self._movement.attachments.care_of
+        ]
 
     def flows(self) -> list[dict[str, Any]]:
         """For `dsmip flows`: flows that have paths of their own now, the first that matches counts."""

@@ -27,6 +27,7 @@ from pyroute2.dhcp.messages import ReceivedDHCPMessage
 from pyroute2.ext import bpf
 
 from dsmip.movement.actions import DhcpLease
+from dsmip.wire.captiveportal import portal_url
 
 LOG = logging.getLogger(__name__)
 
@@ -139,6 +140,7 @@ class DhcpClient:
                 Option.SUBNET_MASK,
                 Option.ROUTER,
                 Option.INTERFACE_MTU,
+                Option.DHCP_CAPTIVE_PORTAL,
                 Option.LEASE_TIME,
                 Option.RENEWAL_TIME,
                 Option.REBINDING_TIME,
@@ -197,6 +199,7 @@ def _understood(lease: leases.Lease) -> DhcpLease:
         server=None if server is None else IPv4Address(server),
         server_mac=bytes.fromhex(lease.server_mac.replace(":", "")),
         mtu=options.get("interface_mtu"),
+        portal=portal_url(bytes(options.get("dhcp_captive_portal") or b"")),
     )
 
 

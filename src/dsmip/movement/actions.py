@@ -38,6 +38,7 @@ class DhcpLease:
 
     `obtained` is seconds since 1970, so that a remembered lease survives a restart; `lifetime` is seconds,
     None = infinite. `server_mac` is the link-layer source of the acknowledgement: the server or its relay.
+    `portal` is the URL of the captive portal (RFC 8910).
     """
 
     address: IPv4Address
@@ -48,6 +49,7 @@ class DhcpLease:
     server: IPv4Address | None = None
     server_mac: bytes = b""
     mtu: int | None = None
+    portal: str | None = None
 
     @property
     def network(self) -> IPv4Network:

@@ -235,7 +235,7 @@ class MovementEngine:
         """Everything known, for people and for JSON."""
         return {
             "home": None if self._published.home is None else self._published.home.interface,
-            "care_of": [_describe(care_of, now) for care_of in self._published.care_of],
+            "care_of": [describe(care_of, now) for care_of in self._published.care_of],
             "interfaces": {
                 name: {
                     "state": "up" if entry.up else "down",
@@ -324,7 +324,8 @@ def _lifetime_differs(fresh: float | None, known: float | None, now: float) -> b
     return left < told - 1.0 or told < left / 2
 
 
-def _describe(care_of: CareOfAddress, now: Instant) -> dict[str, object]:
+def describe(care_of: CareOfAddress, now: Instant) -> dict[str, object]:
+    """A care-of address for people and for JSON."""
     end = care_of.valid_until
     return {
         "address": str(care_of.address),
@@ -333,5 +334,6 @@ def _describe(care_of: CareOfAddress, now: Instant) -> dict[str, object]:
         "network": care_of.network,
         "preference": care_of.preference,
         "mtu": care_of.mtu,
+        "portal": care_of.portal,
         "valid": None if end is None else round(end - now.monotonic, 1),
     }

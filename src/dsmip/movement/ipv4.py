@@ -195,6 +195,7 @@ class IPv4Link:
                 preference=self._link.preference,
                 mtu=min(self._link.mtu, lease.mtu or self._link.mtu),
                 valid_until=self.lease_end(now),
+                portal=lease.portal,
             )
         ]
 

@@ -212,6 +212,7 @@ class IPv6Link:
                 preference=self._link.preference,
                 mtu=self._mtu(router),
                 valid_until=address.end(now.monotonic),
+                portal=router.portal,
             )
             for address in self._addresses.usable(now.monotonic)
         ]

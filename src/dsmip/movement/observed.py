@@ -34,6 +34,7 @@ class ObservedLink:
         self._addresses: dict[IPAddress, _Address] = {}
         self._gateways: dict[IPAddress, int] = {}
         self._home: Router | None = None
+        self._portal: str | None = None
 
     def link_up(self, now: Instant) -> None:
         """Addresses the kernel kept are believed: removing them is the other program's part."""
@@ -42,15 +43,16 @@ class ObservedLink:
     def link_down(self, now: Instant) -> None:
         """Nothing is usable; the kernel reports what it takes away."""
         self._up = False
-        self._home = None
+        self._home = self._portal = None
 
     def router_advertisement(
         self, source: IPv6Address, mac: bytes, message: icmpv6.RouterAdvertisement, now: Instant
     ) -> None:
-        """Only for home link detection (RFC 6275 11.5.2)."""
+        """For home link detection (RFC 6275 11.5.2), and for what it says of a captive portal (RFC 8910)."""
         identity = RouterId(source, mac)
         router = self._home if self._home is not None and self._home.id == identity else Router(identity)
         router.hear(message, now.monotonic)
+        self._portal = router.portal or self._portal
         if router.advertises_home(self._link.home_prefix, now.monotonic):
             self._home = router
         elif router is self._home:
@@ -125,6 +127,7 @@ class ObservedLink:
                 preference=self._link.preference,
                 mtu=self._link.mtu,
                 valid_until=entry.valid_until,
+                portal=self._portal,
             )
             found.append((version != 6, AddressFlags.DEPRECATED in entry.flags, care_of))
         return [care_of for _, _, care_of in sorted(found, key=lambda item: item[:2])]

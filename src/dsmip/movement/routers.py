@@ -10,6 +10,7 @@ from dsmip.core.types import Instant
 from dsmip.movement.identifiers import IDENTIFIER_BITS
 from dsmip.movement.networks import KnownPrefix, KnownRouter
 from dsmip.wire import icmpv6
+from dsmip.wire.captiveportal import CaptivePortal, portal_url
 
 #: Advertisements without a prefix after which the router no longer stands for it (RFC 6059 section 5.10).
 MISSED_PREFIX_LIMIT = 3
@@ -66,6 +67,7 @@ class Router:
     heard: float = 0.0
     preference: int = 0  #: 1 high, 0 medium, -1 low
     mtu: int | None = None
+    portal: str | None = None  #: URL of the captive portal (RFC 8910)
     interval: float | None = None  #: seconds between advertisements, if it says so
     expected: float | None = None  #: when its silence becomes a hint of movement
     prefixes: dict[IPv6Network, Prefix] = field(default_factory=dict)
@@ -85,6 +87,8 @@ class Router:
                     self.mtu = option.mtu
                 case icmpv6.AdvertisementInterval():
                     self.interval = option.interval / 1000
+                case CaptivePortal(uri):
+                    self.portal = portal_url(uri)
         self.answered(now)
         for key in [*self.prefixes]:
             prefix = self.prefixes[key]

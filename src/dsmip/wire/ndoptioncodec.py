@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from struct import Struct
 
-from dsmip.wire import fastndoptions, ndoptions
+from dsmip.wire import captiveportal, fastndoptions, ndoptions
 from dsmip.wire.cursor import Cursor
 from dsmip.wire.errors import DecodeError, EncodeError
 from dsmip.wire.ndoption import KnownNDOption, NDOption, UnknownNDOption
@@ -20,6 +20,7 @@ ND_OPTION_CLASSES: tuple[type[KnownNDOption], ...] = (
     ndoptions.Mtu,
     ndoptions.AdvertisementInterval,
     ndoptions.HomeAgentInformation,
+    captiveportal.CaptivePortal,
     fastndoptions.IPAddressPrefix,
     fastndoptions.LinkLayerAddress,
     fastndoptions.NeighborAdvertisementAcknowledgment,

@@ -68,6 +68,7 @@ class Bound:
 class HomeAgentByHand:
     """Does what RFC 5648 and RFC 6089 ask for, as far as a mobile node can tell."""
 
+    answers: bool = True  #: Binding Updates; probes are the business of its data plane
     knows_bids: bool = True
     knows_flows: bool = True
     extensions: Extensions | None = _BOTH
@@ -250,6 +251,8 @@ class MultihomedWorld(Bench):
             heapq.heappush(self._queue, (self.time + self.latency, next(self._count), arrive))
 
     def _update_arrives(self, sent: Sent) -> None:
+        if not self.agent.answers:
+            return
         status, options = self.agent.update(sent)
         interface = self._interface(sent.action)
         care_of = None

@@ -20,6 +20,7 @@ from dsmip.core.mobile_node_choice import Chooser
 from dsmip.core.mobile_node_encapsulation import read_nat_detection
 from dsmip.core.mobile_node_ipv4 import IPv4Wishes
 from dsmip.core.network_memory import Encapsulation, NetworkMemory
+from dsmip.core.network_silence import LONGEST_PAUSE
 from dsmip.core.path_probe import PathProbe, probe_packet
 from dsmip.core.retransmission import Backoff
 from dsmip.core.types import IPv4Grant, Nat, TunnelFormat
@@ -119,11 +120,11 @@ def test_an_address_about_to_become_invalid_is_not_chosen() -> None:
 def test_a_silent_network_comes_last_and_is_tried_again_later() -> None:
     memory = NetworkMemory()
     chooser = Chooser(memory, ipv4=True)
-    memory.remember_silence("wifi6", WIFI6.address, 0.0)
+    memory.remember_silence(WIFI6, (-6.0, -3.0), 0.0)
     assert chooser.choose((WIFI6, CAFE4), WIFI6, 1.0) == CAFE4
     assert chooser.choose((WIFI6,), None, 1.0) == WIFI6  # better than nothing
-    assert chooser.next_change((WIFI6, CAFE4), CAFE4, 1.0) == 300.0
-    assert chooser.choose((WIFI6, CAFE4), CAFE4, 300.0) == WIFI6
+    assert chooser.next_change((WIFI6, CAFE4), CAFE4, 1.0) == LONGEST_PAUSE
+    assert chooser.choose((WIFI6, CAFE4), CAFE4, LONGEST_PAUSE) == WIFI6
 
 
 # Memory -----------------------------------------------------------------------------------------------------
