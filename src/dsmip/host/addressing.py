@@ -9,7 +9,7 @@ import errno
 import socket
 import struct
 from collections.abc import Collection
-from ipaddress import IPv4Address, ip_address
+from ipaddress import IPv4Address, ip_address, ip_network
 
 from dsmip.core.types import IPAddress
 from dsmip.host import rtnetlink as nl
@@ -27,8 +27,6 @@ LONGEST_LIFETIME = 100_000_000
 
 _IFA_CACHEINFO, _IFA_FLAGS, _IFA_RT_PRIORITY, _IFA_PROTO = 6, 8, 9, 11
 _IFA_F_NODAD, _IFA_F_OPTIMISTIC, _IFA_F_PERMANENT, _IFA_F_NOPREFIXROUTE = 0x02, 0x04, 0x80, 0x200
-_RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_PREFSRC = 4, 5, 6, 7
-_RT_TABLE_MAIN, _RTN_UNICAST, _RTNH_F_ONLINK = 254, 1, 4
 _RTPROT_RA = 9
 
 #: Errors that mean "it is not there" when something is removed.
@@ -97,9 +95,8 @@ class Addressing:
         self, ifindex: int, gateway: IPAddress, metric: int, source: IPv4Address | None = None
     ) -> None:
         """Add the default route of the gateway's family in the main table, or change it."""
-        body = _route_body(ifindex, gateway, metric, _RTNH_F_ONLINK if gateway.version == 4 else 0)
-        if source is not None:
-            body += attribute(_RTA_PREFSRC, source.packed)
+        on_link = nl.RTNH_F_ONLINK if gateway.version == 4 else 0
+        body = _route_body(ifindex, gateway, metric, source=source, flags=on_link)
         flags = nl.NLM_F_CREATE | nl.NLM_F_REPLACE
         self._request(nl.RTM_NEWROUTE, flags, body, f"default route by {gateway}")
 
@@ -108,7 +105,7 @@ class Addressing:
         self._remove_route(ifindex, gateway, metric, LINK_PROTOCOL)
 
     def _remove_route(self, ifindex: int, gateway: IPAddress, metric: int, protocol: int) -> None:
-        body = _route_body(ifindex, gateway, metric, 0, protocol)
+        body = _route_body(ifindex, gateway, metric, protocol=protocol)
         self._request(nl.RTM_DELROUTE, 0, body, f"default route by {gateway}", tolerate=_ABSENT)
 
     def set_neighbor(self, ifindex: int, address: IPAddress, mac: bytes) -> None:
@@ -170,23 +167,15 @@ def _lifetime(seconds: float | None, *, at_least: int) -> int:
 
 
 def _route_body(
-    ifindex: int, gateway: IPAddress, metric: int, flags: int, protocol: int = LINK_PROTOCOL
+    ifindex: int,
+    gateway: IPAddress,
+    metric: int,
+    *,
+    source: IPv4Address | None = None,
+    flags: int = 0,
+    protocol: int = LINK_PROTOCOL,
 ) -> bytes:
-    head = nl.RTMSG.pack(
-        nl.family(gateway),
-        0,
-        0,
-        0,
-        _RT_TABLE_MAIN,
-        protocol,
-        nl.SCOPE_UNIVERSE,
-        _RTN_UNICAST,
-        flags,
-    )
-    return head + b"".join(
-        (
-            attribute(_RTA_GATEWAY, gateway.packed),
-            attribute(_RTA_OIF, nl.U32.pack(ifindex)),
-            attribute(_RTA_PRIORITY, nl.U32.pack(metric)),
-        )
+    everything = ip_network("::/0" if gateway.version == 6 else "0.0.0.0/0")
+    return nl.route_body(
+        everything, ifindex, metric, gateway=gateway, source=source, protocol=protocol, flags=flags
     )

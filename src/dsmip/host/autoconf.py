@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 
 from dsmip.host import rtnetlink as nl
@@ -23,8 +23,6 @@ _ROUTES = Path("/proc/net/ipv6_route")
 _IFA_F_PERMANENT = 0x80
 #: RTF_ADDRCONF, RTF_PREFIX_RT (linux/ipv6_route.h).
 _RTF_OF_ADVERTISEMENTS = 0x40000 | 0x80000
-_MAIN_TABLE = 254
-_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY = 1, 4, 5, 6
 
 #: What is set on a managed link: name and value.
 _SETTINGS = (
@@ -72,12 +70,13 @@ def _forget_advertisements(interface: str) -> None:
         for line in _ROUTES.read_text().splitlines():
             destination, length, _, _, gateway, metric, _, _, flags, name = line.split()
             if name == interface and int(flags, 16) & _RTF_OF_ADVERTISEMENTS:
-                head = nl.RTMSG.pack(socket.AF_INET6, int(length, 16), 0, 0, _MAIN_TABLE, 0, 0, 0, 0)
-                body = head + nl.attribute(_RTA_DST, bytes.fromhex(destination))
-                body += nl.attribute(_RTA_OIF, nl.U32.pack(socket.if_nametoindex(interface)))
-                body += nl.attribute(_RTA_PRIORITY, nl.U32.pack(int(metric, 16)))
-                if int(gateway, 16):
-                    body += nl.attribute(_RTA_GATEWAY, bytes.fromhex(gateway))
+                network = IPv6Network((bytes.fromhex(destination), int(length, 16)))
+                hop = IPv6Address(bytes.fromhex(gateway))
+                body = nl.route_body(
+                    *(network, socket.if_nametoindex(interface), int(metric, 16)),
+                    gateway=None if hop.is_unspecified else hop,
+                    kind=0,
+                )
                 with contextlib.suppress(OSError):
                     requests.request(nl.RTM_DELROUTE, 0, body)
     finally:

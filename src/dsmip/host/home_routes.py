@@ -11,7 +11,8 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6
 from typing import Final
 
 from dsmip.core.types import HomeAttachment, IPAddress, IPNetwork
-from dsmip.host.routing import MAIN_TABLE, Route, Routing, Rule, RuleAction
+from dsmip.host.routing import Route, Routing, Rule, RuleAction
+from dsmip.host.rtnetlink import MAIN_TABLE
 
 #: Routing table of what comes from the home address and the mobile network.
 HOME_TABLE: Final = 5191

@@ -15,6 +15,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from dsmip.core.types import IPAddress
+from dsmip.host import rtnetlink as nl
 from dsmip.movement.actions import AddressFlags
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ LOG = logging.getLogger(__name__)
 _IFF_UP = 0x1
 _IFF_RUNNING = 0x40
 _GROUPS = 0x1 | 0x10 | 0x40 | 0x100 | 0x400  # RTMGRP: LINK, IPV4_IFADDR, IPV4_ROUTE, IPV6_IFADDR, IPV6_ROUTE
-_RT_TABLE_MAIN = 254
-_RTN_UNICAST = 1
 _NLM_F_REPLACE = 0x100
 _INFINITY = 0xFFFFFFFF
 _FLAGS = (
@@ -309,7 +308,7 @@ def _flags(message: Any) -> AddressFlags:
 def _default_routes(message: Any) -> list[tuple[int, IPAddress, int]]:
     """(ifindex, gateway, metric) of each next hop of a default route in the main table; else nothing."""
     table = message.get_attr("RTA_TABLE") or message["table"]
-    if message["dst_len"] or message["type"] != _RTN_UNICAST or table != _RT_TABLE_MAIN:
+    if message["dst_len"] or message["type"] != nl.RTN_UNICAST or table != nl.MAIN_TABLE:
         return []
     metric = message.get_attr("RTA_PRIORITY") or 0
     hops = [(message.get_attr("RTA_OIF"), message.get_attr("RTA_GATEWAY"))]

@@ -22,7 +22,6 @@ from dsmip.host.rtnetlink import RequestSocket, attribute
 #: Marks our routes and rules (rtnetlink(7) rtm_protocol): not in any distribution's rt_protos. Routes of the
 #: networks visited have another number (`dsmip.host.addressing`).
 ROUTE_PROTOCOL: Final = 191
-MAIN_TABLE: Final = 254
 
 _IFINFOMSG = struct.Struct("=BxHiII")
 
@@ -30,8 +29,6 @@ _IFA_FLAGS = 8
 _IFA_F_NODAD, _IFA_F_NOPREFIXROUTE = 0x02, 0x200
 _IFF_UP = 1
 _IFLA_MTU, _IFLA_TXQLEN, _IFLA_AF_SPEC, _IFLA_INET6_ADDR_GEN_MODE, _ADDR_GEN_NONE = 4, 13, 26, 8, 1
-_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_PREFSRC, _RTA_TABLE = 1, 4, 5, 6, 7, 15
-_RTN_UNICAST, _SCOPE_LINK, _RTNH_F_ONLINK = 1, 253, 4
 _FRA_DST, _FRA_SRC, _FRA_IFNAME, _FRA_GOTO, _FRA_PRIORITY, _FRA_TABLE, _FRA_PROTOCOL = 1, 2, 3, 4, 6, 15, 21
 _NDA_DST, _NTF_PROXY, _NTF_ROUTER = 1, 0x08, 0x80
 
@@ -49,7 +46,7 @@ class Route:
 
     network: IPNetwork
     interface: int
-    table: int = MAIN_TABLE
+    table: int = nl.MAIN_TABLE
     metric: int = 10
     gateway: IPAddress | None = None
     source: IPAddress | None = None
@@ -225,23 +222,17 @@ class Routing:
 
 
 def _route_body(route: Route) -> bytes:
-    scope = _SCOPE_LINK if route.gateway is None and route.network.version == 4 else nl.SCOPE_UNIVERSE
-    # A home router outside the home address's own prefix is on the link all the same.
-    flags = _RTNH_F_ONLINK if route.gateway is not None and route.network.version == 4 else 0
-    body = nl.RTMSG.pack(
-        *(nl.family(route.network), route.network.prefixlen, 0, 0, 0),
-        *(ROUTE_PROTOCOL, scope, _RTN_UNICAST, flags),
+    ipv4 = route.network.version == 4
+    return nl.route_body(
+        *(route.network, route.interface, route.metric),
+        table=route.table,
+        gateway=route.gateway,
+        source=route.source,
+        protocol=ROUTE_PROTOCOL,
+        scope=nl.SCOPE_LINK if route.gateway is None and ipv4 else nl.SCOPE_UNIVERSE,
+        # A home router outside the home address's own prefix is on the link all the same.
+        flags=nl.RTNH_F_ONLINK if route.gateway is not None and ipv4 else 0,
     )
-    body += attribute(_RTA_TABLE, nl.U32.pack(route.table))
-    body += attribute(_RTA_DST, route.network.network_address.packed) if route.network.prefixlen else b""
-    body += attribute(_RTA_OIF, nl.U32.pack(route.interface)) + attribute(
-        _RTA_PRIORITY, nl.U32.pack(route.metric)
-    )
-    if route.gateway is not None:
-        body += attribute(_RTA_GATEWAY, route.gateway.packed)
-    if route.source is not None:
-        body += attribute(_RTA_PREFSRC, route.source.packed)
-    return body
 
 
 def _rule_body(rule: Rule) -> bytes:

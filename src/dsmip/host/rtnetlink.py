@@ -31,9 +31,15 @@ RTMSG = struct.Struct("=BBBBBBBBI")
 NDMSG = struct.Struct("=BxxxiHBB")
 _NDA_DST, _NDA_LLADDR, _NUD_STALE = 1, 2, 0x04
 U32 = struct.Struct("=I")
-SCOPE_UNIVERSE = 0
+
+#: Of routes (rtnetlink(7)).
+MAIN_TABLE = 254
+SCOPE_UNIVERSE, SCOPE_LINK = 0, 253
+RTN_UNICAST = 1
+RTNH_F_ONLINK = 4
 
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
+_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_PREFSRC, _RTA_TABLE = 1, 4, 5, 6, 7, 15
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _NLM_F_CAPPED, _NLM_F_ACK_TLVS = 0x100, 0x200
 _SOL_NETLINK = 270
@@ -79,6 +85,32 @@ def neighbor_body(interface: int, address: IPAddress, link_layer: bytes) -> byte
     """A request about a neighbour cache entry in the state of one heard from the neighbour itself."""
     head = NDMSG.pack(family(address), interface, _NUD_STALE, 0, 0)
     return head + attribute(_NDA_DST, address.packed) + attribute(_NDA_LLADDR, link_layer)
+
+
+def route_body(
+    network: IPNetwork,
+    interface: int,
+    metric: int,
+    *,
+    table: int = MAIN_TABLE,
+    gateway: IPAddress | None = None,
+    source: IPAddress | None = None,
+    protocol: int = 0,
+    scope: int = SCOPE_UNIVERSE,
+    kind: int = RTN_UNICAST,
+    flags: int = 0,
+) -> bytes:
+    """A request about a route. To remove one, protocol and kind may be 0: any."""
+    head = RTMSG.pack(family(network), network.prefixlen, 0, 0, 0, protocol, scope, kind, flags)
+    body = head + attribute(_RTA_TABLE, U32.pack(table)) + attribute(_RTA_OIF, U32.pack(interface))
+    body += attribute(_RTA_PRIORITY, U32.pack(metric))
+    if network.prefixlen:
+        body += attribute(_RTA_DST, network.network_address.packed)
+    if gateway is not None:
+        body += attribute(_RTA_GATEWAY, gateway.packed)
+    if source is not None:
+        body += attribute(_RTA_PREFSRC, source.packed)
+    return body
 
 
 class RequestSocket:

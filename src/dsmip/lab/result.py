@@ -126,15 +126,7 @@ class Result:
             "associations": [f"{spi:#x}" for spi in self.associations],
             "key_exchanges": self.key_exchanges,
             "moves": [move.as_json() for move in self.moves],
-            "sessions": [
-                {
-                    "name": session.name,
-                    "bytes": session.octets,
-                    "broken": bool(session.broken),
-                    "reason": session.broken,
-                }
-                for session in self.sessions
-            ],
+            "sessions": [session.as_json() for session in self.sessions],
             "broken": self.broken,
             "failed": self.failed,
             "ours_over_round_trip_ms": self.ours_over_round_trip_ms,

@@ -71,6 +71,15 @@ class Session:
     octets: int
     broken: str
 
+    def as_json(self) -> dict[str, object]:
+        """The session's entry in what a tour prints."""
+        return {
+            "name": self.name,
+            "bytes": self.octets,
+            "broken": bool(self.broken),
+            "reason": self.broken,
+        }
+
 
 def content_digest(name: str, octets: int) -> str:
     """SHA-256 of the first `octets` octets of a transfer's content."""

@@ -49,6 +49,25 @@ class Pending:
         self.forgotten.clear()
 
 
+class Buffered:
+    """The part of a `dsmip.store.api.Store` that collects until it is flushed."""
+
+    def __init__(self) -> None:
+        self._pending = Pending()
+
+    def put(self, binding: Binding, replay: ReplayState) -> None:
+        """Write a new or changed binding together with its replay state."""
+        self._pending.put(binding, replay)
+
+    def put_replay(self, replay: ReplayState) -> None:
+        """Write replay state alone."""
+        self._pending.put_replay(replay)
+
+    def forget(self, home_address: IPv6Address) -> None:
+        """Delete a binding; its replay state stays."""
+        self._pending.forget(home_address)
+
+
 def encode_replay(replay: ReplayState) -> bytes:
     """14 octets; the home address is the key they stand under."""
     return _REPLAY.pack(replay.sequence, replay.timestamp, replay.index)

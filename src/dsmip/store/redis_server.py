@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from ipaddress import IPv6Address
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -31,7 +30,7 @@ from redis.retry import Retry
 from dsmip.core.binding_record import SCHEMA_VERSION, decode_binding
 from dsmip.core.types import Binding, ReplayState
 from dsmip.store.api import StoreError, StoreLost
-from dsmip.store.pending import Pending, decode_replay
+from dsmip.store.pending import Buffered, decode_replay
 
 #: Seconds to wait for the server: at the start, where nothing else can be done, and later; and for how long
 #: it is left alone after it did not answer.
@@ -42,7 +41,7 @@ RETRY_AFTER = 1.0
 _Result = TypeVar("_Result")
 
 
-class RedisStore:
+class RedisStore(Buffered):
     """`dsmip.store.api.Store` in a server. Raises StoreError when that cannot be reached."""
 
     def __init__(self, url: str, name: str) -> None:
@@ -50,8 +49,8 @@ class RedisStore:
 
         `name` is that of the home agent.
         """
+        super().__init__()
         self._closed = False
-        self._pending = Pending()
         #: What the counter of flushes has to be, and how many more were sent without an answer.
         self._flushes = 0
         self._unanswered = 0
@@ -65,18 +64,6 @@ class RedisStore:
         except ValueError as error:
             raise StoreError(f"store {self._where}: {error}") from error
         self._check_schema()
-
-    def put(self, binding: Binding, replay: ReplayState) -> None:
-        """Write a new or changed binding together with its replay state."""
-        self._pending.put(binding, replay)
-
-    def put_replay(self, replay: ReplayState) -> None:
-        """Write replay state alone."""
-        self._pending.put_replay(replay)
-
-    def forget(self, home_address: IPv6Address) -> None:
-        """Delete a binding; its replay state stays."""
-        self._pending.forget(home_address)
 
     def load(self) -> tuple[list[Binding], list[ReplayState]]:
         """Flush, then everything in the store. Raises StoreError for records that cannot be read."""

@@ -16,7 +16,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from ipaddress import IPv6Address
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -24,7 +23,7 @@ from typing import Literal, Self
 from dsmip.core.binding_record import SCHEMA_VERSION, decode_binding
 from dsmip.core.types import Binding, ReplayState
 from dsmip.store.api import StoreError
-from dsmip.store.pending import Pending, decode_replay
+from dsmip.store.pending import Buffered, decode_replay
 
 #: "dsmi": tells our files from other SQLite databases (PRAGMA application_id).
 APPLICATION_ID = 0x64736D69
@@ -43,13 +42,13 @@ _PUT = "INSERT OR REPLACE INTO binding VALUES (?, ?)"
 _PUT_REPLAY = "INSERT OR REPLACE INTO replay VALUES (?, ?)"
 
 
-class SqliteStore:
+class SqliteStore(Buffered):
     """`dsmip.store.api.Store` in a file. Raises StoreError when the file cannot be opened or is not ours."""
 
     def __init__(self, path: Path, *, synchronous: Literal["NORMAL", "FULL"] = "NORMAL") -> None:
         self._path = path
+        super().__init__()
         self._closed = False
-        self._pending = Pending()
         with self._translated():
             # Transactions are ours to begin: each flush is one.
             self._database = sqlite3.connect(path, isolation_level=None, timeout=0)
@@ -59,18 +58,6 @@ class SqliteStore:
         except StoreError:
             self._database.close()
             raise
-
-    def put(self, binding: Binding, replay: ReplayState) -> None:
-        """Write a new or changed binding together with its replay state."""
-        self._pending.put(binding, replay)
-
-    def put_replay(self, replay: ReplayState) -> None:
-        """Write replay state alone."""
-        self._pending.put_replay(replay)
-
-    def forget(self, home_address: IPv6Address) -> None:
-        """Delete a binding; its replay state stays."""
-        self._pending.forget(home_address)
 
     def load(self) -> tuple[list[Binding], list[ReplayState]]:
         """Flush, then everything in the store. Raises StoreError for records that cannot be read."""

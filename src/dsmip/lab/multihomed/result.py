@@ -131,15 +131,7 @@ class Result:
             "kernel": self.kernel,
             "moves": [_move(found) for found in self.moves],
             "flows": [_flow(found) for found in self.flows],
-            "sessions": [
-                {
-                    "name": session.name,
-                    "bytes": session.octets,
-                    "broken": bool(session.broken),
-                    "reason": session.broken,
-                }
-                for session in self.sessions
-            ],
+            "sessions": [session.as_json() for session in self.sessions],
             "broken": self.broken,
             "failed": self.failed,
             "missed": self.missed,
