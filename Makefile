@@ -28,7 +28,7 @@ test: setup
 	$(PYTHON) -m pytest
 
 test-fast: setup
-	$(PYTHON) -m pytest -m "not root and not simulation and not guest"
+	$(PYTHON) -m pytest -m "not root and not simulation and not guest and not programs"
 
 # `make soak SECONDS=3600` searches longer.
 soak: SECONDS ?= 600

@@ -133,6 +133,7 @@ def _table(keys: Mapping[str, Any]) -> WebTable:
     return WebTable(listen=ListenAddress("127.0.0.1:8418"), **keys)
 
 
+@pytest.mark.programs
 def test_a_browser_shows_bindings_timeline_and_events(
     parts: HomeAgentParts, page: WebPage, tmp_path: Path
 ) -> None:

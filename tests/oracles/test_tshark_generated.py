@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ipaddress import IPv4Address
 from pathlib import Path
 
+import pytest
 from hypothesis import strategies as st
 
 from dsmip.wire import icmpv4, icmpv6
@@ -41,6 +42,8 @@ from tests.oracles.tshark_quirks import (
     is_readable,
     is_readable_icmpv6,
 )
+
+pytestmark = pytest.mark.programs
 
 HA4 = IPv4Address("192.0.2.1")
 HOA4 = IPv4Address("198.51.100.10")

@@ -25,6 +25,8 @@ from dsmip.wire.packet import UdpOuter, encapsulate_udp, encode_packet
 from tests.oracles.tshark import Fields, dissect, ethernet
 from tests.wire.wire_vectors import COA, COA4, HA, HA4, HOA, HOA4, NAT4
 
+pytestmark = pytest.mark.programs
+
 A, H, L, K, R, F = BUFlag.A, BUFlag.H, BUFlag.L, BUFlag.K, BUFlag.R, BUFlag.F
 ACCEPTED = BAStatus.ACCEPTED
 PREFIX = IPv6Network("2001:db8:aaaa:1::/64")

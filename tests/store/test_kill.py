@@ -32,6 +32,8 @@ from dsmip.wire.packet import decode_packet
 
 from .conftest import RedisServer
 
+pytestmark = pytest.mark.programs
+
 KILLS = int(os.environ.get("DSMIP_KILLS", "30"))
 VEHICLES = fleet.vehicles(24)
 #: Binding Updates a turn, and the longest a child lives, in seconds.

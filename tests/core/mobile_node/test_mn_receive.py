@@ -169,7 +169,7 @@ def test_any_truncation_of_an_acknowledgement_is_dropped(data: st.DataObject) ->
         assert bench.node.state(at(0.1)) is MobileNodeState.REGISTERING
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.data())
 def test_any_authentic_answer_is_survived_without_hammering(data: st.DataObject) -> None:
     """Even a home agent gone mad gets a handful of updates a second, and the timer always moves on."""
