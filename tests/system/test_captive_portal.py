@@ -10,33 +10,15 @@ from typing import Any
 import pytest
 
 from tests.system.conftest import Namespaces, wait_until
+from tests.system.networks import advertise, lease
+from tests.system.two_machines import bus, home_agent_on_two_links
 
 PORTAL = "https://portal.example/log-in"
 
-HOME_AGENT = """\
-role = "home-agent"
-name = "portal-ha"
-address = "2001:db8:ffff::1"
-ipv4_address = "192.0.2.1"
-uplinks = ["eth0", "eth1"]
-home_prefixes = ["2001:db8:100::/64"]
-
-[[mobile_node]]
-name = "bus-17"
-home_address = "2001:db8:100::17"
-key = "6d6f62696c652d697076362d6b657921"
-"""
-
-MOBILE_NODE = """\
-role = "mobile-node"
-name = "portal-mn"
-identifier = "bus-17"
-home_agent = "2001:db8:ffff::1"
-home_agent_ipv4 = "192.0.2.1"
-home_address = "2001:db8:100::17"
-home_prefix = "2001:db8:100::/64"
-key = "6d6f62696c652d697076362d6b657921"
-
+HOME_AGENT = home_agent_on_two_links("portal-ha", ipv4=True)
+MOBILE_NODE = (
+    bus("portal-mn", ipv4=True)
+    + """
 [[interface]]
 name = "wlan0"
 preference = 10
@@ -45,6 +27,7 @@ preference = 10
 name = "lte0"
 preference = 20
 """
+)
 
 #: A NAT that lets nothing through but web pages and their names.
 GATEWAY = """
@@ -77,19 +60,11 @@ def served(namespaces: Namespaces, directory: Path) -> None:
         nodad = ("nodad",) if ":" in address else ()
         namespaces.run(node, "ip", "addr", "add", address, "dev", interface, *nodad)
     namespaces.run("portal", "sysctl", "-qw", "net.ipv4.ip_forward=1")
-    namespaces.run("ha", "sysctl", "-qw", "net.ipv6.conf.all.forwarding=1")
     shape(namespaces, directory, GATEWAY)
-    advertised = directory / "radvd.conf"
-    advertised.write_text(
-        "interface eth1 { AdvSendAdvert on; MinRtrAdvInterval 3; MaxRtrAdvInterval 4;"
-        " prefix 2001:db8:ffff::/64 {}; };"
-    )
-    namespaces.start("ha", "radvd", "-n", "-C", str(advertised), "-p", str(directory / "radvd.pid"))
-    namespaces.start(
-        *("portal", "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--user=root", "--port=0"),
-        *("--no-ping", "--interface=lan", "--bind-interfaces", "--dhcp-range=10.0.0.100,10.0.0.110,1h"),
-        *("--dhcp-option=114," + PORTAL, f"--dhcp-leasefile={directory / 'leases'}"),
-        f"--pid-file={directory / 'dnsmasq.pid'}",
+    advertise(namespaces, directory, "ha", {"eth1": "2001:db8:ffff::/64"})
+    lease(
+        *(namespaces, directory, "portal", "lan"),
+        *("--dhcp-range=10.0.0.100,10.0.0.110,1h", f"--dhcp-option=114,{PORTAL}"),
     )
 
 
@@ -120,12 +95,12 @@ def test_a_captive_portal_is_recognised_left_and_used_after_the_log_in(
 
     for node, name, text in (("ha", "portal-ha", HOME_AGENT), ("mr", "portal-mn", MOBILE_NODE)):
         file = tmp_path / f"{name}.toml"
-        file.write_text(text)
-        file.chmod(0o600)
+        file.touch(mode=0o600)
+        file.write_text(text.format(state=tmp_path))
         namespaces.dsmip(node, "run", str(file))
     try:
-        wait_until(lambda: PORTAL in problems(), 60, "the portal is recognised")
-        assert "wlan0 has the address 10.0.0.1" in problems()
+        wait_until(lambda: "wlan0 has the address 10.0.0.1" in problems(), 60, "the portal is recognised")
+        assert PORTAL in problems()
         (closed,) = [row for row in ask("attachments")["care_of"] if row["cut_off"]]
         assert (closed["interface"], closed["portal"]) == ("wlan0", PORTAL)
         told = namespaces.run("mr", sys.executable, "-m", "dsmip", "attachments", "portal-mn").stdout
@@ -141,7 +116,7 @@ def test_a_captive_portal_is_recognised_left_and_used_after_the_log_in(
             return int(path("wlan0")["sent_packets"])
 
         before = sent()
-        assert namespaces.pings("mr", "2001:db8:ffff::1", "-I", "2001:db8:100::17")
+        wait_until(lambda: namespaces.pings("ha", "2001:db8:100::17"), 10, "and all works")
         wait_until(lambda: sent() > before, 10, "traffic goes over the better network")
     except AssertionError as error:
         raise AssertionError(f"{error}\n{namespaces.logs()}") from error

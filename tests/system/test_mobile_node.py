@@ -10,41 +10,13 @@ from typing import Any
 import pytest
 
 from tests.system.conftest import Namespaces, wait_until
+from tests.system.two_machines import HOME_AGENT_OF_A_LAPTOP, LAPTOP, WATCHED_INTERFACE
 
 pytestmark = pytest.mark.root
 
-HOME_AGENT = """\
-role = "home-agent"
-name = "ha"
-address = "2001:db8:ffff::1"
-ipv4_address = "192.0.2.1"
-uplinks = ["eth0"]
-home_prefixes = ["2001:db8:100::/64"]
-ipv4_home_prefixes = ["198.51.100.0/24"]
-ipv4_pool = "198.51.100.128/25"
-state_directory = "{state}/ha"
-
-[[mobile_node]]
-name = "laptop"
-home_address = "2001:db8:100::20"
-key = "000102030405060708090a0b0c0d0e0f"
-"""
-
-MOBILE_NODE = """\
-role = "mobile-node"
-name = "laptop"
-home_agent = "2001:db8:ffff::1"
-home_agent_ipv4 = "192.0.2.1"
-home_address = "2001:db8:100::20"
-home_prefix = "2001:db8:100::/64"
-ipv4_home_address = "dynamic"
-key = "000102030405060708090a0b0c0d0e0f"
-state_directory = "{state}/mn"
-
-[[interface]]
-name = "eth0"
-manage = false
-"""
+KEY = 'key = "000102030405060708090a0b0c0d0e0f"\n'
+HOME_AGENT = HOME_AGENT_OF_A_LAPTOP + KEY
+MOBILE_NODE = LAPTOP + KEY + WATCHED_INTERFACE
 
 
 @pytest.fixture

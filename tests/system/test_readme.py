@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.system.conftest import Namespaces, wait_until
+from tests.system.networks import advertise
 
 README = Path(__file__).parents[2] / "README.md"
 COMMANDS = 6
@@ -79,13 +80,7 @@ def test_two_machines_as_the_readme_says(namespaces: Namespaces, tmp_path: Path)
     namespaces.run("host", "ip", "addr", "add", "2001:db8:100:1::66/64", "dev", "eth0", "nodad")
     namespaces.run("host", "ip", "-6", "route", "add", "default", "via", "2001:db8:100:1::1")
     # The visited network: somebody advertises a prefix there.
-    advertised = tmp_path / "radvd.conf"
-    advertised.write_text(
-        "interface eth0 { AdvSendAdvert on; MinRtrAdvInterval 3; MaxRtrAdvInterval 4;"
-        " prefix 2001:db8:ffff::/64 {}; };"
-    )
-    namespaces.run("ha", "sysctl", "-qw", "net.ipv6.conf.all.forwarding=1")
-    namespaces.start("ha", "radvd", "-n", "-C", str(advertised), "-p", str(tmp_path / "radvd.pid"))
+    advertise(namespaces, tmp_path, "ha", {"eth0": "2001:db8:ffff::/64"})
 
     def registered() -> bool:
         status = ask(namespaces, "mr", "status", "bus-17")

@@ -16,6 +16,7 @@ import pytest
 import dsmip
 from dsmip.daemon.control import ControlError, ask
 from tests.system.conftest import Namespaces, wait_until
+from tests.system.networks import advertise, lease
 
 UNIT = Path(__file__).parents[2] / "packaging" / "systemd" / "dsmip@.service"
 USER = 65534
@@ -146,18 +147,8 @@ def test_a_mobile_node_registers_with_nobody_being_root(services: Services, tmp_
     namespaces.cable(("ha", "eth0"), ("mr", "wan0"))
     namespaces.run("ha", "ip", "addr", "add", "2001:db8:ffff::1/64", "dev", "eth0", "nodad")
     namespaces.run("ha", "ip", "addr", "add", "192.0.2.1/24", "dev", "eth0")
-    advertised = tmp_path / "radvd.conf"
-    advertised.write_text(
-        "interface eth0 { AdvSendAdvert on; MinRtrAdvInterval 3; MaxRtrAdvInterval 4;"
-        " prefix 2001:db8:ffff::/64 {}; };"
-    )
-    namespaces.run("ha", "sysctl", "-qw", "net.ipv6.conf.all.forwarding=1")
-    namespaces.start("ha", "radvd", "-n", "-C", str(advertised), "-p", str(tmp_path / "radvd.pid"))
-    namespaces.start(
-        *("ha", "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--user=root", "--port=0"),
-        *("--no-ping", "--interface=eth0", "--bind-interfaces", "--dhcp-range=192.0.2.100,192.0.2.110,1h"),
-        *(f"--dhcp-leasefile={tmp_path / 'leases'}", f"--pid-file={tmp_path / 'dnsmasq.pid'}"),
-    )
+    advertise(namespaces, tmp_path, "ha", {"eth0": "2001:db8:ffff::/64"})
+    lease(namespaces, tmp_path, "ha", "eth0", "--dhcp-range=192.0.2.100,192.0.2.110,1h")
     ear = Path("/run") / f"dsmip-test-{os.getpid()}.sock"
     services.listen(ear)
     try:

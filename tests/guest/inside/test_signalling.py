@@ -10,6 +10,7 @@ import pytest
 from dsmip.daemon import control
 from tests.guest.inside.conftest import TRANSLATION, address_in
 from tests.system.conftest import Namespaces, run, wait_until
+from tests.system.two_machines import HOME_AGENT_OF_A_LAPTOP, LAPTOP, WATCHED_INTERFACE
 
 KEYS = """\
 [{table}.to_home_agent]
@@ -23,40 +24,9 @@ cipher_key = "f00102030405060708090a0b0c0d0e0f"
 mac_key = "f00102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
 """
 
-HOME_AGENT = """\
-role = "home-agent"
-name = "ha"
-address = "2001:db8:ffff::1"
-ipv4_address = "192.0.2.1"
-uplinks = ["eth0"]
-home_prefixes = ["2001:db8:100::/64"]
-ipv4_home_prefixes = ["198.51.100.0/24"]
-ipv4_pool = "198.51.100.128/25"
-state_directory = "{state}/ha"
-
-[[mobile_node]]
-name = "laptop"
-home_address = "2001:db8:100::20"
-authentication = "ipsec"
-
-""" + KEYS.replace("{table}", "mobile_node.ipsec")
-
-MOBILE_NODE = """\
-role = "mobile-node"
-name = "laptop"
-home_agent = "2001:db8:ffff::1"
-home_agent_ipv4 = "192.0.2.1"
-home_address = "2001:db8:100::20"
-home_prefix = "2001:db8:100::/64"
-ipv4_home_address = "dynamic"
-authentication = "ipsec"
-state_directory = "{state}/mn"
-
-[[interface]]
-name = "eth0"
-manage = false
-
-""" + KEYS.replace("{table}", "ipsec")
+IPSEC = 'authentication = "ipsec"\n'
+HOME_AGENT = f"{HOME_AGENT_OF_A_LAPTOP}{IPSEC}\n" + KEYS.replace("{table}", "mobile_node.ipsec")
+MOBILE_NODE = f"{LAPTOP}{IPSEC}{WATCHED_INTERFACE}\n" + KEYS.replace("{table}", "ipsec")
 
 #: Behind IPv6 headers with and without extension, and behind UDP and IPv6.
 CLEAR_SIGNALLING = (
