@@ -41,5 +41,6 @@ class TunnelMtu:
         self._conditions.stand(
             "path_mtu",
             f"the path to the home agent takes packets of {narrowest} octets, less than the {MINIMUM_MTU} of "
-            "IPv6: TCP adapts, other packets between these sizes are lost; use an uplink with a larger MTU",
+            "IPv6: new TCP connections adapt, other IPv6 packets between these sizes are lost; use an uplink "
+            "with a larger MTU",
         )
