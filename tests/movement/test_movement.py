@@ -15,7 +15,7 @@ from dsmip.movement.actions import (
     SetDefaultRoute,
     SolicitRouters,
 )
-from dsmip.movement.engine import InterfaceConfig
+from dsmip.movement.engine import METRIC_BASE, METRIC_STEP, InterfaceConfig
 from tests.movement.bench import (
     GATEWAY,
     GATEWAY_MAC,
@@ -261,3 +261,28 @@ def test_interfaces_that_are_not_configured_are_ignored() -> None:
     bench.hear(R1, R1_MAC, advertisement(P1), "other0")
     bench.hear(R1, R1_MAC, advertisement(P1), "u0")
     assert bench.take() == []
+
+
+def test_interfaces_come_and_go_and_the_others_are_not_touched() -> None:
+    bench = Bench([InterfaceConfig("u0"), InterfaceConfig("u1")])
+    for name, router, mac, prefix in (("u0", R1, R1_MAC, P1), ("u1", R2, R2_MAC, P2)):
+        bench.up(name)
+        bench.hear(router, mac, advertisement(prefix), interface=name)
+    bench.pass_time(10)
+    assert {address.interface for address in bench.attachments.care_of} == {"u0", "u1"}
+    bench.take()
+
+    bench.engine.use_interfaces([InterfaceConfig("u1"), InterfaceConfig("u2")], bench.now)
+    told = bench.take()
+    assert {one.interface for one in told if isinstance(one, (AddAddress, RemoveAddress))} == {"u0"}
+    assert {one.interface for one in told if isinstance(one, RemoveDefaultRoute)} == {"u0"}
+    assert [address.interface for address in bench.attachments.care_of] == ["u1"]
+    bench.up("u0")
+    assert bench.take() == [], "nobody looks at it any more"
+
+    bench.up("u2")
+    bench.hear(R1, R1_MAC, advertisement(P1), interface="u2")
+    bench.pass_time(10)
+    metrics = {one.interface: one.metric for one in bench.take() if isinstance(one, SetDefaultRoute)}
+    assert metrics == {"u2": METRIC_BASE + METRIC_STEP * 100}, "the place of the one that went"
+    assert {address.interface for address in bench.attachments.care_of} == {"u1", "u2"}

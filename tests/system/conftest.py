@@ -98,5 +98,5 @@ def namespaces(tmp_path: Path) -> Iterator[Namespaces]:
     made = Namespaces(tmp_path)
     yield made
     made.close()
-    for name in ("ha", "home-agent", "bus-17", "laptop", "portal-ha", "portal-mn"):
+    for name in ("ha", "home-agent", "bus-17", "laptop", "portal-ha", "portal-mn", "reload-ha", "reload-mn"):
         shutil.rmtree(Path("/run/dsmip") / name, ignore_errors=True)

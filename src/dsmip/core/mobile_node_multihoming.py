@@ -56,8 +56,20 @@ class Multihoming:
             self._identifier(interface.name)
 
     def _identifier(self, name: str) -> int:
-        """Stays the same as long as the mobile node runs (RFC 5648 section 4.1)."""
-        return self._identifiers.setdefault(name, len(self._identifiers) + 1)
+        """Stays the same as long as the interface is configured (RFC 5648 section 4.1)."""
+        taken = set(self._identifiers.values())
+        free = next(number for number in range(1, len(taken) + 2) if number not in taken)
+        return self._identifiers.setdefault(name, free)
+
+    def _prune(self) -> None:
+        """Forget interfaces that are not configured any more, once the home agent has forgotten them too."""
+        configured = {interface.name for interface in self._policy.interfaces}
+        for name, uplink in [*self._uplinks.items()]:
+            if name not in configured and uplink.is_forgotten:
+                del self._uplinks[name]
+        for name in [*self._identifiers]:
+            if name not in configured and name not in self._uplinks:
+                del self._identifiers[name]
 
     @property
     def tunnels(self) -> list[Tunnel]:
@@ -151,6 +163,7 @@ class Multihoming:
         """Another policy: only what is different is moved."""
         self._policy = policy
         self.arranger.use_policy(policy)
+        self._prune()
         for interface in policy.interfaces:
             self._identifier(interface.name)
         for uplink in self._uplinks.values():
@@ -310,6 +323,7 @@ class Multihoming:
         for uplink in self._uplinks.values():
             self._look_after(uplink, now)
         self._give_up_home_agent(now)
+        self._prune()
         self.arranger.tick(now)
         self._arrange(now)
 

@@ -208,6 +208,11 @@ class Uplink:
         """True when the home agent acknowledged the binding and has not been told otherwise."""
         return self.registration.entry is not None
 
+    @property
+    def is_forgotten(self) -> bool:
+        """True when there is no care-of address and the home agent has no binding."""
+        return self.registration.care_of is None and not self.is_bound and self.gone_until is None
+
     def forget(self) -> None:
         """The home agent has no such binding (any more)."""
         self.registration.entry = None

@@ -45,7 +45,7 @@ from dsmip.daemon.persistence import Persistence, open_store
 from dsmip.daemon.reload import HomeAgentReload
 from dsmip.daemon.resumption import Resumption
 from dsmip.daemon.runtime import DEVICE, Runtime, StartError, instant
-from dsmip.daemon.watching import watched
+from dsmip.daemon.watching import Watching
 from dsmip.dataplane.api import DataPlaneError, Role
 from dsmip.host.home_link import Announcer, DuplicateAddressDetection, link_local_address
 from dsmip.host.routing import HostError, Route
@@ -117,12 +117,13 @@ class HomeAgentDaemon:
         questions = HomeAgentQuestions(
             self._engine, runtime, lambda: self._config, lambda: self._nodes, self._keys
         )
+        self._watching = Watching(runtime, questions)
         handlers = {
             **questions.handlers(),
             **self._reloads.handlers(runtime.events.event, runtime.conditions),
         }
         try:
-            async with watched(config, runtime, questions):
+            async with self._watching.serving(config):
                 await runtime.serve(self._engine, handlers)
         finally:
             keep_forwarding = keep_forwarding or runtime.hands_over
@@ -214,8 +215,9 @@ class HomeAgentDaemon:
     def _forward_to_home_link(self, home_address: IPv6Address) -> None:
         self._forwarding.lead_home(self._engine.index_of(home_address), self._nodes.get(home_address))
 
-    def _reconfigure(self, config: HomeAgentFile) -> None:
-        """Go on with another configuration: see `reload` for what may differ."""
+    async def _reconfigure(self, config: HomeAgentFile) -> None:
+        """Go on with another configuration: see `reload` for what may differ. Raises ConfigError."""
+        await self._watching.change(config, self._reloads.path or Path())
         runtime, before = self._runtime, self._config
         routes, stale = routed_networks(config), routed_networks(before)
         for network in routes:

@@ -91,7 +91,7 @@ class HttpServer:
     """Listens on one address; `answer` gets every request that is in order."""
 
     def __init__(self, listen: Listen, answer: Answer, hosts: Collection[str] = ()) -> None:
-        self._listen = listen
+        self.listen = listen
         self._answer = answer
         self._hosts = frozenset(name.lower() for name in hosts)
         self._server: asyncio.Server | None = None
@@ -100,14 +100,18 @@ class HttpServer:
     async def start(self) -> None:
         """Listen. Raises OSError when the address cannot be had."""
         self._server = await asyncio.start_server(
-            self._accept, str(self._listen.address), self._listen.port, limit=MAX_HEAD
+            self._accept, str(self.listen.address), self.listen.port, limit=MAX_HEAD
         )
+
+    def answer_as(self, other: HttpServer) -> None:
+        """Give the answers of another server from now on, without closing the door."""
+        self._answer, self._hosts = other._answer, other._hosts
 
     @property
     def port(self) -> int:
         """The port, also if the kernel chose it."""
         if self._server is None:
-            return self._listen.port
+            return self.listen.port
         return int(self._server.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:

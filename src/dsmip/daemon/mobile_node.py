@@ -51,6 +51,7 @@ from dsmip.daemon.mobile_node_plan import (
     shares_identifier,
     signalling_peer,
     tunnel_ports,
+    watched_interfaces,
 )
 from dsmip.daemon.mobile_node_questions import MobileNodeQuestions
 from dsmip.daemon.movement import MovementService
@@ -62,7 +63,7 @@ from dsmip.daemon.signal_watch import SignalWatch
 from dsmip.daemon.tunnel_mtu import TunnelMtu
 from dsmip.daemon.tunnel_paths import TrafficWatch, TunnelPaths
 from dsmip.daemon.uplink_questions import UplinkQuestions
-from dsmip.daemon.watching import watched
+from dsmip.daemon.watching import Watching
 from dsmip.dataplane.api import Role
 from dsmip.host.home_link import Announcer, own_addresses
 from dsmip.host.home_routes import HomeRoutes
@@ -71,7 +72,6 @@ from dsmip.host.icmpv6_socket import Icmpv6Socket
 from dsmip.host.route_guard import RouteGuard
 from dsmip.host.routing import HostError
 from dsmip.host.wifi import WifiSignal
-from dsmip.movement.engine import InterfaceConfig
 from dsmip.wire.icmpv6 import EchoReply, HomeAgentAddressDiscoveryReply, PacketTooBig, ParameterProblem
 
 #: What the kernel leaves to us: path probes' answers, discovered home agents, refused Binding Updates, tunnel
@@ -133,7 +133,7 @@ class MobileNodeDaemon:
             lambda mtu: runtime.routing.set_mtu(runtime.device_index, mtu), runtime.conditions, config.mtu
         )
         self._movement = MovementService(
-            [InterfaceConfig(i.name, manage=i.manage, preference=i.preference) for i in config.interface],
+            watched_interfaces(config),
             told.home_prefix,
             runtime.state_directory,
             self._attachments_changed,
@@ -158,6 +158,7 @@ class MobileNodeDaemon:
             BINDING,
             self._keys,
         )
+        self._watching = Watching(runtime, questions)
         handlers = {
             **questions.handlers(),
             **uplinks.handlers(),
@@ -174,7 +175,7 @@ class MobileNodeDaemon:
             self._keys.start()
         movement = loop.create_task(self._movement.start())
         try:
-            async with watched(config, runtime, questions):
+            async with self._watching.serving(config):
                 await runtime.serve(self._engine, handlers)
         finally:
             keep_forwarding = keep_forwarding or runtime.hands_over
@@ -241,8 +242,7 @@ class MobileNodeDaemon:
             runtime.settings.set("net/ipv4/ip_forward", 1)
             self._keep_accepting_advertisements()
             runtime.settings.set("net/ipv6/conf/all/forwarding", 1)
-            for interface in config.interface:
-                self._be_a_host(interface.name)
+            self._be_hosts()
         for address in {config.home_address, self._engine.config.home_address}:
             runtime.dataplane.add_local(address)
         self._admit(config.home_agent.address, config.home_agent_ipv4)
@@ -255,6 +255,10 @@ class MobileNodeDaemon:
             if not interface.manage:
                 name = f"net/ipv6/conf/{interface.name}/accept_ra"
                 self._runtime.settings.set(name, 2)
+
+    def _be_hosts(self) -> None:
+        for interface in self._config.interface:
+            self._be_a_host(interface.name)
 
     def _be_a_host(self, interface: str) -> None:
         """On the networks visited (RFC 3963 sections 5.6 and 5.7); forwarding goes on all the same."""
@@ -337,9 +341,10 @@ class MobileNodeDaemon:
             self._engine.multihoming.signal(interface, instant(), weak=weak)
             self._runtime.turn()
 
-    def _reconfigure(self, after: MobileNodeFile) -> None:
+    async def _reconfigure(self, after: MobileNodeFile) -> None:
         """Take over another policy. Raises ConfigError for what cannot change while the daemon runs."""
         check_uplinks_live(self._config, after, self._path or Path())
+        await self._watching.change(after, self._path or Path())
         before, self._config = self._config, after
         if (before.key, before.spi, before.lifetime) != (after.key, after.spi, after.lifetime):
             key = bytes(after.key or b"")
@@ -350,6 +355,22 @@ class MobileNodeDaemon:
             self._engine.use_policy(policy, instant())
             self._signals.use(signal_thresholds(after.interface))
             self._runtime.turn()
+        await self._use_interfaces(before)
+
+    async def _use_interfaces(self, before: MobileNodeFile) -> None:
+        """Watch and configure the interfaces there are now; those that stay are not touched."""
+        interfaces = watched_interfaces(self._config)
+        names = {interface.name for interface in interfaces}
+        for interface in before.interface:
+            if interface.name not in names:
+                self._runtime.settings.restore(interface.name)
+        if self._config.role == "mobile-router":
+            self._keep_accepting_advertisements()
+            self._be_hosts()
+        await self._movement.use_interfaces(interfaces)
+        for interface in before.interface:
+            if interface.name not in names:
+                self._runtime.dataplane.detach(interface.name)
 
     # Actions -----------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from dsmip.daemon.protection import Peer
 from dsmip.daemon.signalling_keys import payload_request_of, request_of
 from dsmip.host.home_link import own_addresses
 from dsmip.host.routing import host_network
+from dsmip.movement.engine import InterfaceConfig
 
 #: A mobile node has one binding: that of its home address.
 BINDING: Final = 1
@@ -25,6 +26,13 @@ BINDING: Final = 1
 def tunnel_ports(address: IPAddress) -> tuple[int, ...]:
     """Outer source ports of tunnelled packets: 0 = protocols 41 and 4."""
     return (0, DSMIP_PORT) if isinstance(address, IPv4Address) else (0,)
+
+
+def watched_interfaces(config: MobileNodeFile) -> list[InterfaceConfig]:
+    """What the movement layer is to look after."""
+    return [
+        InterfaceConfig(one.name, manage=one.manage, preference=one.preference) for one in config.interface
+    ]
 
 
 def shares_identifier(config: MobileNodeFile) -> bool:

@@ -12,7 +12,7 @@ import os
 import secrets
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from pathlib import Path
@@ -88,6 +88,7 @@ class MovementService:
         self._timer: asyncio.TimerHandle | None = None
         self._saving: asyncio.TimerHandle | None = None
         self._wire = 0.0
+        self._busy = asyncio.Lock()
         #: Called with interface, message, source and link-layer source of every Neighbor Advertisement.
         self.on_neighbor: OnNeighbor | None = None
 
@@ -95,19 +96,56 @@ class MovementService:
 
     async def start(self) -> None:
         """Clean up after a process that was killed, then watch. Raises OSError without CAP_NET_ADMIN."""
+        async with self._busy:
+            self._addressing = Addressing()
+            await self._take_over(self._addressing, self._managed)
+            names = [config.name for config in self._interfaces]
+            self._monitor = links.LinkMonitor(names, self._link_event, self._addressing.port)
+            await self._monitor.start()
+
+    async def use_interfaces(self, interfaces: Sequence[InterfaceConfig]) -> None:
+        """Look after these instead; nothing is done to those that stay. For a service that was started."""
+        async with self._busy:
+            if self._addressing is None or self._monitor is None:
+                return
+            before = {config.name: config.manage for config in self._interfaces}
+            after = {config.name: config.manage for config in interfaces}
+            now = instant()
+            self._wire = 0.0
+            self._engine.use_interfaces(interfaces, now)
+            self._drain(now)
+            if before == after:
+                return
+            gone = [name for name in before if after.get(name) != before[name]]
+            # Nothing that is still heard of those counts until the monitor reports it anew.
+            self._interfaces = tuple(config for config in self._interfaces if config.name not in gone)
+            for name in gone:
+                await self._give_back(name)
+            self._managed = frozenset(config.name for config in interfaces if config.manage)
+            new = [name for name, manage in after.items() if manage and not before.get(name)]
+            await self._take_over(self._addressing, new)
+            self._interfaces = tuple(interfaces)
+            await self._monitor.use([*after], anew=gone)  # some are only managed by somebody else now
+
+    async def _take_over(self, addressing: Addressing, names: Collection[str]) -> None:
+        """Configure these interfaces from now on."""
         from dsmip.host.dhcp import DhcpClient
 
-        for name in self._managed:
+        for name in names:
             self._dhcp[name] = DhcpClient(name, partial(self._leased, name), partial(self._unleased, name))
-        for name in self._managed:
             autoconf.take_over(name, self._settings)
-        self._addressing = Addressing()
-        removed = await self._addressing.clean(self._managed)
+        removed = await addressing.clean(names)
         if removed:
             self._tell("leftovers-removed", {"count": removed}, instant())
-        names = [config.name for config in self._interfaces]
-        self._monitor = links.LinkMonitor(names, self._link_event, self._addressing.port)
-        await self._monitor.start()
+
+    async def _give_back(self, name: str) -> None:
+        """Leave an interface alone that has been forgotten by the engine."""
+        self._links.pop(name, None)
+        self._close_sockets(name)
+        client = self._dhcp.pop(name, None)
+        if client is not None:
+            await client.close()
+        self._settings.restore(name)
 
     async def stop(self, *, keep: bool = False) -> None:
         """Take out of the kernel what was put in (unless `keep`), remember the networks, close everything.
@@ -170,6 +208,8 @@ class MovementService:
     # Observations ------------------------------------------------------------------------------------------
 
     def _link_event(self, event: links.LinkEvent) -> None:
+        if not any(config.name == event.name for config in self._interfaces):
+            return
         now = instant()
         self._wire = 0.0
         engine = self._engine

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -49,11 +49,13 @@ HOME_AGENT_LIVE = frozenset(
         "grace",
         "timestamp_tolerance",
         "allow_unauthenticated",
+        "metrics",
+        "web",
     }
 )
 
-#: The same of a mobile node's file; of its interfaces only what is decided about their use.
-MOBILE_NODE_LIVE = frozenset({"key", "spi", "lifetime", "interface", "flow", "multihoming"})
+#: The same of a mobile node's file.
+MOBILE_NODE_LIVE = frozenset({"key", "spi", "lifetime", "interface", "flow", "multihoming", "metrics"})
 
 log = logging.getLogger(__name__)
 
@@ -82,31 +84,30 @@ def check_live(before: ConfigFile, after: ConfigFile, live: frozenset[str], path
 
 
 def check_uplinks_live(before: MobileNodeFile, after: MobileNodeFile, path: Path) -> None:
-    """Raises ConfigError when the interfaces themselves differ, or whether they are used together."""
-    files = (before, after)
-    policies = [(one.interface, one.flow, one.multihoming) for one in files]
-    if policies[0] == policies[1]:
-        return
-    interfaces = [[(one.name, one.manage) for one in file.interface] for file in files]
-    together = [is_multihomed(file.multihoming, file.interface) for file in files]
-    needs = "needs a restart: 'dsmip run --keep-forwarding' loses no packet"
-    if interfaces[0] != interfaces[1]:
-        raise ConfigError(path, [Problem("interface", None, f"has other names or `manage`, which {needs}")])
+    """Raises ConfigError when it differs whether several interfaces are used together."""
+    together = [is_multihomed(file.multihoming, file.interface) for file in (before, after)]
     if together[0] != together[1]:
-        raise ConfigError(path, [Problem("multihoming.enabled", None, f"differs, which {needs}")])
-    if not together[0]:
-        raise ConfigError(path, [Problem("interface", None, f"differs, which without multihoming {needs}")])
+        text = (
+            "differs, or follows from another number of interfaces, which needs a restart:"
+            " 'dsmip run --keep-forwarding' loses no packet"
+        )
+        raise ConfigError(path, [Problem("multihoming.enabled", None, text)])
 
 
 class Reload(Generic[_File]):
     """Reads the configuration file of a running daemon again, upon SIGHUP or when it is asked to."""
 
     def __init__(
-        self, config: _File, path: Path | None, live: frozenset[str], apply: Callable[[_File], None]
+        self,
+        config: _File,
+        path: Path | None,
+        live: frozenset[str],
+        apply: Callable[[_File], Awaitable[None]],
     ) -> None:
-        """`apply` takes over a configuration that differs in `live` keys only."""
+        """`apply` takes over a configuration that differs in `live` keys only. It may raise ConfigError, if
+        nothing is changed then."""
         self.config = config
-        self._path = path
+        self.path = path
         self._live = live
         self._apply = apply
         self._busy = asyncio.Lock()
@@ -138,11 +139,11 @@ class Reload(Generic[_File]):
     async def _take(self, after: _File) -> None:
         """Apply a configuration that passed. Raises ConfigError."""
         if after != self.config:
-            self._apply(after)
+            await self._apply(after)
             self.config = after
 
     def _look_for_exposed_keys(self) -> None:
-        exposed = exposed_keys(self.config, self._path) if self._path is not None else None
+        exposed = exposed_keys(self.config, self.path) if self.path is not None else None
         if self._conditions is None:
             return
         if exposed is not None:
@@ -151,9 +152,9 @@ class Reload(Generic[_File]):
             self._conditions.end("file")
 
     def _file(self) -> Path:
-        if self._path is None:
+        if self.path is None:
             raise Refusal("this daemon was started without a configuration file")
-        return self._path
+        return self.path
 
     def _refused(self, error: ConfigError) -> Refusal:
         for problem in error.problems:
@@ -178,7 +179,7 @@ class HomeAgentReload(Reload[HomeAgentFile]):
     """As `Reload`, with the provisioned mobile nodes; `complete` is the configuration in force."""
 
     def __init__(
-        self, config: HomeAgentFile, path: Path | None, apply: Callable[[HomeAgentFile], None]
+        self, config: HomeAgentFile, path: Path | None, apply: Callable[[HomeAgentFile], Awaitable[None]]
     ) -> None:
         """Raises ConfigError when what was provisioned does not fit the configuration."""
         super().__init__(config, path, HOME_AGENT_LIVE, apply)
@@ -200,11 +201,12 @@ class HomeAgentReload(Reload[HomeAgentFile]):
 
     async def _take(self, after: HomeAgentFile) -> None:
         complete = await asyncio.to_thread(provisioned.complete, after, self._file())
-        before, self.config = self.complete, after
+        before = self.complete
         if complete != before:
-            self._apply(complete)
+            await self._apply(complete)
             self.complete = complete
             self._tell(before, complete)
+        self.config = after
 
     def _tell(self, before: HomeAgentFile, after: HomeAgentFile) -> None:
         """One event for each mobile node that is not served as before."""

@@ -126,6 +126,20 @@ class LinkMonitor:
         if not ready.done():
             self._task.result()
 
+    async def use(self, names: Collection[str], anew: Collection[str] = ()) -> None:
+        """Watch these instead. Those that are new, or in `anew`, are reported from the beginning; nothing is
+        said any more of the others."""
+        running = self._task is not None
+        await self.stop()
+        self._names = frozenset(names)
+        for ifindex, link in [*self._links.items()]:
+            if link.name not in self._names or link.name in anew:
+                del self._links[ifindex]
+                self._addresses = {key: seen for key, seen in self._addresses.items() if key[0] != ifindex}
+                self._routes = {key: seen for key, seen in self._routes.items() if key[0] != ifindex}
+        if running:
+            await self.start()
+
     async def stop(self) -> None:
         """Listen no more."""
         if self._task is not None:

@@ -60,9 +60,12 @@ class Settings:
         if "1" in (read(name) for name in names):
             self.set(names[1], 2)
 
-    def restore(self) -> None:
-        """Put everything back."""
-        for name, value in reversed(self._before.items()):
-            write(name, value)
-        self._before.clear()
-        self._memory.unlink(missing_ok=True)
+    def restore(self, interface: str | None = None) -> None:
+        """Put everything back, or what is of one interface."""
+        ours = [name for name in reversed(self._before) if interface is None or f"/conf/{interface}/" in name]
+        for name in ours:
+            write(name, self._before.pop(name))
+        if self._before:
+            self._memory.write_text(json.dumps(self._before))
+        else:
+            self._memory.unlink(missing_ok=True)

@@ -41,10 +41,13 @@ class InterfaceConfig:
 
 
 class _Interface:
-    def __init__(self, link: LinkContext, half: ManagedLink | ObservedLink, managed: bool) -> None:
+    def __init__(
+        self, link: LinkContext, half: ManagedLink | ObservedLink, *, managed: bool, position: int
+    ) -> None:
         self.link = link
         self.half = half
         self.managed = managed
+        self.position = position
         self.up = False
         self.since = 0.0
 
@@ -69,21 +72,46 @@ class MovementEngine:
         self._published = Attachments()
         self._deadline: float | None = None
         self._interfaces: dict[str, _Interface] = {}
-        known = KnownNetworks() if memory is None else memory
-        for position, config in enumerate(interfaces):
-            link = LinkContext(
-                name=config.name,
-                metric=METRIC_BASE + METRIC_STEP * config.preference + position,
-                preference=config.preference,
-                home_prefix=home_prefix,
-                memory=known,
-                emit=self._actions.append,
-            )
-            half = ManagedLink(link, identifiers, optimistic) if config.manage else ObservedLink(link)
-            self._interfaces[config.name] = _Interface(link, half, config.manage)
+        self._home_prefix = home_prefix
+        self._identifiers = identifiers
+        self._memory = KnownNetworks() if memory is None else memory
+        self._optimistic = optimistic
+        for config in interfaces:
+            self._add(config)
+
+    def _add(self, config: InterfaceConfig) -> None:
+        taken = {entry.position for entry in self._interfaces.values()}
+        position = next(number for number in range(len(taken) + 1) if number not in taken)
+        link = LinkContext(
+            name=config.name,
+            metric=_metric(config.preference, position),
+            preference=config.preference,
+            home_prefix=self._home_prefix,
+            memory=self._memory,
+            emit=self._actions.append,
+        )
+        half = ManagedLink(link, self._identifiers, self._optimistic) if config.manage else ObservedLink(link)
+        self._interfaces[config.name] = _Interface(link, half, managed=config.manage, position=position)
+
+    def use_interfaces(self, interfaces: Sequence[InterfaceConfig], now: Instant) -> None:
+        """Watch these instead. Those that stay go on as they are; a new preference is for what is chosen from
+        now on, and for the metric of routes from the next attachment."""
+        wanted = {config.name: config for config in interfaces}
+        for name, entry in [*self._interfaces.items()]:
+            config = wanted.get(name)
+            if config is None or config.manage != entry.managed:
+                self.link_down(name, now)
+                del self._interfaces[name]
+            else:
+                entry.link.preference = config.preference
+        for name, config in wanted.items():
+            if name not in self._interfaces:
+                self._add(config)
+        self._publish(now)
 
     def use_home_prefix(self, home_prefix: IPv6Network) -> None:
         """The home link is told by this prefix from the next observation on."""
+        self._home_prefix = home_prefix
         for entry in self._interfaces.values():
             entry.link.home_prefix = home_prefix
 
@@ -98,6 +126,7 @@ class MovementEngine:
             self.link_down(interface, now)
         entry.up, entry.since = True, now.unix
         entry.link.ifindex, entry.link.mac, entry.link.mtu = ifindex, mac, mtu
+        entry.link.metric = _metric(entry.link.preference, entry.position)
         entry.link.event("link-up", ifindex=ifindex, mac=format_mac(mac))
         entry.half.link_up(now)
         self._publish(now)
@@ -299,6 +328,10 @@ class MovementEngine:
             self._actions.append(
                 Event("home-link", {"interface": home.interface, "router": str(home.router)})
             )
+
+
+def _metric(preference: int, position: int) -> int:
+    return METRIC_BASE + METRIC_STEP * preference + position
 
 
 def _differ(new: Attachments, old: Attachments, now: Instant) -> bool:
