@@ -48,8 +48,8 @@ static __always_inline int without_binding(struct __sk_buff *skb, const struct d
     if (config->role == DSMIP_MOBILE_NODE || multicast)
         return drop(DSMIP_DROP_NO_BINDING);
     if (config->home_link)
-        return to_neighbour(skb, config->home_link, inner->version == 6 ? DSMIP_AF_INET6 : DSMIP_AF_INET,
-                            destination);
+        return plain_to_neighbour(skb, config->home_link,
+                                  inner->version == 6 ? DSMIP_AF_INET6 : DSMIP_AF_INET, destination);
     if (skb->mark == DSMIP_SEEN_MARK)
         return drop(DSMIP_DROP_NO_BINDING);
     if (!take_token(DSMIP_BUCKET_MISS, config->miss_rate))

@@ -26,6 +26,8 @@ static __always_inline int segment_first(struct __sk_buff *skb, const struct inn
     struct ethhdr ethernet = {};
 
     ethernet.h_proto = inner->version == 6 ? bpf_htons(ETH_P_IPV6) : bpf_htons(ETH_P_IP);
+    if (bpf_skb_change_head(skb, ETH_HLEN, 0))
+        return drop(DSMIP_DROP_FAILED);
     return send_frame(skb, LOOPBACK_IFINDEX, &ethernet);
 }
 
@@ -71,14 +73,15 @@ static __always_inline int send_over(struct __sk_buff *skb, const struct dsmip_p
                                      __u16 bid, const struct manner *manner, const struct inner *inner)
 {
     __u64 packets = packets_in(skb), bytes = skb->len;
+    int raw = path->interface && path->flags & DSMIP_PATH_RAW;
     struct dsmip_traffic *counters;
     long outer_version;
 
     if (path->format == DSMIP_FORMAT_LINK)
-        return to_neighbour(skb, path->interface, path->next_hop_family, path->next_hop);
+        return plain_to_neighbour(skb, path->interface, path->next_hop_family, path->next_hop);
     if (path->mtu && is_syn(skb, inner, 0))
         clamp_mss(skb, 0, inner->header_length, path->mtu);
-    outer_version = write_outer(skb, path, manner, inner);
+    outer_version = write_outer(skb, path, manner, inner, raw ? 0 : ETH_HLEN);
     if (outer_version == -EALREADY)
         return segment_first(skb, inner);
     if (outer_version < 0)
@@ -90,9 +93,9 @@ static __always_inline int send_over(struct __sk_buff *skb, const struct dsmip_p
     }
     if (!path->interface)
         return by_route(skb, path, outer_version);
-    if (path->flags & DSMIP_PATH_RAW)
+    if (raw)
         return bpf_redirect(path->interface, 0);
-    return to_neighbour(skb, path->interface, path->next_hop_family, path->next_hop);
+    return to_neighbour(path->interface, path->next_hop_family, path->next_hop);
 }
 
 /* Send a copy of the packet over each path but the first: they come through the tunnel device once more, with
