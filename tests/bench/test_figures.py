@@ -57,6 +57,7 @@ def test_the_json_of_a_figure() -> None:
         "at_least": True,
         "ok": False,
         "detail": {"why": 1},
+        "why": "",
     }
 
 

@@ -74,6 +74,20 @@ def test_figures_hold_our_share_against_its_bars() -> None:
     assert (wait.value.median, wait.value.count, wait.ok) == (3.0, 3, True)
 
 
+def test_the_slowest_moves_are_told_with_their_steps_and_all_in_a_histogram() -> None:
+    events = [usable(100.006)]
+    figures = handover.figures([handover.sample(move(), events), handover.sample(move(), [])])
+    wait = next(figure for figure in figures if figure.name.endswith("p99"))
+    assert wait.detail["histogram"] == "≤ 4 ms: 2"
+    assert "The slowest of 2: 3.0 ms (IPv6, new: detection 1.0 ms, update 2.0 ms); 3.0 ms" in wait.why
+    assert handover.histogram([2.0, 2.1, 60.0]) == "≤ 2 ms: 1; ≤ 4 ms: 1; > 50 ms: 1"
+
+
+def test_each_round_visits_every_kind_of_network() -> None:
+    assert len(handover.route(2)) == 18
+    assert set(handover.route(0)) == set(handover.ROUND)
+
+
 def test_leaving_home_has_no_bar() -> None:
     (figure, _) = handover.figures([handover.sample(move(first=1014.0), [], from_home=True)])
     assert figure.bar is None

@@ -16,7 +16,16 @@ from dsmip.lab import namespaces
 
 pytestmark = pytest.mark.root
 
-TINY = run.Effort(repeat=1, tours=1, seconds=0.1, vehicles=64, rounds=1, daemon_vehicles=64, bindings=(64,))
+TINY = run.Effort(
+    repeat=1,
+    tours=1,
+    tour_rounds=0,
+    seconds=0.1,
+    vehicles=64,
+    rounds=1,
+    daemon_vehicles=64,
+    bindings=(64,),
+)
 
 
 @pytest.fixture(autouse=True)
@@ -93,12 +102,18 @@ def test_scale() -> None:
 @pytest.mark.lab
 def test_handover() -> None:
     found: list[Figure] = []
-    handover.measure(found.append, lambda _: None, repeat=1, route=("wifi6", "nat4"), dwell=3.0)
+    handover.measure(
+        found.append, lambda _: None, repeat=1, way=("wifi6", "nat4", "wifi6"), dwell=3.0, planned=1
+    )
     assert {
         "handover/IPv6, from the home link: our share beyond one round trip",
         "handover/IPv4 behind a NAT, new: our share beyond one round trip",
+        "handover/IPv6, known: our share beyond one round trip",
+        "handover/IPv6, known: link up to first packet beyond two round trips",
         "handover/event to Binding Update, p99",
         "handover/moves that failed",
+        "handover/sessions broken over a tour of all networks",
+        "handover/packets lost, make before break, 1,000 packets/s each way",
     } == names(found)
 
 

@@ -34,7 +34,7 @@ class Figure:
     `value` is in `unit`; `baseline` the same quantity of what it is compared with, from the same run, and
     `against` what that is. `ratio` is of samples taken side by side. The bar concerns the median of `judged`,
     "value" or "ratio"; `at_least` says on which side of it is well. `detail` has what explains the figure, as
-    JSON.
+    JSON; `why` is a paragraph on where the time or the memory goes, of a figure that missed its bar.
     """
 
     name: str
@@ -47,6 +47,7 @@ class Figure:
     judged: str = "value"
     at_least: bool = True
     detail: Mapping[str, Any] = field(default_factory=dict)
+    why: str = ""
 
     @property
     def ok(self) -> bool | None:
@@ -75,6 +76,7 @@ class Figure:
             "at_least": self.at_least,
             "ok": self.ok,
             "detail": dict(self.detail),
+            "why": self.why,
         }
 
 

@@ -3,6 +3,9 @@
 Each tour is in a lab of its own, so that first visits are first visits. What counts is seen on the wire; of
 the mobile router's own events only the moment is taken at which it heard that an address is usable.
 
+What is learnt of a network is forgotten with its lab, so the first visits are few and the later ones many:
+known networks are gone round several times in each lab.
+
 A tour's first move leaves the home link. There the home agent has to look for duplicates of the home address
 for a second before it takes the address over (RFC 6275 section 10.3.1), so that move is a kind of its own,
 and the bar does not concern it.
@@ -12,7 +15,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections import defaultdict
+from bisect import bisect_left
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,22 +24,34 @@ from typing import Any
 
 from dsmip.bench.figures import Collect, Figure, Say, Spread, percentile
 from dsmip.lab.lab import Lab
-from dsmip.lab.result import OURS_BAR_MS, REVISIT_BAR_MS, Move
+from dsmip.lab.multihomed import scenario
+from dsmip.lab.multihomed.scenario import Kind
+from dsmip.lab.multihomed.tour import Tour as MultihomedTour
+from dsmip.lab.result import OURS_BAR_MS, REVISIT_BAR_MS, Move, Result
 from dsmip.lab.streams import FAMILIES
-from dsmip.lab.tour import Tour
+from dsmip.lab.tour import Progress, Tour
+from dsmip.lab.uplinks import MULTIHOMED
 
-#: Every kind of network, each a first time and again.
-ROUTE = (
-    *("wifi6", "cafe4", "nat4", "dual", "fw4", "cgn4"),
-    *("cafe4", "wifi6", "nat4", "dual", "fw4", "cgn4"),
-)
-#: Seconds on each network: a first registration in an IPv4 network settles on its tunnel within one.
+#: Every kind of network, a first time.
+FIRST_VISITS = ("wifi6", "cafe4", "nat4", "dual", "fw4", "cgn4")
+#: And again, as often as wanted.
+ROUND = ("cafe4", "wifi6", "nat4", "dual", "fw4", "cgn4")
+#: Seconds on each network the first time: a registration in an IPv4 network settles on its tunnel within one.
 DWELL = 2.0
+#: And later, when it is known what passes there.
+DWELL_AGAIN = 0.8
+#: Handovers between links of which the old one stays until the new one is in use.
+PLANNED = 9
 EVENT_TO_UPDATE_BAR_MS = 5.0
 LEAVING_HOME = "IPv6, from the home link"
 _IPV6, _NAT = ("wifi6", "dual"), ("nat4", "cgn4")
 _ADDRESS_USABLE = "address-usable"
+_STEPS = ("detection", "update", "answer", "data")
+#: Upper limits of the bins of a histogram, ms.
+BINS = (2.0, 4.0, 6.0, 8.0, 10.0, 12.0, 15.0, 20.0, 50.0)
 _PERCENTILE = 0.99
+#: Of the slowest moves, as many as are shown.
+_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +127,33 @@ def figures(samples: Sequence[Sample]) -> list[Figure]:
                 "ms",
                 bar=EVENT_TO_UPDATE_BAR_MS,
                 at_least=False,
-                detail={"median": Spread.of(waits).median},
+                detail={"median": Spread.of(waits).median, "histogram": histogram(waits)},
+                why=_slowest(samples),
             )
         )
     return found
+
+
+def histogram(values: Iterable[float]) -> str:
+    """How many values are up to each limit of BINS and beyond the one before, without the empty bins."""
+    counts = Counter(bisect_left(BINS, value) for value in values)
+    limits = [*(f"≤ {limit:g} ms" for limit in BINS), f"> {BINS[-1]:g} ms"]
+    return "; ".join(f"{limits[place]}: {counts[place]}" for place in sorted(counts))
+
+
+def _slowest(samples: Sequence[Sample]) -> str:
+    """Which moves took longest from the event to the Binding Update, and in which step."""
+    timed = [one for one in samples if one.event_to_update is not None]
+    worst = sorted(timed, key=lambda one: -(one.event_to_update or 0.0))[:_SHOWN]
+    told = []
+    for one in worst:
+        steps = ", ".join(
+            f"{name} {value:.1f} ms"
+            for name, value in (("detection", one.detection), ("update", one.update))
+            if value is not None
+        )
+        told.append(f"{one.event_to_update:.1f} ms ({one.kind}: {steps})")
+    return f"The slowest of {len(timed)}: " + "; ".join(told) + "."
 
 
 def _of_kind(kind: str, samples: Sequence[Sample]) -> list[Figure]:
@@ -123,7 +162,7 @@ def _of_kind(kind: str, samples: Sequence[Sample]) -> list[Figure]:
         return []
     steps = {
         name: Spread.of(values).median
-        for name in ("detection", "update", "answer", "data")
+        for name in _STEPS
         if (values := _known(getattr(one, name) for one in samples))
     }
     pairs = [(one.ours, one.round_trip) for one in samples]
@@ -155,30 +194,37 @@ def _beyond(
         Spread.of(trips),
         bar=bar,
         at_least=False,
-        detail={f"{step}_ms": round(value, 3) for step, value in steps.items()},
+        detail={
+            **{f"{step}_ms": round(value, 3) for step, value in steps.items()},
+            "histogram": histogram(values),
+        },
     )
 
 
+def route(rounds: int) -> tuple[str, ...]:
+    """Every kind of network once, then all of them so many times again."""
+    return (*FIRST_VISITS, *ROUND * rounds)
+
+
 def measure(
-    collect: Collect, say: Say, *, repeat: int, route: Sequence[str] = ROUTE, dwell: float = DWELL
+    collect: Collect,
+    say: Say,
+    *,
+    repeat: int,
+    way: Sequence[str],
+    dwell: float = DWELL,
+    planned: int = PLANNED,
 ) -> None:
-    """`repeat` tours. Raises LabError when the lab cannot be built."""
+    """`repeat` tours from network to network this way, each in a lab of its own; then one with several
+    uplinks and so many handovers between them. Raises LabError when a lab cannot be built."""
     samples: list[Sample] = []
     failed: list[str] = []
+    broken: list[str] = []
     for number in range(repeat):
         with Lab.up(f"handover{os.getpid()}") as lab:
             lab.start_daemons()
-            tour = Tour(
-                lab,
-                route,
-                dwell=dwell,
-                listener=lambda progress: (
-                    say(f"tour {number + 1} of {repeat}: {progress.network}")  # noqa: B023 - called at once
-                    if progress.what == "moving"
-                    else None
-                ),
-            )
-            result = tour.run()
+            told = f"tour {number + 1} of {repeat}"
+            result = _tour(lab, way, dwell, told, say)
             events = _events(lab.events_file("mr"))
         samples += [
             sample(move, events, from_home=number == 0)
@@ -186,16 +232,54 @@ def measure(
             if not move.failed
         ]
         failed += result.failed
+        broken += [f"{session.name}: {session.broken}" for session in result.sessions if session.broken]
     for figure in figures(samples):
         collect(figure)
+    collect(_none("moves that failed", "moves", failed, repeat * len(way)))
+    collect(_none("sessions broken over a tour of all networks", "sessions", broken, repeat))
+    _make_before_break(collect, say, planned)
+
+
+def _tour(lab: Lab, way: Sequence[str], dwell: float, told: str, say: Say) -> Result:
+    def listen(progress: Progress) -> None:
+        if progress.what == "moving":
+            say(f"{told}: {progress.network}, {progress.number} of {progress.total}")
+
+    return Tour(lab, way, dwell=dwell, dwell_again=min(dwell, DWELL_AGAIN), listener=listen).run()
+
+
+def _none(what: str, unit: str, found: Sequence[str], of: int) -> Figure:
+    """Something that should not happen at all: how often it did."""
+    return Figure(
+        f"handover/{what}",
+        Spread.of([float(len(found))]),
+        unit,
+        bar=0.0,
+        at_least=False,
+        detail={"of": of, "which": "; ".join(found)},
+    )
+
+
+def _make_before_break(collect: Collect, say: Say, planned: int) -> None:
+    """Handovers from link to link with the old one there until the new one is in use, a packet every
+    millisecond each way."""
+    start = scenario.START.network
+    with Lab.up(f"breaks{os.getpid()}", at=start, uplinks=MULTIHOMED) as lab:
+        lab.write_configs(policy=scenario.POLICY)
+        lab.start_daemons()
+        steps = [step for step in scenario.WHOLE if step.kind is Kind.PLANNED][:planned]
+        result = MultihomedTour(
+            lab, steps, flows_dwell=0.0, listener=lambda progress: say(f"several uplinks: {progress.text}")
+        ).run()
+    lost = [float(sum(move.lost.values())) for move in result.moves]
     collect(
         Figure(
-            "handover/moves that failed",
-            Spread.of([float(len(failed))]),
-            "moves",
+            "handover/packets lost, make before break, 1,000 packets/s each way",
+            Spread.of([sum(lost)]),
+            "packets",
             bar=0.0,
             at_least=False,
-            detail={"of": repeat * len(route), "failures": failed},
+            detail={"handovers": len(lost), "failures": "; ".join(result.failed)},
         )
     )
 

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dsmip.bench.figures import Figure, Spread
+from dsmip.bench.measures import MEASURES, outcome
 from dsmip.bench.run import PARTS, Report
 
 _TITLES = {
@@ -17,6 +18,10 @@ _TITLES = {
     "signalling": "Signalling",
     "scale": "Scale",
 }
+_PROFILES = (
+    "Taken in the same run, of the very thing that missed its bar: the kernel by sampling (perf), Python by "
+    "its own profiler, which makes calls dearer than they are."
+)
 _ABOUT = {
     "handover": (
         "Tours through the lab with a packet every millisecond each way over IPv6 and IPv4; everything is "
@@ -158,11 +163,26 @@ def page(report: Report, picture: str = "") -> str:
         *(f"  - {figure.name}: {told(figure)}, bar {bar_of(figure)}" for figure in missed),
         "",
     ]
+    lines += ["## The measures of the design", "", "| what | bar | in this run |", "|---|---|---|"]
+    lines += [f"| {one.what} | {one.bar} | {outcome(one, report.figures)} |" for one in MEASURES]
+    lines.append("")
     if picture:
         lines += [f"![Each figure in relation to its bar]({picture})", ""]
     for part in (part for part in PARTS if part in report.parts):
         lines += [f"## {_TITLES[part]}", "", _ABOUT[part], "", *_table(_figures(report, part)), ""]
+    lines += _explanations(missed)
     return "\n".join(lines)
+
+
+def _explanations(missed: Sequence[Figure]) -> list[str]:
+    """A paragraph for each figure that missed its bar, from the profile taken of it."""
+    if not missed:
+        return []
+    lines = ["## What was missed, and where it goes", "", _PROFILES, ""]
+    for figure in missed:
+        why = figure.why or detail(figure.detail) or "no profile was taken"
+        lines += [f"**{figure.name}** {told(figure)}, bar {bar_of(figure)}. {why}", ""]
+    return lines
 
 
 def _table(figures: Iterable[Figure]) -> list[str]:

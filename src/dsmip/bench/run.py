@@ -19,10 +19,12 @@ PARTS = ("handover", "throughput", "signalling", "scale")
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How thoroughly to measure: repetitions, seconds of one transfer, and the sizes of fleets."""
+    """How thoroughly to measure: repetitions, tours and rounds through known networks in each, seconds of one
+    transfer, and the sizes of fleets."""
 
     repeat: int
     tours: int
+    tour_rounds: int
     seconds: float
     vehicles: int
     rounds: int
@@ -32,7 +34,8 @@ class Effort:
 
 FULL = Effort(
     repeat=5,
-    tours=6,
+    tours=4,
+    tour_rounds=6,
     seconds=1.0,
     vehicles=4000,
     rounds=4,
@@ -40,7 +43,14 @@ FULL = Effort(
     bindings=(1000, 10_000, 100_000),
 )
 QUICK = Effort(
-    repeat=3, tours=2, seconds=1.0, vehicles=2000, rounds=2, daemon_vehicles=2000, bindings=(1000, 10_000)
+    repeat=3,
+    tours=2,
+    tour_rounds=1,
+    seconds=1.0,
+    vehicles=2000,
+    rounds=2,
+    daemon_vehicles=2000,
+    bindings=(1000, 10_000),
 )
 
 
@@ -119,7 +129,7 @@ def run(parts: Sequence[str], effort: Effort, say: Say) -> Report:
 def _handover(effort: Effort, collect: Collect, say: Say) -> None:
     from dsmip.bench import handover
 
-    handover.measure(collect, say, repeat=effort.tours)
+    handover.measure(collect, say, repeat=effort.tours, way=handover.route(effort.tour_rounds))
 
 
 def _throughput(effort: Effort, collect: Collect, say: Say) -> None:

@@ -179,7 +179,6 @@ def _data_plane(collect: Collect, say: Say, repeat: int, sizes: Sequence[int], s
         plane.add_local(fleet.HOME_AGENT_IPV4)
         present = 0
         to, at = network.mac("ha", "c0"), network.mac("cn", "c0")
-        plain_octets = [frames.frame(to, at, frames.packet(network.CORRESPONDENT, network.PLAIN_HOST))] * 64
         for size in sizes:
             vehicles = fleet.vehicles(size)
             say(f"data plane: {size} bindings")
@@ -187,14 +186,16 @@ def _data_plane(collect: Collect, say: Say, repeat: int, sizes: Sequence[int], s
                 bind(plane, vehicle)
             present = size
             step = max(1, size // _SPREAD)
-            octets = [
-                frames.frame(to, at, frames.packet(network.CORRESPONDENT, vehicle.home_address))
-                for vehicle in vehicles[::step]
-            ]
+            homes = [vehicle.home_address for vehicle in vehicles[::step]]
+            # As many destinations for plain forwarding: the generator reads as many frames from memory.
+            others = [network.PLAIN_HOST + number for number in range(len(homes))]
+            octets, plain_octets = (
+                [frames.frame(to, at, frames.packet(network.CORRESPONDENT, address)) for address in addresses]
+                * max(1, 64 // len(addresses))
+                for addresses in (homes, others)
+            )
             with (
-                closing(
-                    throughput.Flood(net, ("cn", "c0"), octets * max(1, 64 // len(octets)), ("net", "h0"))
-                ) as flood,
+                closing(throughput.Flood(net, ("cn", "c0"), octets, ("net", "h0"))) as flood,
                 closing(throughput.Flood(net, ("cn", "c0"), plain_octets, ("net", "h0"))) as plain,
             ):
                 pairs = [(flood.rate(seconds), plain.rate(seconds)) for _ in range(repeat)]

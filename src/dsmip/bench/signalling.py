@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dsmip.bench import fleet
+from dsmip.bench import fleet, profile
 from dsmip.bench.daemon import HomeAgentProcess, fleet_end
 from dsmip.bench.figures import Collect, Figure, Say, Spread, percentile
 from dsmip.bench.network import Network
@@ -115,9 +116,15 @@ def measure(
         ):
             in_sqlite.append(_moves(vehicles, store, packets))
     hashes = [_authenticators_per_second() / 2 for _ in range(repeat)]
-    collect(_figure("in memory", in_memory, MEMORY_BAR, "checking and signing alone (two HMAC-SHA1)", hashes))
+    figure = _figure("in memory", in_memory, MEMORY_BAR, "checking and signing alone (two HMAC-SHA1)", hashes)
+    collect(_with_profile(figure, lambda: _moves(vehicles, MemoryStore(), packets)))
     alone = [rate.per_second for rate in in_memory]
-    collect(_figure("SQLite", in_sqlite, PERSISTED_BAR, "the same engine with the store in memory", alone))
+    figure = _figure("SQLite", in_sqlite, PERSISTED_BAR, "the same engine with the store in memory", alone)
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        SqliteStore(Path(directory) / "bench.sqlite") as store,
+    ):
+        collect(_with_profile(figure, functools.partial(_moves, vehicles, store, packets)))
     alone = [rate.per_second for rate in in_sqlite]
     found, waits = _through_daemon(say, repeat, fleet.vehicles(daemon_size), window)
     collect(_figure("daemon, SQLite", found, PERSISTED_BAR, "engine and SQLite alone", alone))
@@ -151,6 +158,11 @@ def _figure(what: str, rates: Sequence[Rate], bar: float, against: str, baseline
         bar,
         detail={"per_cpu_second": Spread.of(rate.per_cpu_second for rate in rates).median},
     )
+
+
+def _with_profile(figure: Figure, call: Callable[[], object]) -> Figure:
+    """With where the time goes, if the bar is missed."""
+    return figure if figure.ok else replace(figure, why=profile.python(call))
 
 
 def _moves(vehicles: Sequence[fleet.Vehicle], store: Store, packets: Sequence[Sequence[bytes]]) -> Rate:

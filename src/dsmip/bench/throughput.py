@@ -9,10 +9,10 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from dsmip.bench import cost, fleet, frames, network, wireguard
+from dsmip.bench import cost, fleet, frames, network, profile, wireguard
 from dsmip.bench.figures import Collect, Figure, Say, Spread, compared
 from dsmip.bench.network import Network
 from dsmip.core.types import IPAddress, TunnelFormat
@@ -24,6 +24,8 @@ SMALL_BAR = 0.80
 _PORT = 5201
 _PLAIN = "plain forwarding over the same nodes"
 _WITHIN = 10.0
+#: Seconds of a flood that is looked into.
+_PROFILED = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +90,22 @@ def _bulk(
                     through = transfer(net, form.host, direction, seconds)
                     pairs.append((through, transfer(net, form.plain_host, direction, seconds)))
                 name = f"throughput/bulk TCP {form.name} {direction}"
-                collect(compared(name, "Gbit/s", pairs, _PLAIN, bar=BULK_BAR))
+                figure = compared(name, "Gbit/s", pairs, _PLAIN, bar=BULK_BAR)
+                if figure.ok is False and profile.available():
+                    figure = replace(figure, why=_explained_bulk(net, form, direction, seconds))
+                collect(figure)
         _beside_wireguard(net, collect, say, repeat, seconds)
+
+
+def _explained_bulk(net: Network, form: Format, direction: str, seconds: float) -> str:
+    """What both cores do during a transfer, through the tunnel and plain."""
+    told = []
+    for words, host in (("Through the tunnel", form.host), ("plain", form.plain_host)):
+        found = profile.stacks(
+            functools.partial(transfer, net, host, direction, max(_PROFILED, seconds)), everywhere=True
+        )
+        told.append(f"{words}: {profile.busiest(found)}")
+    return "The busiest functions of both cores. " + "; ".join(told) + "."
 
 
 @contextlib.contextmanager
@@ -179,29 +195,53 @@ def small_packets(
             with contextlib.ExitStack() as stack:
                 for flood in (through, plain, unforwarded):
                     stack.callback(flood.close)
-                program = net.plane("ha").program(
-                    "tunnel_egress" if direction == "down" else "uplink_ethernet"
-                )
+                name = "tunnel_egress" if direction == "down" else "uplink_ethernet"
+                program = net.plane("ha").program(name)
                 for number in range(repeat):
                     say(f"small packets, {form.name} {direction}, {number + 1} of {repeat}")
                     pairs.append((through.rate(seconds), plain.rate(seconds)))
                     own.append(unforwarded.rate(seconds))
                     runs.append(cost.nanoseconds(program, functools.partial(through.rate, seconds / 2)))
-            name = f"throughput/64 B packets {form.name} {direction}"
-            # Seconds a packet, without what the generator itself takes.
-            bare = [
-                (1 / rate - 1 / alone, 1 / base - 1 / alone)
-                for (rate, base), alone in zip(pairs, own, strict=True)
-            ]
-            detail = {
-                "generator_alone_pps": Spread.of(own).median,
-                "ns_per_packet": 1e9 * Spread.of(cost for cost, _ in bare).median,
-                "plain_ns_per_packet": 1e9 * Spread.of(cost for _, cost in bare).median,
-            }
-            in_kpps = [(rate / 1000, base / 1000) for rate, base in pairs]
-            collect(compared(name, "1000 packets/s", in_kpps, _PLAIN, bar=SMALL_BAR, detail=detail))
-            name = f"throughput/eBPF program {form.name} {direction}"
-            collect(Figure(name, Spread.of(runs), "ns/packet", at_least=False))
+                figure = _of_floods(f"throughput/64 B packets {form.name} {direction}", pairs, own)
+                if figure.ok is False:
+                    say(f"small packets, {form.name} {direction}: where the time goes")
+                    figure = replace(figure, why=_explained(through, plain, seconds, name))
+            collect(figure)
+            title = f"throughput/eBPF program {form.name} {direction}"
+            collect(Figure(title, Spread.of(runs), "ns/packet", at_least=False))
+
+
+def _of_floods(name: str, pairs: Sequence[tuple[float, float]], own: Sequence[float]) -> Figure:
+    """Packets a second through the tunnel and plain, and of the generator alone."""
+    # Seconds a packet, without what the generator itself takes.
+    bare = [
+        (1 / rate - 1 / alone, 1 / base - 1 / alone) for (rate, base), alone in zip(pairs, own, strict=True)
+    ]
+    detail = {
+        "generator_alone_pps": Spread.of(own).median,
+        "ns_per_packet": 1e9 * Spread.of(cost for cost, _ in bare).median,
+        "plain_ns_per_packet": 1e9 * Spread.of(cost for _, cost in bare).median,
+    }
+    in_kpps = [(rate / 1000, base / 1000) for rate, base in pairs]
+    return compared(name, "1000 packets/s", in_kpps, _PLAIN, bar=SMALL_BAR, detail=detail)
+
+
+def _explained(through: Flood, plain: Flood, seconds: float, program: str) -> str:
+    """Where a packet spends more time than one that is plainly forwarded, from samples; "" without perf."""
+    if not profile.available():
+        return ""
+    rates: list[float] = []
+    shares = [
+        profile.phases(
+            profile.stacks(functools.partial(_note_rate, rates, flood, max(_PROFILED, seconds))), program
+        )
+        for flood in (through, plain)
+    ]
+    return profile.beyond(shares[0], shares[1], 1e9 / rates[0], 1e9 / rates[1])
+
+
+def _note_rate(rates: list[float], flood: Flood, seconds: float) -> None:
+    rates.append(flood.rate(seconds))
 
 
 class Flood:
