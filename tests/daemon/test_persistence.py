@@ -10,6 +10,7 @@ import pytest
 from dsmip.core.actions import Action, Drop, ForgetBinding, SendPacket, StoreBinding, StoreReplay
 from dsmip.core.types import Binding, CareOfBinding, ReplayState, TunnelFormat
 from dsmip.daemon import persistence
+from dsmip.daemon.conditions import Conditions
 from dsmip.daemon.events import EventLog
 from dsmip.daemon.persistence import Persistence
 from dsmip.store.api import StoreError, StoreLost
@@ -46,28 +47,36 @@ def events() -> EventLog:
     return EventLog()
 
 
+@pytest.fixture
+def conditions() -> Conditions:
+    return Conditions(lambda _kind, _fields: None)
+
+
 def told(events: EventLog) -> list[object]:
     return [event["event"] for event in events.recent]
 
 
-def test_what_is_stored_may_be_acknowledged(store: FragileStore, events: EventLog) -> None:
-    prepared = Persistence(store, events, list).prepare([STORE, ACKNOWLEDGEMENT, DROP])
+def test_what_is_stored_may_be_acknowledged(
+    store: FragileStore, events: EventLog, conditions: Conditions
+) -> None:
+    prepared = Persistence(store, events, conditions, list).prepare([STORE, ACKNOWLEDGEMENT, DROP])
     assert prepared == [ACKNOWLEDGEMENT, DROP]
     assert store.load()[0] == [BINDING]
     assert told(events) == []
 
 
 def test_a_failing_store_holds_back_acknowledgements_and_recovers_by_itself(
-    store: FragileStore, events: EventLog, monkeypatch: pytest.MonkeyPatch
+    store: FragileStore, events: EventLog, conditions: Conditions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(persistence, "RETRY_AFTER", 0.01)
 
     async def outage() -> None:
-        keeper = Persistence(store, events, list)
+        keeper = Persistence(store, events, conditions, list)
         store.errors = [StoreError("full")] * 4
         for _ in range(2):
             assert keeper.prepare([STORE, ACKNOWLEDGEMENT, DROP]) == [DROP]
         assert told(events) == ["store-failed"], "an outage is told once, not once a Binding Update"
+        assert "The store cannot be written: full." in conditions.sentences[0]
         assert keeper.prepare([DROP, ACKNOWLEDGEMENT]) == [DROP, ACKNOWLEDGEMENT], "nothing was to be stored"
         async with asyncio.timeout(30):
             while "store-recovered" not in told(events):
@@ -76,21 +85,26 @@ def test_a_failing_store_holds_back_acknowledgements_and_recovers_by_itself(
 
     asyncio.run(outage())
     assert told(events) == ["store-failed", "store-recovered"]
+    assert conditions.sentences == []
 
 
-def test_a_store_that_lost_everything_gets_everything_again(store: FragileStore, events: EventLog) -> None:
+def test_a_store_that_lost_everything_gets_everything_again(
+    store: FragileStore, events: EventLog, conditions: Conditions
+) -> None:
     everything: list[StoreBinding | StoreReplay] = [STORE, StoreReplay(ReplayState(OTHER, 7, 8, 2))]
     store.errors = [StoreLost("empty")]
     later: list[Action] = [ForgetBinding(OTHER), ACKNOWLEDGEMENT]
-    assert Persistence(store, events, lambda: everything).prepare(later) == [ACKNOWLEDGEMENT]
+    assert Persistence(store, events, conditions, lambda: everything).prepare(later) == [ACKNOWLEDGEMENT]
     assert store.load() == ([BINDING], [STORE.replay, ReplayState(OTHER, 7, 8, 2)])
     assert told(events) == ["store-lost"]
 
 
-def test_a_store_that_fails_at_the_end_is_told_and_does_not_stop_the_rest(events: EventLog) -> None:
+def test_a_store_that_fails_at_the_end_is_told_and_does_not_stop_the_rest(
+    events: EventLog, conditions: Conditions
+) -> None:
     class Unwritable(MemoryStore):
         def close(self) -> None:
             raise StoreError("full")
 
-    Persistence(Unwritable(), events, list).close()
+    Persistence(Unwritable(), events, conditions, list).close()
     assert told(events) == ["store-failed"]

@@ -9,6 +9,7 @@ from typing import Any
 from dsmip.core.actions import Action, ForgetBinding, SendDatagram, SendPacket, StoreBinding, StoreReplay
 from dsmip.core.home_agent import HomeAgent
 from dsmip.core.types import IPAddress, UdpEndpoint
+from dsmip.daemon.conditions import Conditions
 from dsmip.daemon.home_agent import HomeAgentDaemon
 from dsmip.daemon.persistence import Persistence
 from dsmip.dataplane.api import Role
@@ -81,7 +82,12 @@ class AgentHost(Machine):
         self.dataplane.set_home_link(_HOME_LINK_INDEX if self.file.home_link else 0)
         with glue.on(self):
             self._daemon = daemon = HomeAgentDaemon(self.file)
-            daemon._persistence = Persistence(self.disk, self, daemon._engine.stored)  # type: ignore[arg-type]
+            daemon._persistence = Persistence(
+                self.disk,
+                self,  # type: ignore[arg-type]
+                Conditions(self.event),
+                daemon._engine.stored,
+            )
             daemon._announcer = glue.Announcer()  # type: ignore[assignment]
             daemon._dad = glue.Dad(self)  # type: ignore[assignment]
             daemon._forwarding.home_link = _HOME_LINK_INDEX if self.file.home_link else 0

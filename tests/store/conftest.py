@@ -36,6 +36,14 @@ class RedisServer:
                 assert time.monotonic() < deadline, "redis-server does not come up"
                 time.sleep(0.02)
 
+    def follow(self, other: RedisServer | None) -> None:
+        """Become a replica of `other`, which refuses to be written to; None = a master again."""
+        with Redis.from_url(self.url) as client:
+            if other is None:
+                client.replicaof("NO", "ONE")
+            else:
+                client.replicaof(f"{other._directory}/redis.sock", 0)
+
     def kill(self) -> None:
         """End it without notice."""
         if self._child is not None:

@@ -20,6 +20,7 @@ from dsmip.bench import fleet, signalling
 from dsmip.core.actions import SendDatagram, SendPacket
 from dsmip.core.home_agent import HomeAgent
 from dsmip.core.types import Instant
+from dsmip.daemon.conditions import Conditions
 from dsmip.daemon.events import EventLog
 from dsmip.daemon.persistence import Persistence
 from dsmip.store import redis_server
@@ -79,7 +80,7 @@ def serve(place: Place, first: int, seed: int, pipe: int) -> None:
     """The child: every vehicle moves, round after round, in random order, for ever."""
     store = place.open()
     home_agent = restored(store)
-    persistence = Persistence(store, EventLog(), home_agent.stored)
+    persistence = Persistence(store, EventLog(), Conditions(EventLog().event), home_agent.stored)
     rng = random.Random(seed)
     number = first
     while True:

@@ -71,6 +71,22 @@ def test_a_server_that_lost_its_data_is_noticed_once(redis: RedisServer) -> None
         store.flush()
 
 
+def test_a_server_that_others_took_over_from_is_an_outage_until_there_is_a_master_again(
+    redis: RedisServer,
+) -> None:
+    """A failover leaves the name leading to a replica for a while: it answers, but refuses every write."""
+    with RedisStore(redis.url, "ha") as store:
+        put(store, 1)
+        store.flush()
+        redis.follow(redis)
+        put(store, 2)
+        with pytest.raises(StoreError, match="read only"):
+            store.flush()
+        redis.follow(None)
+        flush_again(store)
+        assert store.load() == ([BINDING], [ReplayState(HOME, 2, 5, 1)])
+
+
 def test_a_second_home_agent_of_the_same_name_is_noticed(redis: RedisServer) -> None:
     with RedisStore(redis.url, "ha") as first, RedisStore(redis.url, "ha") as second:
         for store in (first, second):

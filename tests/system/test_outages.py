@@ -1,4 +1,7 @@
-"""What a home agent needs goes away and returns: it forwards, promises nothing it cannot keep, recovers."""
+"""What a home agent needs goes away and returns: it forwards, promises nothing it cannot keep, recovers.
+
+`make soak` has the store away for a minute, `DSMIP_OUTAGE_SECONDS` says how long.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ import pytest
 from dsmip.bench import fleet, frames, network
 from dsmip.bench.daemon import FleetEnd, HomeAgentProcess, fleet_end
 from dsmip.bench.network import Network
-from dsmip.daemon.control import ask
+from dsmip.daemon.control import ControlError, ask
 from tests.store.conftest import RedisServer, redis, shared_redis
 from tests.system.conftest import run, wait_until
 
@@ -29,6 +32,8 @@ PATIENCE = 20.0
 #: Updates on their way at a time.
 WINDOW = 8
 DISK = 1 << 20
+#: Seconds a store stays away at least.
+AWAY = float(os.environ.get("DSMIP_OUTAGE_SECONDS", "0"))
 
 
 class Served:
@@ -64,6 +69,10 @@ class Served:
                 watch.drain()
                 time.sleep(0.01)
             return watch.tunnelled == packets
+
+    def problems(self) -> list[str]:
+        """What `dsmip status` says is wrong."""
+        return [str(problem) for problem in ask(self.home_agent.name, "status")["problems"]]
 
     def told(self) -> list[str]:
         """The kinds of the events about the store, in order."""
@@ -112,13 +121,19 @@ def outage(there: Served, begin: Callable[[], None], end: Callable[[], None]) ->
     """While the store is away nobody is acknowledged and everybody is served; then all is well again."""
     assert there.moved() == len(VEHICLES)
     begin()
-    assert there.moved(SILENCE) == 0, "acknowledges what it may forget"
-    assert there.forwards()
-    assert there.told()[-1:] == ["store-failed"]
+    back = time.monotonic() + AWAY
+    while True:
+        assert there.moved(SILENCE) == 0, "acknowledges what it may forget"
+        assert there.forwards()
+        assert there.told()[-1:] == ["store-failed"]
+        assert any("The store cannot be written" in problem for problem in there.problems())
+        if time.monotonic() >= back:
+            break
     end()
     wait_until(lambda: there.told()[-1] == "store-recovered", PATIENCE, "the store recovers by itself")
     wait_until(there.all_move_in_the_end, PATIENCE, "everybody is acknowledged again")
     assert there.forwards()
+    assert there.problems() == []
 
 
 def test_a_redis_server_that_goes_away_and_comes_back(tmp_path: Path, redis: RedisServer) -> None:
@@ -158,8 +173,11 @@ def test_no_file_descriptor_left(tmp_path: Path) -> None:
         resource.prlimit(child, resource.RLIMIT_NOFILE, (open_now, before[1]))
         assert there.moved() == len(VEHICLES)
         assert there.forwards()
+        with pytest.raises(ControlError):
+            ask(there.home_agent.name, "status", timeout=SILENCE)
         resource.prlimit(child, resource.RLIMIT_NOFILE, before)
         wait_until(lambda: there.home_agent.bindings() == len(VEHICLES), PATIENCE, "answers questions")
+        assert any("file descriptor" in problem for problem in there.problems())
 
 
 def test_more_mobile_nodes_than_there_is_room_for(tmp_path: Path) -> None:

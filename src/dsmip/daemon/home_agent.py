@@ -90,7 +90,7 @@ class HomeAgentDaemon:
         await runtime.open(list(links))
         _warn_of_unauthenticated(self._nodes.tables.unauthenticated())
         store = open_store(config.store, config.name, runtime.state_directory)
-        self._persistence = Persistence(store, runtime.events, self._engine.stored)
+        self._persistence = Persistence(store, runtime.events, runtime.conditions, self._engine.stored)
         self._set_up_forwarding()
         try:
             self._keys.start()

@@ -12,12 +12,18 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from dsmip.core.actions import Action, ForgetBinding, SendDatagram, SendPacket, StoreBinding, StoreReplay
+from dsmip.daemon.conditions import Conditions
 from dsmip.daemon.events import EventLog
 from dsmip.store.api import Store, StoreError, StoreLost
 from dsmip.store.sqlite import SqliteStore
 
 #: Seconds between attempts to write while nothing else would cause one.
 RETRY_AFTER = 1.0
+_CONDITION = "store"
+_FAILED = (
+    "The store cannot be written: {error}. Packets are forwarded and handovers take effect, but no Binding"
+    " Update is acknowledged until it can; it is tried again every second."
+)
 
 
 def open_store(url: str | None, name: str, directory: Path) -> Store:
@@ -34,11 +40,16 @@ class Persistence:
     """Writes through to a store, and holds acknowledgements back that would promise too much."""
 
     def __init__(
-        self, store: Store, events: EventLog, everything: Callable[[], Iterable[StoreBinding | StoreReplay]]
+        self,
+        store: Store,
+        events: EventLog,
+        conditions: Conditions,
+        everything: Callable[[], Iterable[StoreBinding | StoreReplay]],
     ) -> None:
         """`everything` is what has to be in the store now, for one that has lost it."""
         self._store = store
         self._events = events
+        self._conditions = conditions
         self._everything = everything
         self._failing = False
         self._retry: asyncio.TimerHandle | None = None
@@ -83,12 +94,14 @@ class Persistence:
             if not self._failing:
                 self._failing = True
                 self._events.event("store-failed", {"error": str(error)})
+                self._conditions.stand(_CONDITION, _FAILED.format(error=error))
             if self._retry is None:
                 self._retry = asyncio.get_running_loop().call_later(RETRY_AFTER, self._try_again)
             return False
         if self._failing:
             self._failing = False
             self._events.event("store-recovered", {})
+            self._conditions.end(_CONDITION)
         return True
 
     def _write_everything(self) -> None:

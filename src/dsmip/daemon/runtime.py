@@ -24,6 +24,7 @@ from dsmip.daemon.admission import Admission, Classify
 from dsmip.daemon.capture import Tap
 from dsmip.daemon.conditions import Conditions
 from dsmip.daemon.control import RUN_ROOT, SOCKET_NAME, ControlServer, Handler, Stream, whole_number
+from dsmip.daemon.descriptors import DescriptorWatch
 from dsmip.daemon.events import EventLog
 from dsmip.daemon.payload import PayloadProtection
 from dsmip.daemon.protection import SignallingProtection
@@ -94,6 +95,7 @@ class Runtime:
         self.name = name
         self.events = EventLog()
         self.conditions = Conditions(self.events.event)
+        self._descriptors = DescriptorWatch(self.conditions)
         self.tap = Tap()
         self.sockets = SignallingSockets()
         self.routing = Routing()
@@ -170,6 +172,7 @@ class Runtime:
         """
         loop = asyncio.get_running_loop()
         self._engine = engine
+        self._descriptors.start(loop)
         loop.add_reader(self.device.fileno(), self._upcall)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
@@ -188,6 +191,7 @@ class Runtime:
         watchdog = Watchdog()
         await self._stop.wait()
         watchdog.stop()
+        self._descriptors.stop()
         notify("STOPPING=1")
         loop.remove_reader(self.device.fileno())
         if self._again is not None:
