@@ -61,10 +61,12 @@ def packet(
     return _header(source, destination, NextHeader.UDP, len(datagram)) + datagram
 
 
-def tunnelled(inner: bytes, tunnel: TunnelFormat, source: IPAddress, destination: IPAddress) -> bytes:
-    """`inner` with the outer headers of a tunnel format."""
+def tunnelled(
+    inner: bytes, tunnel: TunnelFormat, source: IPAddress, destination: IPAddress, port: int = DSMIP_PORT
+) -> bytes:
+    """`inner` with the outer headers of a tunnel format; UDP from and to this port."""
     if tunnel in (TunnelFormat.UDP4, TunnelFormat.UDP6):
-        inner = encode_udp(source, DSMIP_PORT, destination, DSMIP_PORT, inner)
+        inner = encode_udp(source, port, destination, port, inner)
         return _header(source, destination, NextHeader.UDP, len(inner)) + inner
     carried = NextHeader.IPV6 if inner[0] >> 4 == 6 else NextHeader.IPV4
     return _header(source, destination, carried, len(inner)) + inner

@@ -30,6 +30,8 @@ class Effort:
     rounds: int
     daemon_vehicles: int
     bindings: tuple[int, ...]
+    #: Throughput beside the kernel's own tunnels and nothing else.
+    kernel_tunnels: bool = False
 
 
 FULL = Effort(
@@ -133,8 +135,11 @@ def _handover(effort: Effort, collect: Collect, say: Say) -> None:
 
 
 def _throughput(effort: Effort, collect: Collect, say: Say) -> None:
-    from dsmip.bench import flows, throughput
+    from dsmip.bench import flows, kernel_tunnels, throughput
 
+    if effort.kernel_tunnels:
+        kernel_tunnels.measure(collect, say, repeat=effort.repeat, seconds=effort.seconds / 2)
+        return
     throughput.measure(collect, say, repeat=effort.repeat, seconds=effort.seconds)
     flows.measure(collect, say, repeat=effort.repeat, seconds=effort.seconds)
 

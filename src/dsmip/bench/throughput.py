@@ -190,7 +190,7 @@ def small_packets(
     for form in formats:
         net.use(form.tunnel)
         for direction in ("down", "up"):
-            through, plain, unforwarded = _floods(net, form, direction)
+            through, plain, unforwarded = floods(net, form, direction)
             pairs, own, runs = [], [], []
             with contextlib.ExitStack() as stack:
                 for flood in (through, plain, unforwarded):
@@ -273,7 +273,7 @@ def network_gateway(*, ipv6: bool) -> IPAddress:
     return fleet.HOME_AGENT - 1 if ipv6 else fleet.HOME_AGENT_IPV4 - 1
 
 
-def _floods(net: Network, form: Format, direction: str) -> tuple[Flood, Flood, Flood]:
+def floods(net: Network, form: Format, direction: str) -> tuple[Flood, Flood, Flood]:
     """Through the tunnel, plain, and one that the home agent does not take: not for its address."""
     if direction == "down":
         source, entry, exit_ = ("cn", "c0"), ("ha", "c0"), ("net", "h0")

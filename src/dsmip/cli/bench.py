@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dsmip.bench.run import Report
 
 FAILED = 1
+MISUSED = 2
 _PARTS = ("handover", "throughput", "signalling", "scale")
 _WIDTH = 140
 
@@ -25,6 +26,13 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     bench.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     bench.add_argument("--out", type=Path, metavar="DIR", help="write performance.md, .json and .svg there")
     bench.add_argument("--repeat", type=_positive, metavar="N", help="repetitions of every measurement")
+    bench.add_argument(
+        "--baseline",
+        choices=("plain", "kernel"),
+        default="plain",
+        help="what throughput is compared with: plain forwarding (default), or the kernel's own tunnels "
+        "(ip6tnl, sit, ipip, fou), which it must have",
+    )
     bench.add_argument("--quick", action="store_true", help="fewer repetitions and smaller fleets")
     bench.set_defaults(call=_bench)
 
@@ -45,8 +53,12 @@ def _bench(options: argparse.Namespace) -> int:
     if os.geteuid() != 0:
         print("dsmip: the bench needs root (network namespaces and eBPF)", file=sys.stderr)
         return FAILED
+    if options.baseline == "kernel" and options.part != "throughput":
+        print("dsmip: --baseline kernel is for throughput", file=sys.stderr)
+        return MISUSED
     parts = _PARTS if options.part == "all" else (options.part,)
     effort = QUICK if options.quick else FULL
+    effort = replace(effort, kernel_tunnels=options.baseline == "kernel")
     if options.repeat:
         effort = replace(effort, repeat=options.repeat, tours=options.repeat)
     console = _console(stderr=options.json)
