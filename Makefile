@@ -6,12 +6,14 @@ BPF    := src/dsmip/dataplane/dsmip.bpf.o
 
 APT_RUN   := iproute2 nftables radvd dnsmasq-base iputils-ping procps libbpf1 libelf1
 APT_BUILD := python3-venv clang llvm libbpf-dev linux-libc-dev make
-APT_TEST  := tshark tcpdump iperf3 ethtool chromium zsh fish groff-base redis-server wireguard-go wireguard-tools systemd dbus
+APT_TEST  := tshark tcpdump iperf3 ethtool chromium zsh fish groff-base redis-server wireguard-go wireguard-tools systemd dbus \
+             linux-perf
 # For a kernel that has what the machine's own may lack: tests/guest boots the distribution's.
 APT_GUEST := qemu-system-x86 busybox-static kmod openssl charon-systemd strongswan-swanctl libstrongswan-standard-plugins
 APT_DEB   := mmdebstrap
 
-.PHONY: setup demo demo-protected test test-fast soak conformance lint bench docs lock install deb deb-check clean
+.PHONY: setup demo demo-protected test test-fast soak conformance lint bench bench-kernel docs lock install deb \
+        deb-check clean
 
 setup: $(VENV)/.done $(BPF)
 
@@ -51,6 +53,10 @@ docs: setup
 
 bench: setup
 	$(VENV)/bin/dsmip bench all --out docs
+
+# Beside the kernel's own tunnels, on a kernel that has them, under emulation: only the ratios say something.
+bench-kernel: setup
+	$(PYTHON) -m tests.guest $(VENV)/bin/dsmip bench throughput --baseline kernel --repeat 3
 
 $(BPF): $(VENV)/.apt $(wildcard src/dsmip/dataplane/*.c src/dsmip/dataplane/*.h)
 	$(MAKE) -C src/dsmip/dataplane

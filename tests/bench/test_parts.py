@@ -12,6 +12,7 @@ import pytest
 from dsmip.bench import flows, handover, run, throughput
 from dsmip.bench.figures import Figure
 from dsmip.bench.network import NODES, Network
+from dsmip.cli.main import main
 from dsmip.lab import namespaces
 
 pytestmark = pytest.mark.root
@@ -115,6 +116,11 @@ def test_handover() -> None:
         "handover/sessions broken over a tour of all networks",
         "handover/packets lost, make before break, 1,000 packets/s each way",
     } == names(found)
+
+
+def test_only_throughput_has_another_baseline(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "signalling", "--baseline", "kernel"]) == 2
+    assert "is for throughput" in capsys.readouterr().err
 
 
 def fail_in(net: Network) -> None:
