@@ -217,10 +217,11 @@ static __always_inline int uplink6(struct __sk_buff *skb, const struct dsmip_set
 {
     struct outer_header outer = {.family = DSMIP_AF_INET6, .version = 6, .length = 40};
     __be64 home_address[2] = {};
-    __u8 header[40];
+    __u64 words[IPV6_HEADER / 8];
+    const __u8 *header = (const __u8 *)words;
     __u16 *bid;
 
-    if (bpf_skb_load_bytes(skb, link, header, sizeof(header)))
+    if (read_words(skb, link, words, sizeof(words)))
         return TC_ACT_OK;
     switch (header[6]) {
     case IPPROTO_IPV6:
@@ -252,10 +253,10 @@ static __always_inline int uplink6(struct __sk_buff *skb, const struct dsmip_set
 static __always_inline int uplink4(struct __sk_buff *skb, const struct dsmip_settings *config, __u32 link)
 {
     struct outer_header outer = {.family = DSMIP_AF_INET, .version = 4};
-    struct iphdr header;
+    struct iphdr header __attribute__((aligned(8)));
     __u16 *bid;
 
-    if (bpf_skb_load_bytes(skb, link, &header, sizeof(header)))
+    if (read_words(skb, link, (__u64 *)&header, sizeof(header)))
         return TC_ACT_OK;
     if (header.protocol != IPPROTO_UDP && header.protocol != IPPROTO_IPV6 && header.protocol != IPPROTO_IPIP)
         return TC_ACT_OK;

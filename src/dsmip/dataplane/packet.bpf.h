@@ -45,22 +45,31 @@ static __always_inline __u8 traffic_class6(const __u8 *header)
     return header[0] << 4 | header[1] >> 4;
 }
 
-/* The first octets of the IP header at `offset`: as many as IPv6 has, or at least IPv4's. Without a call where
- * the place is known to the compiler and in one piece with the beginning of the packet. */
+/* Read `length` octets, a multiple of 4, at `offset`; both known to the compiler. Without a call where they are
+ * in one piece with the beginning of the packet, as headers usually are. */
+static __always_inline long read_words(struct __sk_buff *skb, __u32 offset, __u64 *words, __u32 length)
+{
+    const __u64 *place = (const __u64 *)((long)skb->data + offset);
+
+    if ((long)place + length > (long)skb->data_end)
+        return bpf_skb_load_bytes(skb, offset, words, length);
+#pragma unroll
+    for (__u32 i = 0; i < length / 8; i++)
+        words[i] = place[i];
+    if (length % 8)
+        *(__u32 *)&words[length / 8] = *(const __u32 *)&place[length / 8];
+    return 0;
+}
+
+/* The first octets of the IP header at `offset`: as many as IPv6 has, or at least IPv4's. */
 static __always_inline long read_header(struct __sk_buff *skb, __u32 offset, __u64 *header)
 {
     if (__builtin_constant_p(offset)) {
-        const __u64 *place = (const __u64 *)((long)skb->data + offset);
-
-        if ((long)place + IPV6_HEADER <= (long)skb->data_end) {
-#pragma unroll
-            for (int i = 0; i < IPV6_HEADER / 8; i++)
-                header[i] = place[i];
+        if (!read_words(skb, offset, header, IPV6_HEADER))
             return 0;
-        }
-    }
-    if (!bpf_skb_load_bytes(skb, offset, header, IPV6_HEADER))
+    } else if (!bpf_skb_load_bytes(skb, offset, header, IPV6_HEADER)) {
         return 0;
+    }
     return bpf_skb_load_bytes(skb, offset, header, SHORTEST_IPV4);
 }
 
