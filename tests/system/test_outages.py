@@ -10,6 +10,7 @@ import resource
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -169,8 +170,9 @@ def test_no_file_descriptor_left(tmp_path: Path) -> None:
         assert there.moved() == len(VEHICLES)
         child = there.home_agent.child.pid
         before = resource.prlimit(child, resource.RLIMIT_NOFILE)
-        open_now = len(os.listdir(f"/proc/{child}/fd"))
-        resource.prlimit(child, resource.RLIMIT_NOFILE, (open_now, before[1]))
+        open_now = {int(number) for number in os.listdir(f"/proc/{child}/fd")}
+        lowest_free = next(number for number in count() if number not in open_now)
+        resource.prlimit(child, resource.RLIMIT_NOFILE, (lowest_free, before[1]))
         assert there.moved() == len(VEHICLES)
         assert there.forwards()
         with pytest.raises(ControlError):
