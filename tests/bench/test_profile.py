@@ -38,6 +38,19 @@ def test_samples_are_told_apart_by_the_innermost_known_function() -> None:
     assert profile.busiest([["a", "b"], ["a"], ["pv_native_safe_halt"], ["c"]]) == "a 67%, c 33%"
 
 
+def test_the_time_of_a_daemon_by_system_call() -> None:
+    call = profile._SYSTEM_CALL
+    stacks = [
+        ["tun_do_read", f"{call}read", "entry"],
+        ["_PyEval_EvalFrameDefault"],
+        ["x", f"{call}bpf"],
+        ["y"],
+    ]
+    assert profile.system_calls(stacks) == (
+        "Time by system call, from samples: the program itself 50%, read 25%, bpf 25%."
+    )
+
+
 def test_what_a_packet_costs_beyond_plain_forwarding() -> None:
     text = profile.beyond({"x": 0.5, "y": 0.5}, {"y": 1.0}, 1000.0, 400.0)
     assert text == "1000 ns a packet, 400 ns when plainly forwarded. Of the difference: x 500 ns; y 100 ns."

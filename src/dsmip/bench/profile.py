@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import cProfile
 import os
+import platform
 import pstats
 import shutil
 import signal
@@ -22,6 +23,7 @@ _STARTS_WITHIN = 10.0
 #: The least share of anything worth a word.
 _WORTH_TELLING = 0.02
 _PROGRAM = "the eBPF program"
+_SYSTEM_CALL = "__x64_sys_" if platform.machine() == "x86_64" else "__arm64_sys_"
 _MOST = 6
 
 #: Phases of a packet's way by a function that is on the stack; the innermost such function tells.
@@ -46,14 +48,16 @@ def available() -> bool:
     return shutil.which("perf") is not None and os.geteuid() == 0
 
 
-def stacks(traffic: Callable[[], object], *, everywhere: bool = False) -> list[Stack]:
-    """Stacks of this process while `traffic` runs, in the kernel too: function names, innermost first.
+def stacks(
+    traffic: Callable[[], object], *, everywhere: bool = False, process: int | None = None
+) -> list[Stack]:
+    """Stacks of a process while `traffic` runs, in the kernel too: function names, innermost first.
 
-    `everywhere`: of all processes. Empty when perf does not work here.
+    `process` None = this one; `everywhere`: of all processes. Empty when perf does not work here.
     """
     with tempfile.TemporaryDirectory(prefix="dsmip-profile-") as directory:
         data = Path(directory, "perf.data")
-        whose = ["-a"] if everywhere else ["-p", str(os.getpid())]
+        whose = ["-a"] if everywhere else ["-p", str(process or os.getpid())]
         argv = ["perf", "record", "-q", "-g", "-F", str(_FREQUENCY), "-o", str(data), *whose]
         recorder = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
@@ -139,6 +143,17 @@ def busiest(found: Iterable[Stack]) -> str:
     counts = Counter(stack[0] for stack in found if not any(idle in stack[0] for idle in _IDLE))
     total = counts.total() or 1
     return ", ".join(f"{name} {count / total:.0%}" for name, count in counts.most_common(_MOST))
+
+
+def system_calls(found: Iterable[Stack]) -> str:
+    """How much time each system call takes, and how much the program itself."""
+    counts: Counter[str] = Counter()
+    for stack in found:
+        called = [function for function in stack if function.startswith(_SYSTEM_CALL)]
+        counts[called[-1].removeprefix(_SYSTEM_CALL) if called else "the program itself"] += 1
+    total = counts.total() or 1
+    told = [f"{name} {share / total:.0%}" for name, share in counts.most_common(_MOST)]
+    return "Time by system call, from samples: " + ", ".join(told) + "."
 
 
 def beyond(

@@ -126,8 +126,9 @@ def measure(
     ):
         collect(_with_profile(figure, functools.partial(_moves, vehicles, store, packets)))
     alone = [rate.per_second for rate in in_sqlite]
-    found, waits = _through_daemon(say, repeat, fleet.vehicles(daemon_size), window)
-    collect(_figure("daemon, SQLite", found, PERSISTED_BAR, "engine and SQLite alone", alone))
+    found, waits, why = _through_daemon(say, repeat, fleet.vehicles(daemon_size), window)
+    figure = _figure("daemon, SQLite", found, PERSISTED_BAR, "engine and SQLite alone", alone)
+    collect(replace(figure, why=why))
     rate = _SHARE * Spread.of(rate.per_second for rate in found).median
     collect(
         Figure(
@@ -189,13 +190,15 @@ def _authenticators_per_second() -> float:
 
 def _through_daemon(
     say: Say, repeat: int, vehicles: Sequence[fleet.Vehicle], window: int
-) -> tuple[list[Rate], list[list[float]]]:
+) -> tuple[list[Rate], list[list[float]], str]:
     """`dsmip run` in a namespace, asked over a cable by a generator on the other core.
 
-    Its rates when asked as fast as it answers; and the seconds every answer took at a share of that.
+    Its rates when asked as fast as it answers; the seconds every answer took at a share of that; and where
+    its time goes.
     """
     rates = []
     waits = []
+    why = ""
     with (
         Network() as net,
         tempfile.TemporaryDirectory() as directory,
@@ -219,4 +222,8 @@ def _through_daemon(
             say(f"through the daemon at {rate:.0f} updates a second, {number + 1} of {repeat}")
             packets = fleet.updates(vehicles, repeat + number + 2, time.time())
             waits.append(end.paced(packets, rate, _PATIENCE))
-    return rates, waits
+        if profile.available():
+            packets = fleet.updates(vehicles, 2 * repeat + 2, time.time())
+            asked = functools.partial(end.exchange, packets, window, _PATIENCE)
+            why = profile.system_calls(profile.stacks(asked, process=home_agent.child.pid))
+    return rates, waits, why
