@@ -36,10 +36,8 @@ from dsmip.lab.uplinks import MULTIHOMED
 FIRST_VISITS = ("wifi6", "cafe4", "nat4", "dual", "fw4", "cgn4")
 #: And again, as often as wanted.
 ROUND = ("cafe4", "wifi6", "nat4", "dual", "fw4", "cgn4")
-#: Seconds on each network the first time: a registration in an IPv4 network settles on its tunnel within one.
+#: Seconds on each network at least: a first registration in an IPv4 network settles on its tunnel within one.
 DWELL = 2.0
-#: And later, when it is known what passes there.
-DWELL_AGAIN = 0.8
 #: Handovers between links of which the old one stays until the new one is in use.
 PLANNED = 9
 EVENT_TO_UPDATE_BAR_MS = 5.0
@@ -245,7 +243,7 @@ def _tour(lab: Lab, way: Sequence[str], dwell: float, told: str, say: Say) -> Re
         if progress.what == "moving":
             say(f"{told}: {progress.network}, {progress.number} of {progress.total}")
 
-    return Tour(lab, way, dwell=dwell, dwell_again=min(dwell, DWELL_AGAIN), listener=listen).run()
+    return Tour(lab, way, dwell=dwell, listener=listen).run()
 
 
 def _none(what: str, unit: str, found: Sequence[str], of: int) -> Figure:

@@ -95,6 +95,8 @@ def tunnel(net: Network, form: Format) -> Iterator[None]:
         options = "encaplimit none"
     with contextlib.ExitStack() as stack:
         if in_udp:
+            # Loaded by nothing but its name.
+            subprocess.run(["modprobe", "-q", "fou"], check=False)
             _ip(name, f"fou add {fou}")
             stack.callback(_ip, name, f"fou del port {_FOU_PORT}")
         _ip(name, f"link add {DEVICE} type {kind} {ends} {options}")

@@ -37,7 +37,7 @@ class Effort:
 FULL = Effort(
     repeat=5,
     tours=4,
-    tour_rounds=6,
+    tour_rounds=3,
     seconds=1.0,
     vehicles=4000,
     rounds=4,

@@ -64,19 +64,16 @@ class Tour:
         route: Sequence[str] = ROUTE,
         *,
         dwell: float = DWELL,
-        dwell_again: float | None = None,
         patience: float = PATIENCE,
         listener: Listener = _nobody,
         pace: int = 1,
         protect: str = protection.NOTHING,
     ) -> None:
-        """`dwell` and `patience` in seconds, and `dwell_again` on networks seen before (None = the same); `pace`
-        is the time between two packets in ms, and slows the transfers down as well. `protect` is what the lab's
-        configuration puts under ESP."""
+        """`dwell` and `patience` in seconds; `pace` is the time between two packets in ms, and slows the
+        transfers down as well. `protect` is what the lab's configuration puts under ESP."""
         self._lab = lab
         self._route = tuple(route)
         self._dwell = dwell
-        self._dwell_again = dwell if dwell_again is None else dwell_again
         self._patience = patience
         self._listener = listener
         self._flow = replace(streams.PLAIN, every=pace)
@@ -114,9 +111,7 @@ class Tour:
             failures.append(self._settle(plug, number))
             settled = 0.0 if failures[-1] else time.monotonic()
             pings.append(self._ping(network))
-            again = network in (first, *self._route[: number - 1])
-            dwell = self._dwell_again if again else self._dwell
-            self._stay_until(max(plug.plugged + dwell, settled + _REST))
+            self._stay_until(max(plug.plugged + self._dwell, settled + _REST))
             nats.append(self._nat())
             failures[-1] = failures[-1] or wrong_nat(network, nats[-1])
         end = time.monotonic()
