@@ -94,6 +94,10 @@ def test_scale() -> None:
         "scale/memory per binding, 64 bindings",
         "scale/kill -9 to Binding Updates served, 64 bindings",
         "scale/data packets lost meanwhile, 64 bindings",
+        "scale/fleet that can move within a minute, by what 64 take",
+        "scale/answer to a refresh, all 64 within a minute, p99",
+        "scale/64 handovers at once, until the last one is answered",
+        "scale/answer while 32 bindings end, p99",
         "scale/64 B packets, 1 binding",
         "scale/64 B packets, 64 bindings",
     }
