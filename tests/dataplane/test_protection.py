@@ -111,11 +111,14 @@ def test_esp_goes_through_the_tunnel_like_any_packet(bench: Bench, tunnel: Tunne
     bind(bench, tunnel, *EVERYTHING)
     fragment = bytes([ESP, 0, 0, 1, 0, 0, 0, 7])
     echo = b"\x80" + bytes(7)
+    # Its own part in IKE goes to the daemon, which knows the headers to put in front (test_key_exchange.py).
+    own = (UDP, IKE_ANSWER if bench.role is Role.HOME_AGENT else IKE)
     for packet in ((ESP, esp()), (FRAGMENT, fragment + esp()), (ICMPV6, echo), (UDP, IKE), (UDP, IKE_ANSWER)):
-        out = between(bench, *packet, into=True)
-        bench.send(out)
-        [sent] = bench.on_wire()
-        assert sent[14 + HEADER_LENGTH[tunnel] :] == out
+        if packet != own:
+            out = between(bench, *packet, into=True)
+            bench.send(out)
+            [sent] = bench.on_wire()
+            assert sent[14 + HEADER_LENGTH[tunnel] :] == out
         back = between(bench, *packet, into=False)
         assert arrives(bench, tunnel, back) == (TC_REDIRECT, {})
 
