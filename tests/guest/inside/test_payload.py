@@ -83,7 +83,9 @@ def test_payload_is_under_esp_wherever_the_mobile_node_is(network: Namespaces, t
         path.write_text(text.format(state=tmp_path))
         path.chmod(0o600)
     capture = tmp_path / "access.pcap"
-    listener = network.start("gw", "tcpdump", "-i", "inside", "-U", "-w", str(capture), "ip or ip6")
+    listener = network.start(
+        "gw", "tcpdump", "-i", "inside", "-U", "--immediate-mode", "-w", str(capture), "ip or ip6"
+    )
     network.run("gw", "nft", TRANSLATION)
     daemons = {
         "ha": network.dsmip("ha", "run", str(tmp_path / "ha.toml")),

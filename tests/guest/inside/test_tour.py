@@ -53,7 +53,16 @@ def test_all_under_esp_breaks_nothing_and_shows_nothing(lab: Lab, tmp_path: Path
         lab.popen(
             access.router,
             f"capture-{access.name}",
-            ["tcpdump", "-i", access.port, "-U", "-w", str(captures[access.name]), "ip or ip6"],
+            [
+                "tcpdump",
+                "-i",
+                access.port,
+                "-U",
+                "--immediate-mode",
+                "-w",
+                str(captures[access.name]),
+                "ip or ip6",
+            ],
         )
         for access in visited
     ]
