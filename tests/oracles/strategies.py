@@ -297,3 +297,4 @@ ICMPV4: st.SearchStrategy[icmpv4.Icmpv4Message] = st.one_of(
 )
 
 ARP = st.builds(ArpPacket, U16, MAC, IPV4, MAC, IPV4)
+ARP_REQUESTS_AND_REPLIES = st.builds(ArpPacket, st.sampled_from((1, 2)), MAC, IPV4, MAC, IPV4)

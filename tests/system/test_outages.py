@@ -43,6 +43,7 @@ class Served:
     def __init__(self, net: Network, home_agent: HomeAgentProcess, end: FleetEnd) -> None:
         self.net, self.home_agent, self.end = net, home_agent, end
         self.round = 0
+        self._told: list[tuple[float, str]] = []
 
     def moved(self, patience: float = PATIENCE, vehicles: list[fleet.Vehicle] = VEHICLES) -> int:
         """How many vehicles get an acknowledgement when all of them move."""
@@ -76,9 +77,13 @@ class Served:
         return [str(problem) for problem in ask(self.home_agent.name, "status")["problems"]]
 
     def told(self) -> list[str]:
-        """The kinds of the events about the store, in order."""
-        kinds = [str(event["event"]) for event in ask(self.home_agent.name, "events")]
-        return [kind for kind in kinds if kind.startswith("store-")]
+        """The kinds of the events about the store, in order, also of those that others have pushed out since."""
+        events = [
+            (float(event["time"]), str(event["event"])) for event in ask(self.home_agent.name, "events")
+        ]
+        latest = self._told[-1][0] if self._told else 0.0
+        self._told += [(at, kind) for at, kind in events if kind.startswith("store-") and at > latest]
+        return [kind for _, kind in self._told]
 
 
 @contextmanager
