@@ -77,7 +77,7 @@ class Served:
         return [str(problem) for problem in ask(self.home_agent.name, "status")["problems"]]
 
     def told(self) -> list[str]:
-        """The kinds of the events about the store, in order, also of those that others have pushed out since."""
+        """The kinds of the events about the store, in order, also of those that others pushed out since."""
         events = [
             (float(event["time"]), str(event["event"])) for event in ask(self.home_agent.name, "events")
         ]
