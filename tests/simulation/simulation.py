@@ -222,7 +222,7 @@ class Simulation:
             agent.start()
         for node in self.nodes:
             engine = node.engine
-            if engine is not None and engine.last_status == 134:
+            if engine is not None and engine.is_stopped:
                 accesses = node.accesses
                 node.boot()
                 for interface, access in zip(("wlan0", "wwan0"), accesses, strict=False):

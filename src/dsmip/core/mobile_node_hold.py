@@ -20,6 +20,11 @@ class Hold:
         """When it ends by itself; None = there is none, or it does not."""
         return None if self._until == _NEVER else self._until
 
+    @property
+    def is_for_good(self) -> bool:
+        """Nothing but a new start, or the home link, ends it."""
+        return self._until == _NEVER
+
     def begin(self, until: float | None, *, here_only: bool = False) -> None:
         """Send nothing until then (None = for good), or until the next care-of address if `here_only`."""
         self._until = _NEVER if until is None else until

@@ -54,6 +54,11 @@ class MobileNodeView:
         return MobileNodeState.REGISTERED if registered else MobileNodeState.REGISTERING
 
     @property
+    def is_stopped(self) -> bool:
+        """Whether the home agent's refusal has ended all Binding Updates, until a new start (status 134)."""
+        return self._registration.is_stopped
+
+    @property
     def care_of(self) -> CareOfAddress | None:
         """The care-of address registered or being registered; None at home and when detached."""
         return self._current.care_of
