@@ -12,7 +12,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from dsmip.core.mobile_node_config import MobileNodeConfig
 from dsmip.core.types import DSMIP_PORT, MobileNodeEntry
-from dsmip.daemon.config import HomeAgentFile, Key, MobileNodeTable
+from dsmip.daemon.config_keys import Key
+from dsmip.daemon.config_schema import HomeAgentFile, MobileNodeTable
 
 #: Name of the home agents' interface on the home link.
 HOME_LINK = "home"
