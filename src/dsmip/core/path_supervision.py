@@ -49,7 +49,10 @@ _MARGIN = 0.01
 _FIRST_PATIENCE = 0.3
 
 #: Probes waiting for their answer; older ones are lost.
-_PENDING = 64
+_PENDING = 128
+#: How many of them may follow an overdue one within _SPAN, when there are enough to judge by: were they more,
+#: they would crowd out the evidence.
+_SAVIOURS = 32
 #: Seconds after which an unanswered probe counts as lost for the statistics.
 _LOST_AFTER = 2.0
 _LOSS_WEIGHT = 1 / 32
@@ -228,7 +231,9 @@ class PathSupervision:
             self._silent_interval = min(2 * self._silent_interval, limit)
         else:
             pause = self.interval
-            self.due = now + (min(self._succession, pause) if self._wants_more(now) else pause)
+            if self._wants_more(now):
+                pause = min(self._succession, pause)
+            self.due = now + pause
 
     def _wants_more(self, now: float) -> bool:
         """Whether a probe is overdue and others should follow: until there are enough of them to judge by,
@@ -240,7 +245,8 @@ class PathSupervision:
     @property
     def _succession(self) -> float:
         """Seconds between the probes that follow an overdue one: all are to be overdue after _SPAN."""
-        return max((self._span - 2 * self._patience) / self.needed, _SUCCESSION)
+        pause = max((self._span - 2 * self._patience) / self.needed, _SUCCESSION)
+        return pause if len(self._pending) < self.needed else max(pause, self._span / _SAVIOURS)
 
     @property
     def _span(self) -> float:
@@ -306,19 +312,23 @@ class PathSupervision:
 
     def tick(self, now: float) -> None:
         """Draw conclusions from what has not come."""
-        # What is rare has to be kept for longer: it is evidence until the verdict.
-        kept = max(_LOST_AFTER + self._patience, self._span + self._excess)
-        while self._pending and now - self._pending[0].sent_at > kept:
-            if self.health is not Health.SILENT and len(self._pending) <= self.needed:
-                break  # they may be the evidence of silence
-            self._lost(self._pending.popleft())
         in_doubt = any(probe.overdue for probe in self._pending)
         for probe in self._pending:
             probe.overdue = probe.overdue_at <= now
         if not in_doubt and self.expected and self.health is not Health.SILENT:
             self._doubt(now)
+        # The verdict before its evidence is forgotten: both may be due at the same time.
         if any(at <= now for at in self._verdict_at()):
             self._fall_silent(now)
+        self._forget(now)
+
+    def _forget(self, now: float) -> None:
+        """What has not come in all this time is lost. What is rare is kept for longer: it is evidence."""
+        kept = max(_LOST_AFTER + self._patience, self._span + self._excess)
+        while self._pending and now - self._pending[0].sent_at > kept:
+            if self.health is not Health.SILENT and len(self._pending) <= self.needed:
+                break
+            self._lost(self._pending.popleft())
 
     def _doubt(self, now: float) -> None:
         """If a probe is overdue now, the next one leaves at once."""

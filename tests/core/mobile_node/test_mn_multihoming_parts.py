@@ -134,6 +134,20 @@ def test_the_death_of_a_lossy_path_that_is_probed_seldom_is_noticed_too() -> Non
     assert line.path.health is Health.SILENT
 
 
+def test_the_death_of_a_path_with_an_unsteady_delay_is_noticed_too_and_brings_no_flood() -> None:
+    """Probes that saw no answer yet crowded out those that had seen none for too long."""
+    line = Line(0.3, in_use=False)
+    line.path.probing = Probing(2.0, 20.0, 30.0)
+    line.path.use(in_use=True, metered=False, now=0.0)
+    for _ in range(30):
+        line.round_trip = 1.2 - line.round_trip
+        line.run(2.0)
+    line.alive = False
+    line.run(30.0)
+    assert line.path.health is Health.SILENT
+    assert len([time for time in line.sent if time > 60.0]) < 80
+
+
 def test_a_missing_probe_is_followed_by_the_next_at_once() -> None:
     line = Line(0.02)
     line.run(5.0)
