@@ -15,9 +15,9 @@ _HOST = 32
 def end_of(row: BindingRecord, home_address: bytes, fields: Fields, now: Instant) -> float | None:
     """When a stored binding ends, in CLOCK_MONOTONIC seconds.
 
-    None when it is not to be resumed as it is: it has ended, or is no longer what a mobile node configured
-    with this home address and these fields may have, or there is more to it than a single care-of address and
-    what was configured for it.
+    None when it is not to be resumed as it is: it has ended, or the time of day was set back behind it, or it
+    is no longer what a mobile node configured with this home address and these fields may have, or there is
+    more to it than a single care-of address and what was configured for it.
     """
     if (
         len(row.care_ofs) != 1
@@ -29,9 +29,8 @@ def end_of(row: BindingRecord, home_address: bytes, fields: Fields, now: Instant
     ):
         return None
     care_of = row.care_ofs[0]
-    # None lives longer than granted, wherever the time of day has gone since.
-    remaining = min(care_of.expires - now.unix, care_of.lifetime)
-    return now.monotonic + remaining if remaining > 0 else None
+    remaining = care_of.expires - now.unix
+    return now.monotonic + remaining if 0 < remaining <= care_of.lifetime else None
 
 
 def _is_configured(grant: tuple[bytes, int, bool], fields: Fields) -> bool:

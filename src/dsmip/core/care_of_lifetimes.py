@@ -22,13 +22,15 @@ def cut_short(binding: Binding, expires: float, ends: float) -> Binding:
 def resumed(care_ofs: Iterable[CareOfBinding], now: Instant) -> tuple[CareOfBinding, ...]:
     """Stored care-of addresses that have not ended, with their ends on the clock of this process.
 
-    None lives longer than granted, wherever the time of day has gone since.
+    None lives longer than granted, wherever the time of day has gone since. Where it was set back, the end to
+    be stored is another, or each further restart would grant the lifetime anew.
     """
-    return tuple(
-        replace(entry, ends=now.monotonic + remaining)
-        for entry in care_ofs
-        if (remaining := min(entry.expires - now.unix, entry.lifetime)) > 0
-    )
+    kept = []
+    for entry in care_ofs:
+        expires = min(entry.expires, now.unix + entry.lifetime)
+        if expires > now.unix:
+            kept.append(replace(entry, expires=expires, ends=now.monotonic + expires - now.unix))
+    return tuple(kept)
 
 
 def unexpired(care_ofs: Iterable[CareOfBinding], monotonic: float) -> tuple[CareOfBinding, ...]:

@@ -173,10 +173,7 @@ class HomeAgent:
         Bindings that ended meanwhile and those of mobile nodes that are configured no more are removed; what
         the configuration no longer grants is taken out of the others.
         """
-        known = list(replays)
-        for replay in known:
-            self._nodes.restore(replay)
-        self._clock.restore((replay.timestamp for replay in known), now)
+        self._clock.restore(self._take_over(replays), now)
         self._registrar.bindings.restore(bindings, now)
 
     def resume(self, records: Iterable[bytes], replays: Iterable[ReplayState], now: Instant) -> list[int]:
@@ -185,9 +182,14 @@ class HomeAgent:
         There are no actions for bindings that are what they were; their home addresses come back, as numbers.
         Raises ValueError for a record that cannot be read.
         """
+        self._clock.restore(self._take_over(replays), now)
+        return self._registrar.bindings.resume(records, now)
+
+    def _take_over(self, replays: Iterable[ReplayState]) -> Iterator[int]:
+        """Give each mobile node what is known of it; the timestamps that were accepted."""
         for replay in replays:
             self._nodes.restore(replay)
-        return self._registrar.bindings.resume(records, now)
+            yield replay.timestamp
 
     def reconfigure(self, config: HomeAgentConfig) -> None:
         """Go on with another configuration: of addresses, home prefixes, renumbering it must be the same.

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from dsmip.core.actions import StoreBinding
 from dsmip.core.authentication import TIMESTAMP_TOLERANCE, ntp_timestamp, timestamp_seconds
+from dsmip.core.binding_record import encode_binding
 from dsmip.core.home_agent import HomeAgent
 from dsmip.core.home_agent_clock import CATCHING_UP, TimestampClock
-from dsmip.core.types import Instant
+from dsmip.core.types import Instant, ReplayState
 from dsmip.wire.constants import BAStatus
 from dsmip.wire.options import MessageIdentifier, find
 
@@ -123,7 +124,8 @@ def test_the_clock_jumps_ahead_and_back(seconds: float) -> None:
 
 @pytest.mark.parametrize("seconds", [0.0, -3600.0, -400 * DAY, 3600.0])
 @pytest.mark.parametrize("store_lost", [False, True])
-def test_a_restart_with_another_time_of_day(seconds: float, store_lost: bool) -> None:
+@pytest.mark.parametrize("octets", [False, True], ids=["restored", "resumed"])
+def test_a_restart_with_another_time_of_day(seconds: float, store_lost: bool, octets: bool) -> None:
     agent, mobile = scenario()
     node = Follower(agent, mobile, agent.now.unix)
     for _ in range(5):
@@ -134,7 +136,10 @@ def test_a_restart_with_another_time_of_day(seconds: float, store_lost: bool) ->
     replays = [action.replay for action in stored]
     agent.agent = HomeAgent(agent.config)
     agent.now = Instant(17.0, agent.now.unix + 30 + seconds)
-    agent.agent.restore(bindings, replays, agent.now)
+    if octets:
+        agent.agent.resume(map(encode_binding, bindings), replays, agent.now)
+    else:
+        agent.agent.restore(bindings, replays, agent.now)
     agent.agent.actions()
     if not store_lost:
         for data in node.sent:
@@ -147,6 +152,27 @@ def test_a_restart_with_another_time_of_day(seconds: float, store_lost: bool) ->
         return  # nothing tells that the time has been later: the mobile node waits until the clock is set
     assert again.register() == BAStatus.ACCEPTED
     assert agent.binding.sequence == again.sequence
+
+
+@pytest.mark.parametrize("octets", [False, True], ids=["restored", "resumed"])
+def test_restarts_with_a_time_of_day_behind_grant_no_lifetime_anew(octets: bool) -> None:
+    """The first one cannot know how much is left, and grants what there was at most; the others know."""
+    agent, mobile = scenario()
+    agent.receive(mobile.update())
+    binding, replay = agent.binding, ReplayState(agent.binding.home_address, agent.binding.index, 0)
+    step(agent, -DAY)
+    for seconds in (0.0, LIFETIME / 2, LIFETIME / 2 - 1):
+        agent.now = Instant(agent.now.monotonic + seconds, agent.now.unix + seconds)
+        agent.agent = HomeAgent(agent.config)
+        if octets:
+            agent.agent.resume([encode_binding(binding)], [replay], agent.now)
+        else:
+            agent.agent.restore([binding], [replay], agent.now)
+        stored = [action.binding for action in agent.agent.actions() if isinstance(action, StoreBinding)]
+        binding = stored[-1] if stored else binding
+    assert agent.bound
+    agent.after(1.1)
+    assert not agent.bound
 
 
 def test_no_mobile_node_moves_the_time_over_restarts() -> None:
