@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dsmip.daemon.config import load, parse
-from dsmip.daemon.config_schema import HomeAgentFile
+from dsmip.daemon.config import HomeAgentFile, load, parse
 from dsmip.daemon.first_config import FirstConfig, UnfitError
 from dsmip.daemon.provisioning import Provisioning
 

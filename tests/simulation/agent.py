@@ -18,7 +18,7 @@ from tests.simulation import glue
 from tests.simulation.clock import Machine, World
 from tests.simulation.data_plane import ModelDataPlane, Source
 from tests.simulation.disk import Disk
-from tests.simulation.frames import Frame, Inner, Violation
+from tests.simulation.frames import Frame, Inner, Violation, read_probe_number
 from tests.simulation.internet import Internet
 from tests.simulation.ledger import Ledger
 from tests.simulation.node import NodeHost
@@ -50,6 +50,7 @@ class AgentHost(Machine):
         self.oracle = Oracle(plan, ledger)
         self.at_home: dict[IPAddress, NodeHost] = {}
         self.proxied: dict[IPAddress, None] = {}
+        self.neighbors: dict[IPAddress, bytes] = {}
         self.highest_skew = plan.skew
         self.delivered = 0
         self.crashes = 0
@@ -125,6 +126,7 @@ class AgentHost(Machine):
         self.crash()
         self.dataplane = ModelDataPlane(Role.HOME_AGENT)
         self.proxied.clear()
+        self.neighbors.clear()
         self.oracle.permitted = {home: {} for home in self.oracle.permitted}
         self.booted = self.world.time
 
@@ -132,11 +134,16 @@ class AgentHost(Machine):
         """Another machine in its place, with nothing but the configuration."""
         self.power_off()
         self._new_disk()
+        # Without what it believed, its clock is all there is: the new machine's is right, or at least later.
+        self.skew = self.highest_skew
         self.oracle.erased()
         self._trusted = True
 
     def set_clock(self, seconds: float) -> None:
-        """Somebody moves the time of day."""
+        """Somebody moves the time of day. Not back as long as nothing was believed: nothing tells the time to
+        a home agent that has lost all it knew."""
+        if seconds < 0 and not (self.up and self.oracle.believes):
+            return
         self.skew += seconds
         self.highest_skew = max(self.highest_skew, self.skew)
 
@@ -238,30 +245,44 @@ class AgentHost(Machine):
         source = frame.source, frame.source_port
         if self.up and (owner is None or not self.oracle.may_come_from(owner, source, self.world.time)):
             raise Violation(f"{self.name} accepts {inner} from {source}, the mobile node is not there")
-        if inner.destination == self.file.address:
+        if inner.what == "probe":
+            self._reflect(frame, inner)
+        elif inner.destination == self.file.address:
             if inner.what == "echo":
                 self.forward(Inner(self.file.address, inner.source, "echo-reply", inner.number))
         else:
             self.delivered += 1
 
+    def _reflect(self, frame: Frame, inner: Inner) -> None:
+        """The program sends a probe of a path back where it came from."""
+        index = self.dataplane.binding_of(inner.source)
+        if index is None:
+            return
+        bid = self.dataplane.bid_of(index, (frame.source, frame.source_port))
+        self.dataplane.heard(index, bid, read_probe_number(inner.number)[2], self.now().monotonic)
+        answer = Inner(self.file.address, inner.source, "probe-reply", inner.number)
+        self._internet.from_agent(
+            Frame(frame.destination, frame.source, answer, frame.destination_port, frame.source_port)
+        )
+
     def forward(self, inner: Inner) -> None:
         """A packet for a mobile node came to the home agent: into the tunnel, or onto the home link."""
-        outgoing = self.dataplane.encapsulate(inner, self.now().monotonic)
-        if isinstance(outgoing, Frame):
-            self._internet.from_agent(outgoing)
-        elif isinstance(outgoing, Inner):
-            node = self.neighbour(inner)
-            if node is not None:
-                node.receive_at_home(inner)
+        for outgoing, _ in self.dataplane.encapsulate(inner, self.now().monotonic):
+            if isinstance(outgoing, Frame):
+                self._internet.from_agent(outgoing)
+            else:
+                node = self.neighbour(inner)
+                if node is not None:
+                    node.receive_at_home(inner)
 
     def neighbour(self, inner: Inner) -> NodeHost | None:
         """Who on the home link gets this packet."""
         node = self.at_home.get(inner.destination)
         if node is not None:
             return node
-        index = self.dataplane.binding_of(inner.destination)
-        path = self.dataplane.entries[index].path if index is not None else None
-        return self.at_home.get(path.remote) if path is not None else None
+        ways = self.dataplane.encapsulate(inner, self.now().monotonic)
+        home = next((path for outgoing, path in ways if outgoing == inner and path is not None), None)
+        return self.at_home.get(home.remote) if home is not None else None
 
     # What the daemon finds: sockets, routing, events, duplicate address detection ---------------------------
 
@@ -270,7 +291,8 @@ class AgentHost(Machine):
         destination = IPv6Address(packet[24:40])
         if interface == HOME_LINK:
             node = self.at_home.get(destination)
-            if node is not None:
+            # Found by neighbour discovery, or known from a Binding Update (RFC 5648 section 6.3).
+            if node is not None and (node.on_link or destination in self.neighbors):
                 self._internet.direct(node.signalled_at_home, packet, node.fate)
         else:
             self._internet.from_agent(Frame(self.file.address, destination, packet))
@@ -294,6 +316,10 @@ class AgentHost(Machine):
     def remove_proxy(self, interface: int, address: IPAddress) -> None:
         """Do not any more."""
         self.proxied.pop(address, None)
+
+    def set_neighbor(self, interface: int, address: IPAddress, link_layer: bytes) -> None:
+        """Keep a neighbour's link-layer address."""
+        self.neighbors[address] = link_layer
 
     async def proxies(self, interface: int) -> list[IPAddress]:
         """What the kernel answers for, whoever told it to."""

@@ -7,10 +7,11 @@ names the binding, a path tells where to, and an outer source has to be on the l
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dsmip.core.types import FlowRule, IPAddress, IPNetwork, Path, TunnelFormat
 from dsmip.dataplane.api import PathState, Role, Traffic
+from dsmip.wire.trafficselectors import IPv4TrafficSelector
 from tests.simulation.frames import Frame, Inner
 
 Prefix = tuple[int, int, int]  #: version, length, leading bits
@@ -33,6 +34,7 @@ class Entry:
     preference: tuple[int, ...] = ()
     flows: tuple[FlowRule, ...] = ()
     duplication: bool = False
+    silent_after: dict[int, float] = field(default_factory=dict)
     networks: dict[Prefix, IPNetwork] = field(default_factory=dict)
     sources: dict[Source, float | None] = field(default_factory=dict)
     bids: dict[Source, int] = field(default_factory=dict)
@@ -41,6 +43,28 @@ class Entry:
     def path(self) -> Path | None:
         """Where packets go that match no flow: BID 0 before all others."""
         return next((self.paths[bid] for bid in (0, *self.preference) if bid in self.paths), None)
+
+    def ways(self, inner: Inner, now: float) -> list[Path]:
+        """The paths that a packet takes: several if it is copied."""
+        alive = [
+            bid
+            for bid, path in self.paths.items()
+            if (path.expires is None or now <= path.expires)
+            and not (bid in self.silent_after and now > self.silent_after[bid])
+        ]
+        if 0 in self.paths:
+            bids = [0]
+        else:
+            rule = next((r for r in self.flows if _matches(r, inner) and set(r.bids) & set(alive)), None)
+            if rule is not None:
+                # What is merely silent gets a copy of what goes over several.
+                bids = [bid for bid in rule.bids if bid in alive]
+                bids += [bid for bid in rule.bids if bid in self.paths and bid not in alive]
+            else:
+                usual = [bid for bid in self.preference if bid in alive]
+                bids = (usual or [bid for bid in self.preference if bid in self.paths])[:1]
+        found = [self.paths[bid] for bid in bids if bid in self.paths]
+        return [path for path in found if path.expires is None or now <= path.expires]
 
     @property
     def empty(self) -> bool:
@@ -63,10 +87,15 @@ class ModelDataPlane:
     # api.DataPlane -----------------------------------------------------------------------------------------
 
     def set_path(self, index: int, path: Path, bid: int = 0) -> None:
-        self._entry(index).paths[bid] = path
+        entry = self._entry(index)
+        before = entry.paths.get(bid)
+        if before is None or replace(before, expires=path.expires) != path:
+            entry.silent_after.pop(bid, None)
+        entry.paths[bid] = path
 
     def remove_path(self, index: int, bid: int = 0) -> None:
         self._entry(index).paths.pop(bid, None)
+        self._entry(index).silent_after.pop(bid, None)
         self._tidy(index)
 
     def set_preference(self, index: int, bids: Sequence[int]) -> None:
@@ -157,18 +186,31 @@ class ModelDataPlane:
                 return index
         return None
 
-    def encapsulate(self, inner: Inner, now: float) -> Frame | Inner | None:
-        """The tunnelled packet; the packet itself if it goes to the home link; None if it goes nowhere."""
+    def encapsulate(self, inner: Inner, now: float) -> list[tuple[Frame | Inner, Path | None]]:
+        """The tunnelled packets and their paths; the packet itself if it goes to the home link."""
         home_agent = self._role is Role.HOME_AGENT
         index = self.binding_of(inner.destination if home_agent else inner.source)
         if index is None:
-            return inner if home_agent and self.home_link else None
-        path = self.entries[index].path
-        if path is None or (path.expires is not None and now > path.expires):
-            return None
-        if path.format is TunnelFormat.LINK:
-            return inner
-        return Frame(path.local, path.remote, inner, path.local_port, path.remote_port)
+            return [(inner, None)] if home_agent and self.home_link else []
+        return [
+            (
+                inner
+                if path.format is TunnelFormat.LINK
+                else Frame(path.local, path.remote, inner, path.local_port, path.remote_port),
+                path,
+            )
+            for path in self.entries[index].ways(inner, now)
+        ]
+
+    def heard(self, index: int, bid: int, hold: int, now: float) -> None:
+        """A probe came over this path, which vouches for it for so many milliseconds; 0 = for ever."""
+        entry = self.entries.get(index)
+        if entry is None or bid not in entry.paths:
+            return
+        if hold:
+            entry.silent_after[bid] = now + hold / 1000
+        else:
+            entry.silent_after.pop(bid, None)
 
     def decapsulate(self, frame: Frame, now: float) -> Inner | None:
         """The packet in the tunnel, None if it may not come from there."""
@@ -186,6 +228,10 @@ class ModelDataPlane:
 
     # Details -----------------------------------------------------------------------------------------------
 
+    def bid_of(self, index: int, source: Source) -> int:
+        """The binding identifier of packets from there."""
+        return self.entries[index].bids.get(source, 0)
+
     def _entry(self, index: int) -> Entry:
         return self.entries.setdefault(index, Entry())
 
@@ -201,3 +247,15 @@ class ModelDataPlane:
         entry = self.entries.get(index)
         if entry is not None and entry.empty:
             del self.entries[index]
+
+
+def _matches(rule: FlowRule, inner: Inner) -> bool:
+    """By addresses only: nothing else is simulated of a packet."""
+    selector = rule.selector
+    version = 4 if isinstance(selector, IPv4TrafficSelector) else 6
+    if inner.source.version != version:
+        return False
+    for span, address in ((selector.source, inner.source), (selector.destination, inner.destination)):
+        if span is not None and not int(span[0]) <= int(address) <= int(span[1]):
+            return False
+    return True

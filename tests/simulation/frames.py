@@ -8,7 +8,8 @@ from dsmip.core.types import IPAddress
 
 
 class Inner(NamedTuple):
-    """A data packet. `what` is "data", "echo", "echo-reply" or "forged"; `number` tells packets apart."""
+    """A data packet. `number` tells packets apart; `what` is "data", "forged", an "echo" that asks whether
+    protocol 41 passes, a "probe" of a path's health (see `probe_number`), or a reply to one of these."""
 
     source: IPAddress
     destination: IPAddress
@@ -28,6 +29,16 @@ class Frame(NamedTuple):
     payload: bytes | Inner
     source_port: int = 0
     destination_port: int = 0
+
+
+def probe_number(bid: int, sequence: int, hold: int) -> int:
+    """What a path probe says, as a number. `hold` in milliseconds."""
+    return bid << 64 | sequence << 32 | hold
+
+
+def read_probe_number(number: int) -> tuple[int, int, int]:
+    """Binding identifier, sequence number, hold."""
+    return number >> 64, number >> 32 & 0xFFFF_FFFF, number & 0xFFFF_FFFF
 
 
 class Violation(AssertionError):

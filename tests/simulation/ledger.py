@@ -7,19 +7,23 @@ from ipaddress import IPv6Address
 
 from dsmip.core.types import IPAddress
 from dsmip.wire.constants import BUFlag, NextHeader
+from dsmip.wire.flows import FlowIdentification, FlowSummary
 from dsmip.wire.messages import BindingUpdate, decode_message
+from dsmip.wire.multihoming import BindingIdentifier
 from dsmip.wire.options import (
     AlternateCareOfAddress,
     IPv4CareOfAddress,
     MessageIdentifier,
     find,
+    find_all,
 )
 from dsmip.wire.packet import decode_packet
 
 
 @dataclass(frozen=True, slots=True)
 class Authentic:
-    """One Binding Update as its mobile node sent it. `lifetime` in seconds."""
+    """One Binding Update as its mobile node sent it. `lifetime` in seconds, `overwrite` is the O flag, `kept`
+    are the flows named by number only."""
 
     agent: IPv6Address
     home_address: IPv6Address
@@ -29,11 +33,15 @@ class Authentic:
     care_of: IPAddress
     router: bool
     forced_udp: bool
+    bids: tuple[BindingIdentifier, ...] = ()
+    overwrite: bool = False
+    flows: tuple[FlowIdentification, ...] = ()
+    kept: frozenset[int] = frozenset()
 
     @property
     def deregistration(self) -> bool:
-        """It ends the binding."""
-        return not self.lifetime or self.care_of == self.home_address
+        """It ends the binding, or some identifiers of it."""
+        return not self.lifetime or (self.care_of == self.home_address and not self.bids)
 
 
 class Ledger:
@@ -64,6 +72,10 @@ class Ledger:
             care_of=ipv4.address if ipv4 else alternate.address if alternate else opened.source,
             router=bool(update.flags & BUFlag.R),
             forced_udp=bool(update.flags & BUFlag.F),
+            bids=find_all(update.options, BindingIdentifier),
+            overwrite=bool(update.flags & BUFlag.O),
+            flows=find_all(update.options, FlowIdentification),
+            kept=frozenset(fid for s in find_all(update.options, FlowSummary) for fid in s.fids),
         )
         self.entries += 1
         self._by_sequence.setdefault((sent.agent, sent.home_address, sent.sequence), []).append(sent)

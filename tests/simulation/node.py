@@ -9,25 +9,35 @@ from typing import TYPE_CHECKING
 
 from dsmip.core.actions import (
     Action,
+    ComeHome,
     Event,
     HomeAddressesChanged,
     InstallPath,
+    LeaveHome,
     RemovePath,
     SendDatagram,
     SendIPv4,
     SendPacket,
+    SetDuplication,
+    SetFlowRules,
+    SetPreference,
+    SettleHome,
+    ShareHome,
 )
+from dsmip.core.binding_update_list import BindingUpdateListEntry
 from dsmip.core.mobile_node import MobileNode, MobileNodeConfig, MobileNodeState
 from dsmip.core.network_memory import NetworkMemory
 from dsmip.core.types import DSMIP_PORT, Attachments, CareOfAddress, HomeAttachment, IPAddress
 from dsmip.dataplane.api import Role
+from dsmip.wire.constants import NextHeader
 from dsmip.wire.packet import UdpOuter, encapsulate_udp
+from dsmip.wire.pathprobe import PROBE_MAGIC, ProbePayload
 from tests.simulation.clock import Machine, World
 from tests.simulation.data_plane import ModelDataPlane
-from tests.simulation.frames import Frame, Inner, Violation
+from tests.simulation.frames import Frame, Inner, Violation, probe_number, read_probe_number
 from tests.simulation.internet import Access, Internet, care_of
 from tests.simulation.ledger import Ledger
-from tests.simulation.plan import NodePlan
+from tests.simulation.plan import HOME_INTERFACE, NodePlan, policy_of
 
 if TYPE_CHECKING:
     from tests.simulation.agent import AgentHost
@@ -35,13 +45,13 @@ if TYPE_CHECKING:
 #: The mobile node's one binding, as in `dsmip.daemon.mobile_node`.
 BINDING = 1
 
-#: Interfaces: two radios, and one for the home link.
-INTERFACES = {"wlan0": 3, "wwan0": 4, "eth0": 9}
-HOME_INTERFACE = "eth0"
+INTERFACES = {"wlan0": 3, "wwan0": 4, HOME_INTERFACE: 9}
 
-
-#: IPv4 and IPv6 headers before the echo of a path probe, and where identifier and sequence number are in it.
-_PROBE_NUMBERS = slice(20 + 40 + 4, 20 + 40 + 8)
+#: Octets of an IPv6 header, and where identifier and sequence number are in the echo behind it, and its data.
+_IPV6 = 40
+_NUMBERS = slice(_IPV6 + 4, _IPV6 + 8)
+_DATA = slice(_IPV6 + 8, None)
+_IPV4 = 20
 
 
 @dataclass(slots=True)
@@ -75,6 +85,9 @@ class NodeHost(Machine):
         self.config: MobileNodeConfig = plan.configs[0][1]
         self.agent = agents[plan.configs[0][0]]
         self.home_attached = False
+        #: The home address is answered for on the home link.
+        self.on_link = False
+        self._packets = 0
         self._plan = plan
         self._agents = agents
         self._internet = internet
@@ -161,6 +174,7 @@ class NodeHost(Machine):
 
     def _leave_home(self) -> None:
         self.home_attached = False
+        self.on_link = False
         if self.agent.at_home.get(self.config.home_address) is self:
             del self.agent.at_home[self.config.home_address]
 
@@ -186,7 +200,13 @@ class NodeHost(Machine):
         """What the movement layer would report."""
         home = None
         if self.home_attached:
-            home = HomeAttachment(HOME_INTERFACE, INTERFACES[HOME_INTERFACE], self.config.home_agent, None)
+            home = HomeAttachment(
+                HOME_INTERFACE,
+                INTERFACES[HOME_INTERFACE],
+                self.config.home_agent,
+                None,
+                link_layer=self.number.to_bytes(6),
+            )
         found: list[CareOfAddress] = []
         for interface, link in self._links.items():
             preference = 100 if interface == "wlan0" else self._plan.preference
@@ -236,7 +256,13 @@ class NodeHost(Machine):
             raise Violation(f"{self.name} takes {inner} for a packet from its home agent")
         if isinstance(inner.destination, IPv6Address) and not self.owns(inner.destination):
             raise Violation(f"{self.name} gets somebody else's packet: {inner}")
-        if inner.what == "echo-reply" and self.engine is not None:
+        if inner.what == "probe-reply" and self.engine is not None:
+            bid, sequence, hold = read_probe_number(inner.number)
+            self.dataplane.heard(BINDING, bid, hold, self.now().monotonic)
+            data = ProbePayload(bid, hold, sequence, 0).encode()
+            self.engine.echo_reply(bid, sequence & 0xFFFF, self.now(), data)
+            self.turn()
+        elif inner.what == "echo-reply" and self.engine is not None:
             self.engine.echo_reply(inner.number >> 16, inner.number & 0xFFFF, self.now())
             self.turn()
         else:
@@ -246,21 +272,70 @@ class NodeHost(Machine):
         """The address is ours, or in our mobile network."""
         return address == self.config.home_address or any(address in p for p in self.config.prefixes)
 
-    def outgoing(self, inner: Inner) -> tuple[Access, Frame] | None:
-        """What leaves for a data packet of ours, and where."""
-        frame = self.dataplane.encapsulate(inner, self.now().monotonic)
-        if not isinstance(frame, Frame):
-            return None
-        path = self.dataplane.entries[BINDING].path
-        for interface, link in self._links.items():
-            # The address alone does not say: every NAT hands out the same.
-            if (
-                path is not None
-                and path.interface == INTERFACES[interface]
-                and frame.source in link.addresses
-            ):
-                return link.access, frame
-        return None
+    def outgoing(self, inner: Inner) -> list[tuple[Access, Frame]]:
+        """What leaves for a data packet of ours, and where; over the home link it leaves as it is."""
+        found: list[tuple[Access, Frame]] = []
+        for frame, path in self.dataplane.encapsulate(inner, self.now().monotonic):
+            for interface, link in self._links.items():
+                # The address alone does not say: every NAT hands out the same.
+                if (
+                    isinstance(frame, Frame)
+                    and path is not None
+                    and path.interface == INTERFACES[interface]
+                    and frame.source in link.addresses
+                ):
+                    found.append((link.access, frame))
+        return found
+
+    def access_of(self, interface: str) -> Access | None:
+        """The network on this interface."""
+        link = self._links.get(interface)
+        return link.access if link is not None else None
+
+    @property
+    def last_statuses(self) -> set[int | None]:
+        """Those of the last acknowledgements, of each uplink."""
+        if self.engine is None:
+            return set()
+        several = self.engine.multihoming
+        registrations = several.registrations if several is not None else []
+        return {self.engine.last_status, *(one.last_status for one in registrations)}
+
+    def last_status_of(self, bid: int) -> int | None:
+        """Status of the last acknowledgement about one uplink."""
+        several = self.engine.multihoming if self.engine is not None else None
+        tunnels = several.registrations if several is not None else []
+        return next((one.last_status for one in tunnels if one.tunnel.bid == bid), None)
+
+    def leaves_at_home(self, inner: Inner) -> bool:
+        """True when one of our data packets goes out of the home link as it is."""
+        return self.home_attached and any(
+            frame == inner and path is not None and path.interface == INTERFACES[HOME_INTERFACE]
+            for frame, path in self.dataplane.encapsulate(inner, self.now().monotonic)
+        )
+
+    def use(self) -> None:
+        """Packets travel over each path: they are counted."""
+        several = self.engine.multihoming if self.engine is not None else None
+        if several is not None and self.engine is not None:
+            self._packets += 1
+            bids = self.dataplane.entries[BINDING].paths if BINDING in self.dataplane.entries else ()
+            several.count(dict.fromkeys(bids, (self._packets, 0)), self.now())
+            self.turn()
+
+    def announce(self, interface: str, *, leaving: bool) -> None:
+        """An uplink is going to end, or may be used again."""
+        several = self.engine.multihoming if self.engine is not None else None
+        if several is not None:
+            change = several.leave if leaving else several.give_back
+            change(interface, self.now())
+            self.turn()
+
+    def another_policy(self, rng: random.Random) -> None:
+        """The owner wants something else of several uplinks."""
+        if self.engine is not None and self.config.multihoming is not None:
+            self.engine.use_policy(policy_of(rng), self.now())
+            self.turn()
 
     # The engine --------------------------------------------------------------------------------------------
 
@@ -268,10 +343,10 @@ class NodeHost(Machine):
         """The engine's timer."""
         if self.engine is not None:
             self.engine.tick(self.now())
-            self.turn()
+            self.turn(ticked=True)
 
-    def turn(self) -> None:
-        """Carry out what the engine wants."""
+    def turn(self, *, ticked: bool = False) -> None:
+        """Carry out what the engine wants. `ticked`: it has just been told the time."""
         engine = self.engine
         if engine is None:
             return
@@ -279,25 +354,41 @@ class NodeHost(Machine):
             self._carry_out(action)
         due = engine.timeout()
         self.arm(due)
-        self._check(engine, due)
+        self._check(engine, due, ticked=ticked)
 
     def _carry_out(self, action: Action) -> None:
         match action:
             case SendPacket():
-                self._ledger.note(action.packet)
                 self._send_ipv6(action.packet, action.interface)
             case SendDatagram():
-                self._ledger.note(action.payload)
                 local, remote = action.local, action.remote
-                frame = Frame(local.address, remote.address, action.payload, local.port, remote.port)
+                payload: bytes | Inner = action.payload
+                if action.payload[6] == NextHeader.ICMPV6:
+                    payload = self._echo(action.payload)
+                else:
+                    self._ledger.note(action.payload)
+                frame = Frame(local.address, remote.address, payload, local.port, remote.port)
                 self._send(frame, action.interface)
-            case SendIPv4():
-                self._send_probe(action.packet, action.interface)
+            case SendIPv4(packet=packet):
+                echo = self._echo(packet[_IPV4:])
+                self._send(
+                    Frame(IPv4Address(packet[12:16]), IPv4Address(packet[16:20]), echo), action.interface
+                )
             case InstallPath():
-                self.dataplane.set_path(BINDING, action.path)
+                self.dataplane.set_path(BINDING, action.path, action.bid)
                 self.dataplane.set_networks(BINDING, action.networks)
             case RemovePath():
-                self.dataplane.remove_path(BINDING)
+                self.dataplane.remove_path(BINDING, action.bid)
+            case SetPreference():
+                self.dataplane.set_preference(BINDING, action.bids)
+            case SetFlowRules():
+                self.dataplane.set_flows(BINDING, action.rules)
+            case SetDuplication():
+                self.dataplane.set_duplication(BINDING, action.enabled)
+            case ComeHome() | SettleHome() | ShareHome():
+                self.on_link = True
+            case LeaveHome():
+                self.on_link = False
             case HomeAddressesChanged():
                 self.dataplane.set_networks(BINDING, action.networks)
             case Event(kind="handover"):
@@ -306,17 +397,24 @@ class NodeHost(Machine):
                 pass
 
     def _send_ipv6(self, packet: bytes, interface: str) -> None:
+        if packet[6] == NextHeader.IPV6:
+            echo = self._echo(packet[_IPV6:])
+            self._send(Frame(IPv6Address(packet[8:24]), IPv6Address(packet[24:40]), echo), interface)
+            return
+        self._ledger.note(packet)
         if interface == HOME_INTERFACE:
             if self.home_attached:
                 self._internet.direct(self.agent.receive_at_home, packet, self.fate)
         else:
             self._send(Frame(IPv6Address(packet[8:24]), IPv6Address(packet[24:40]), packet), interface)
 
-    def _send_probe(self, packet: bytes, interface: str) -> None:
-        echo = Inner(
-            self.config.home_address, self.config.home_agent, "echo", int.from_bytes(packet[_PROBE_NUMBERS])
-        )
-        self._send(Frame(IPv4Address(packet[12:16]), IPv4Address(packet[16:20]), echo), interface)
+    def _echo(self, inner: bytes) -> Inner:
+        """A probe in the tunnel: of a path's health, or whether protocol 41 passes."""
+        what, number = "echo", int.from_bytes(inner[_NUMBERS])
+        if inner[_DATA].startswith(PROBE_MAGIC):
+            probe = ProbePayload.decode(inner[_DATA])
+            what, number = "probe", probe_number(probe.bid, probe.sequence, probe.hold)
+        return Inner(self.config.home_address, self.config.home_agent, what, number)
 
     def _send(self, frame: Frame, interface: str) -> None:
         link = self._links.get(interface)
@@ -325,21 +423,31 @@ class NodeHost(Machine):
 
     # Invariants --------------------------------------------------------------------------------------------
 
-    def _check(self, engine: MobileNode, due: float | None) -> None:
+    def _check(self, engine: MobileNode, due: float | None, *, ticked: bool) -> None:
         """What holds at any time, whatever goes on around it. `due`: when the engine wants its next tick."""
         now = self.now()
-        entry = engine.entry
-        granted = self.agent.oracle.granted.get((self.config.home_address, entry.sequence)) if entry else None
-        if entry is not None and granted is not None and entry.expires > now.monotonic + 1e-3:
-            ends = granted - self.booted
-            if entry.expires > ends + 1e-3:
-                raise Violation(f"{self.name} believes in a binding until {entry.expires}, it ends at {ends}")
-        if due is not None and due <= now.monotonic - 1:
+        entries = [engine.entry]
+        several = engine.multihoming
+        if several is not None and several.supported:
+            entries = [registration.entry for registration in several.registrations]
+        for entry in entries:
+            if entry is not None:
+                self._check_end(entry, now.monotonic)
+        if ticked and due is not None and due <= now.monotonic - 1:
             raise Violation(f"{self.name} has had something to do since {due}, it is {now.monotonic}")
-        if not self._links and not self.home_attached and due is not None:
+        # Bindings of several uplinks are remembered until they end.
+        allowed = now.monotonic + self.config.lifetime if several is not None else 0.0
+        if not self._links and not self.home_attached and due is not None and due > allowed:
             raise Violation(f"{self.name} is nowhere and waits for {due}")
         state = engine.state(now)
-        if state is MobileNodeState.REGISTERED and entry is None:
+        if state is MobileNodeState.REGISTERED and engine.entry is None:
             raise Violation(f"{self.name} is registered without an entry")
         if len(self._memory) > len(self._internet.accesses):
             raise Violation(f"{self.name} remembers {len(self._memory)} networks")
+
+    def _check_end(self, entry: BindingUpdateListEntry, now: float) -> None:
+        granted = self.agent.oracle.granted.get((self.config.home_address, entry.sequence))
+        if granted is not None and entry.expires > now + 1e-3:
+            ends = granted - self.booted
+            if entry.expires > ends + 1e-3:
+                raise Violation(f"{self.name} believes in a binding until {entry.expires}, it ends at {ends}")

@@ -7,9 +7,12 @@ idea of what the data plane has to look like.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Address
 from typing import TYPE_CHECKING
+
+from msgspec import structs
 
 from dsmip.core.actions import (
     Action,
@@ -20,12 +23,23 @@ from dsmip.core.actions import (
     StoreBinding,
     StoreReplay,
 )
-from dsmip.core.types import DSMIP_PORT, Binding, IPAddress, Nat, Path, ReplayState, TunnelFormat
+from dsmip.core.types import (
+    DSMIP_PORT,
+    Binding,
+    CareOfBinding,
+    FlowRule,
+    IPAddress,
+    Nat,
+    Path,
+    ReplayState,
+    TunnelFormat,
+)
 from tests.simulation.clock import EPOCH
 from tests.simulation.data_plane import Source, prefix_of
 from tests.simulation.frames import Violation
 from tests.simulation.ledger import Authentic, Ledger
 from tests.simulation.plan import AgentPlan, entry_of
+from tests.simulation.several import check_several
 
 if TYPE_CHECKING:
     from tests.simulation.agent import AgentHost
@@ -53,7 +67,8 @@ class Oracle:
         self._ledger = ledger
         self._rights = {table.home_address: entry_of(table) for table in plan.file.mobile_node}
         self.bindings: dict[IPv6Address, Binding] = {}
-        self.deadlines: dict[IPv6Address, float] = {}
+        #: When each care-of address ends, by binding identifier.
+        self.deadlines: dict[IPv6Address, dict[int, float]] = {}
         #: When a registration ends, by home address and sequence number, whatever restarts did to it.
         self.granted: dict[tuple[IPv6Address, int], float] = {}
         #: When the last of all that was ever in force ends: a clock step before a restart moves ends.
@@ -61,11 +76,19 @@ class Oracle:
         #: Outer sources of tunnelled packets, and until when they may be accepted.
         self.permitted: dict[IPv6Address, dict[Source, float]] = {}
         self._believed: dict[IPv6Address, int] = {}
-        self._skews: dict[tuple[IPv6Address, int], float] = {}
+        #: With which clock the end of a care-of address was written down.
+        self._skews: dict[tuple[IPv6Address, int, float], tuple[float, float]] = {}
+        #: The time by which timestamps are judged is not before this: (time of day, when that was).
+        self._no_earlier = (float("-inf"), 0.0)
         self._indices: dict[int, IPv6Address] = {}
         self._probing: dict[IPv6Address, _Probe] = {}
         self._holders: dict[IPv4Network, IPv6Address] = {}
         self._detached: set[IPv6Address] = set()
+
+    @property
+    def believes(self) -> bool:
+        """It has accepted something, and knows."""
+        return bool(self._believed)
 
     # What it does ------------------------------------------------------------------------------------------
 
@@ -109,27 +132,72 @@ class Oracle:
         self._probing.pop(home_address, None)
 
     def _stored(self, host: AgentHost, action: StoreBinding, outer: set[Source]) -> None:
-        binding, replay, now = action.binding, action.replay, host.now()
-        home_address = binding.home_address
-        sent = self._authentic(host, binding, replay)
-        if sent.deregistration:
-            raise Violation(f"{host.name} binds {home_address} upon a de-registration")
+        binding, replay = action.binding, action.replay
+        home_address, time = binding.home_address, host.world.time
         previous = self.bindings.get(home_address)
+        if previous is not None and binding.sequence == previous.sequence:
+            self._shrunk(host, binding, previous)
+            return
+        sent = self._authentic(host, binding, replay)
+        if sent.deregistration and not sent.bids:
+            raise Violation(f"{host.name} binds {home_address} upon a de-registration")
         if previous is not None and not 1 <= (binding.sequence - previous.sequence) % 0x10000 < 0x8000:
             raise Violation(f"{home_address}: sequence number {binding.sequence} after {previous.sequence}")
         probe = self._probing.get(home_address)
-        self._check_care_of(binding, sent, outer | probe.outer if probe is not None else outer)
-        if not 0 < binding.lifetime <= min(sent.lifetime, self._file.max_lifetime):
-            raise Violation(f"{home_address}: {binding.lifetime} s granted, {sent.lifetime} s asked for")
-        if abs(binding.expires - now.unix - binding.lifetime) > _EPSILON:
-            raise Violation(
-                f"{home_address} expires at {binding.expires}, granted {binding.lifetime} at {now.unix}"
-            )
+        sources = outer | probe.outer if probe is not None else outer
+        before = self.deadlines.get(home_address, {})
+        if sent.bids:
+            renewed = check_several(host, binding, previous, before, sent, sources)
+        else:
+            if binding.multiple:
+                raise Violation(f"{home_address} has identifiers nobody asked for: {binding}")
+            self._check_care_of(binding, sent, sources)
+            renewed = {0}
+        deadlines = {entry.bid: before.get(entry.bid, 0.0) for entry in binding.care_ofs}
+        for entry in binding.care_ofs:
+            if entry.bid in renewed:
+                self._check_lifetime(host, entry, sent)
+                deadlines[entry.bid] = time + entry.lifetime
+                self._skews[home_address, entry.bid, entry.updated] = (deadlines[entry.bid], host.skew)
         self._check_rights(binding, sent)
         self._believed[home_address] = max(replay.timestamp, self._believed.get(home_address, 0))
-        self._enter(host, binding, host.world.time + binding.lifetime)
-        self.granted[home_address, binding.sequence] = host.world.time + binding.lifetime
-        self._skews[home_address, binding.sequence] = host.skew
+        self._enter(host, binding, deadlines)
+        self.granted[home_address, binding.sequence] = max(deadlines.values())
+
+    def _check_lifetime(self, host: AgentHost, entry: CareOfBinding, sent: Authentic) -> None:
+        now = host.now()
+        if not 0 < entry.lifetime <= min(sent.lifetime, self._file.max_lifetime):
+            raise Violation(f"{sent.home_address}: {entry.lifetime} s granted, {sent.lifetime} s asked for")
+        if abs(entry.expires - now.unix - entry.lifetime) > _EPSILON:
+            raise Violation(
+                f"{sent.home_address} expires at {entry.expires}, granted {entry.lifetime} at {now.unix}"
+            )
+
+    def _shrunk(self, host: AgentHost, binding: Binding, previous: Binding) -> None:
+        """Nobody asked for it: some care-of addresses have come to their end, and nothing else is new.
+
+        Or a restart has found that the time of day was set back, and writes down when they end by that.
+        """
+        home_address, deadlines = binding.home_address, self.deadlines[binding.home_address]
+        now, left = host.now().unix, {entry.bid: entry for entry in binding.care_ofs}
+        kept = tuple(
+            structs.replace(entry, expires=min(entry.expires, left[entry.bid].expires))
+            for entry in previous.care_ofs
+            if entry.bid in left
+        )
+        for entry in kept:
+            if entry not in previous.care_ofs:
+                if abs(entry.expires - now - entry.lifetime) > _EPSILON:
+                    raise Violation(f"{home_address}: {previous} becomes {binding} by itself")
+                self._skews[home_address, entry.bid, entry.updated] = (deadlines[entry.bid], host.skew)
+        if structs.replace(previous, care_ofs=kept) != binding:
+            raise Violation(f"{home_address}: {previous} becomes {binding} by itself")
+        early = [
+            bid for bid, end in deadlines.items() if bid not in left and end > host.world.time + _EPSILON
+        ]
+        if early:
+            raise Violation(f"{home_address}: care-of addresses {early} end before their time")
+        self._enter(host, binding, {bid: deadlines[bid] for bid in left}, grace=0.0)
 
     def _authentic(self, host: AgentHost, binding: Binding, replay: ReplayState) -> Authentic:
         """The Binding Update behind a binding; there has to be one, fresh and for this home agent."""
@@ -148,17 +216,21 @@ class Oracle:
         return next((update for update in sent if update.care_of == binding.care_of), sent[-1])
 
     def _check_fresh(self, host: AgentHost, timestamp: int) -> None:
-        """Close to a time of day that is never set back: at least what it is, at most what it has been.
+        """Close to a time of day that is never set back, and hurries after none (RFC 4285 section 6).
 
-        The seconds of NTP run over in 2036; the simulation begins in 2030.
+        What has been accepted tells how early it can be at most, the highest the clock has been how late. The
+        seconds of NTP run over in 2036; the simulation begins in 2030.
         """
+        time, unix, tolerance = host.world.time, host.now().unix, self._file.timestamp_tolerance
         stamped = timestamp / 2**32 - _NTP_OFFSET
-        earliest, latest = host.now().unix, host.world.time + EPOCH + host.highest_skew
-        tolerance = self._file.timestamp_tolerance + _EPSILON
-        if not earliest - tolerance <= stamped <= latest + tolerance:
+        shown, at = self._no_earlier
+        earliest = max(unix, shown + 0.99 * (time - at))
+        latest = time + EPOCH + host.highest_skew
+        if not earliest - tolerance - _EPSILON <= stamped <= latest + tolerance + _EPSILON:
             raise Violation(
                 f"{host.name} believes a timestamp of {stamped:.3f}, it is {earliest:.3f} to {latest:.3f}"
             )
+        self._no_earlier = (max(earliest, stamped - tolerance), time)
 
     def _check_care_of(self, binding: Binding, sent: Authentic, outer: set[Source]) -> None:
         if binding.nat_source is None:
@@ -192,9 +264,12 @@ class Oracle:
             if self._holders.setdefault(grant.network, binding.home_address) != binding.home_address:
                 raise Violation(f"{grant.network} is granted twice, now to {binding.home_address}")
 
-    def _enter(self, host: AgentHost, binding: Binding, deadline: float) -> None:
-        """This binding is in force, until `deadline`."""
-        self.latest = max(self.latest, deadline)
+    def _enter(
+        self, host: AgentHost, binding: Binding, deadlines: dict[int, float], grace: float | None = None
+    ) -> None:
+        """This binding is in force, each care-of address until its deadline."""
+        grace = self._file.grace if grace is None else grace
+        self.latest = max(self.latest, *deadlines.values())
         home_address, now = binding.home_address, host.world.time
         owner = self._indices.setdefault(binding.index, home_address)
         if owner != home_address or not binding.index:
@@ -202,12 +277,12 @@ class Oracle:
         permitted = {s: until for s, until in self.permitted.get(home_address, {}).items() if until > now}
         previous = self.bindings.get(home_address)
         if previous is not None:
-            permitted.update(dict.fromkeys(outer_sources(previous), now + self._file.grace))
-        permitted.update(dict.fromkeys(outer_sources(binding), deadline))
+            permitted.update(dict.fromkeys(outer_sources(previous), now + grace))
+        permitted.update(sources_until(binding, deadlines))
         self._release(home_address, binding)
         self._holders.update((grant.network, home_address) for grant in binding.ipv4)
         self.bindings[home_address] = binding
-        self.deadlines[home_address] = deadline
+        self.deadlines[home_address] = deadlines
         self.permitted[home_address] = permitted
 
     def _replay_state(self, host: AgentHost, replay: ReplayState) -> None:
@@ -227,10 +302,14 @@ class Oracle:
         home_address = action.binding.home_address
         self._detached.discard(home_address)
         if action.reason == "expired":
-            ended = self.deadlines[home_address] <= host.world.time + _EPSILON
+            ended = max(self.deadlines[home_address].values()) <= host.world.time + _EPSILON
         elif action.reason == "deregistered":
             sent = self._ledger.stamped(self._file.address, home_address, self._believed.get(home_address, 0))
-            ended = any(update.deregistration for update in sent)
+            left = {b for b, end in self.deadlines[home_address].items() if end > host.world.time + _EPSILON}
+            ended = any(
+                update.deregistration and (not update.bids or left <= {one.bid for one in update.bids})
+                for update in sent
+            )
         else:
             ended = False
         if not ended:
@@ -263,13 +342,20 @@ class Oracle:
         self.bindings, self.deadlines, self.permitted, self._holders = {}, {}, {}, {}
         self._indices = {replay.index: replay.home_address for replay in replays if replay.index}
         for home_address, binding in stored.items():
-            left = min(binding.expires - now.unix, binding.lifetime)
-            deadline = host.world.time + left
-            registration = home_address, binding.sequence
-            moved = deadline - self.granted[registration]
-            if self._skews[registration] == host.skew and abs(moved) > _EPSILON:
-                raise Violation(f"{home_address}: a restart moves the end by {moved} s")
-            self._enter(host, binding, deadline)
+            deadlines = {}
+            for care_of in binding.care_ofs:
+                left = min(care_of.expires - now.unix, care_of.lifetime)
+                deadlines[care_of.bid] = host.world.time + left
+                if care_of.expires - now.unix > care_of.lifetime + _EPSILON:
+                    continue  # set back
+                end, skew = self._skews[home_address, care_of.bid, care_of.updated]
+                moved = deadlines[care_of.bid] - end
+                if skew == host.skew and abs(moved) > _EPSILON:
+                    raise Violation(f"{home_address}: a restart moves the end by {moved} s")
+                self._skews[home_address, care_of.bid, care_of.updated] = (deadlines[care_of.bid], host.skew)
+            self._enter(host, binding, deadlines)
+        believed_latest = max(believed.values(), default=0) / 2**32 - _NTP_OFFSET
+        self._no_earlier = (believed_latest - self._file.timestamp_tolerance, host.world.time)
 
     def erased(self) -> None:
         """The disk is gone, and the data plane with it."""
@@ -279,6 +365,7 @@ class Oracle:
         self.permitted.clear()
         self._believed.clear()
         self._skews.clear()
+        self._no_earlier = (float("-inf"), 0.0)
         self._indices.clear()
         self._probing.clear()
 
@@ -305,17 +392,24 @@ class Oracle:
         if binding is None:
             return
         entry = host.dataplane.entries.get(binding.index)
-        if entry is None or entry.path is None:
+        if entry is None:
             raise Violation(f"{host.name}: no path for {binding}")
         if set(entry.networks) != {prefix_of(network) for network in binding.networks}:
             raise Violation(f"{home_address}: networks {entry.networks}, expected {binding.networks}")
-        deadline = self.deadlines[home_address]
-        if route_of(entry.path) != self._route(binding):
-            raise Violation(f"{home_address}: {entry.path}, expected {self._route(binding)}")
-        if entry.path.expires is None or abs(host.world_time(entry.path.expires) - deadline) > _EPSILON:
-            raise Violation(
-                f"{home_address}: the path ends at {entry.path.expires}, the binding at {deadline}"
-            )
+        deadlines = self.deadlines[home_address]
+        if set(entry.paths) != set(deadlines):
+            raise Violation(f"{home_address}: paths {set(entry.paths)}, bound are {set(deadlines)}")
+        for care_of in binding.care_ofs:
+            path, deadline = entry.paths[care_of.bid], deadlines[care_of.bid]
+            if route_of(path) != self._route(home_address, care_of):
+                raise Violation(f"{home_address}: {path}, expected {self._route(home_address, care_of)}")
+            if path.expires is None or abs(host.world_time(path.expires) - deadline) > _EPSILON:
+                raise Violation(f"{home_address}: the path ends at {path.expires}, the binding at {deadline}")
+        order = tuple(care_of.bid for care_of in binding.care_ofs) if binding.multiple else ()
+        if entry.preference != order:
+            raise Violation(f"{home_address}: preference {entry.preference}, expected {order}")
+        if entry.flows != tuple(FlowRule(flow.selector, flow.bids) for flow in binding.flows):
+            raise Violation(f"{home_address}: flows {entry.flows}, expected {binding.flows}")
         permitted = self.permitted[home_address]
         for source, until in entry.sources.items():
             if source not in permitted or until is None:
@@ -350,9 +444,9 @@ class Oracle:
         for one, following in itertools.pairwise(held):
             if one.overlaps(following):
                 raise Violation(f"{host.name}: {one} and {following} are granted to different mobile nodes")
-        for home_address, deadline in self.deadlines.items():
-            if deadline < now - 1:
-                raise Violation(f"{host.name}: {home_address} should have expired")
+        for home_address, deadlines in self.deadlines.items():
+            if min(deadlines.values()) < now - 1:
+                raise Violation(f"{host.name}: {home_address} should have expired: {deadlines}")
         if not host.disk.full and not host.disk.dirty:
             stored = {binding.home_address: binding for binding in host.disk.load()[0]}
             if stored != self.bindings:
@@ -367,6 +461,8 @@ class Oracle:
     def _defended(self) -> set[IPAddress]:
         addresses: set[IPAddress] = set()
         for home_address, binding in self.bindings.items():
+            if binding.at_home:
+                continue  # it answers for itself (RFC 5648 section 6.3)
             if home_address in self._file.home_prefixes[0]:
                 addresses.add(home_address)
                 if binding.link_local:
@@ -377,15 +473,17 @@ class Oracle:
                     addresses.add(address)
         return addresses
 
-    def _route(self, binding: Binding) -> tuple[object, ...]:
-        if binding.nat_source is None:
-            return (TunnelFormat.IPV6, self._file.address, binding.care_of, 0, 0)
-        if binding.format is TunnelFormat.UDP4:
-            remote, port = binding.nat_source
+    def _route(self, home_address: IPv6Address, entry: CareOfBinding) -> tuple[object, ...]:
+        if entry.at_home:
+            return (TunnelFormat.LINK, self._file.address, home_address, 0, 0)
+        if entry.nat_source is None:
+            return (TunnelFormat.IPV6, self._file.address, entry.care_of, 0, 0)
+        if entry.format is TunnelFormat.UDP4:
+            remote, port = entry.nat_source
             return (TunnelFormat.UDP4, self._file.ipv4_address, remote, DSMIP_PORT, port)
-        if binding.nat is Nat.DETECTED:
-            raise Violation(f"{binding.home_address} is behind a NAT but not tunnelled in UDP")
-        return (TunnelFormat.IPV4, self._file.ipv4_address, binding.care_of, 0, 0)
+        if entry.nat is Nat.DETECTED:
+            raise Violation(f"{home_address} is behind a NAT but not tunnelled in UDP")
+        return (TunnelFormat.IPV4, self._file.ipv4_address, entry.care_of, 0, 0)
 
 
 def route_of(path: Path) -> tuple[object, ...]:
@@ -394,11 +492,24 @@ def route_of(path: Path) -> tuple[object, ...]:
 
 
 def outer_sources(binding: Binding) -> list[Source]:
-    """Where tunnelled packets of this binding come from.
+    """Where tunnelled packets of this binding come from."""
+    return [source for entry in binding.care_ofs for source in _sources_of(entry)]
 
-    Behind a NAT they come out of the mapping that was seen. Without one the mobile node may choose how.
-    """
-    if binding.nat_source is None:
-        return [(binding.care_of, 0)]
-    mapped = (binding.nat_source.address, binding.nat_source.port)
-    return [mapped] if binding.nat is Nat.DETECTED else [mapped, (binding.nat_source.address, 0)]
+
+def sources_until(binding: Binding, deadlines: Mapping[int, float]) -> dict[Source, float]:
+    """The same, and until when: two care-of addresses may share one."""
+    until: dict[Source, float] = {}
+    for entry in binding.care_ofs:
+        for source in _sources_of(entry):
+            until[source] = max(deadlines[entry.bid], until.get(source, 0.0))
+    return until
+
+
+def _sources_of(entry: CareOfBinding) -> list[Source]:
+    """Behind a NAT they come out of the mapping that was seen. Without one the mobile node may choose how."""
+    if entry.at_home:
+        return []
+    if entry.nat_source is None:
+        return [(entry.care_of, 0)]
+    mapped = (entry.nat_source.address, entry.nat_source.port)
+    return [mapped] if entry.nat is Nat.DETECTED else [mapped, (entry.nat_source.address, 0)]

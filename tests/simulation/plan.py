@@ -7,16 +7,31 @@ little as possible for it.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
+import msgspec
+
+from dsmip.core.flow_selectors import FlowDescription
 from dsmip.core.mobile_node_config import MobileNodeConfig
+from dsmip.core.mobile_node_policy import FlowPolicy, InterfacePolicy, Policy, Probing, UplinkChoice
 from dsmip.core.types import DSMIP_PORT, MobileNodeEntry
-from dsmip.daemon.config_keys import Key
-from dsmip.daemon.config_schema import HomeAgentFile, MobileNodeTable
+from dsmip.daemon.config import HomeAgentFile, Key, MobileNodeTable
 
 #: Name of the home agents' interface on the home link.
 HOME_LINK = "home"
+
+#: Interfaces of a mobile node: two radios, and one for the home link.
+RADIOS = ("wlan0", "wwan0")
+HOME_INTERFACE = "eth0"
+
+#: Where correspondents are; a flow is told by one of these.
+REMOTES: tuple[IPv4Network | IPv6Network, ...] = (
+    IPv6Network("2001:db8:c::/64"),
+    IPv6Network("2001:db8:c:1::/64"),
+    IPv4Network("192.0.2.192/27"),
+    IPv4Network("192.0.2.224/27"),
+)
 
 #: From here on a NAT mapping outlives the keepalives of every home agent here (RFC 5555 section 4.3).
 DECENT_NAT_TIMEOUT = 150.0
@@ -142,7 +157,42 @@ def _agent(seed: int, number: int, tables: list[MobileNodeTable]) -> AgentPlan:
         grace=rng.choice((0.5, 3.0)),
         mobile_node=tuple(tables),
     )
-    return AgentPlan(number, file, rng.random() < 0.3, rng.choice((0.0, 0.0, rng.uniform(-3600, 3600))))
+    sqlite, skew = rng.random() < 0.3, rng.choice((0.0, 0.0, rng.uniform(-3600, 3600)))
+    return AgentPlan(number, _with_several(seed, number, file), sqlite, skew)
+
+
+def _with_several(seed: int, number: int, file: HomeAgentFile) -> HomeAgentFile:
+    """What this home agent can do of RFC 5648 and RFC 6089."""
+    rng = random.Random(f"{seed}/agent/{number}/several")
+    return msgspec.structs.replace(
+        file,
+        multiple_care_of_addresses=rng.random() < 0.9,
+        bulk_registration=rng.random() < 0.85,
+        simultaneous_home=rng.random() < 0.8,
+        flow_bindings=rng.random() < 0.85,
+    )
+
+
+def policy_of(rng: random.Random) -> Policy:
+    """What somebody may want of several uplinks."""
+    interfaces = tuple(
+        InterfacePolicy(
+            name,
+            UplinkChoice(rng.choice((10, 20, 100)), rng.randrange(3), rng.random() < 0.2, rng.random() < 0.1),
+        )
+        for name in (*RADIOS, HOME_INTERFACE)
+    )
+    flows = tuple(
+        FlowPolicy(
+            f"flow{number}",
+            FlowDescription(remote=remote),
+            tuple(rng.sample((*RADIOS, HOME_INTERFACE), rng.randint(1, 2))) if rng.random() < 0.6 else (),
+            "best" if rng.random() < 0.5 else "cheapest",
+            rng.choice((1, 1, 1, 2)),
+        )
+        for number, remote in enumerate(rng.sample(REMOTES, rng.randint(0, 3)))
+    )
+    return Policy(interfaces, flows, rng.random() < 0.8, Probing(2.0, 20.0, 30.0))
 
 
 def _access(seed: int, number: int) -> AccessPlan:
@@ -223,7 +273,12 @@ def _node(seed: int, number: int, agents: int, tables: dict[int, list[MobileNode
         )
         configs.append((agent, config))
     skew = rng.choice((0.0, 0.0, rng.uniform(-6, 6), rng.uniform(-1e6, 1e6)))
-    return NodePlan(number, tuple(configs), skew, rng.choice((50, 100)))
+    preference = rng.choice((50, 100))
+    several = random.Random(f"{seed}/node/{number}/several")
+    if several.random() < 0.2:
+        policy = policy_of(several)
+        configs = [(agent, replace(config, multihoming=policy)) for agent, config in configs]
+    return NodePlan(number, tuple(configs), skew, preference)
 
 
 def entry_of(table: MobileNodeTable) -> MobileNodeEntry:

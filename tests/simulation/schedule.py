@@ -21,6 +21,8 @@ NODE_STEPS = {
     "reboot": 3,
     "change home agent": 3,
     "set clock": 3,
+    "announce": 2,
+    "another policy": 1,
     "data": 20,
 }
 AGENT_STEPS = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from dataclasses import dataclass
 
 from tests.simulation import agreement, glue, plan, schedule
@@ -21,6 +22,11 @@ THOROUGH = 16
 
 #: Seconds in which what is still on the way arrives.
 _TRAILING = 12.0
+
+
+#: How often, and for how many seconds, judgement is put off because a message is on its way.
+_MORE_TIME = 20
+_MOMENT = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +79,7 @@ class Simulation:
         self._attacker = Attacker(self.internet, self.agents, self.nodes, seed)
         self._packets = 0
         self._followed = 0
+        self._postponed: Counter[int] = Counter()
         self._thorough = max(THOROUGH, self.scale.nodes // 2)
 
     def run(self) -> Result:
@@ -133,6 +140,10 @@ class Simulation:
                 self._move(node, rng)
             case "set clock":
                 node.skew += rng.choice((rng.uniform(-10, 10), rng.uniform(-1e5, 1e5)))
+            case "announce":
+                node.announce(rng.choice(plan.RADIOS), leaving=rng.random() < 0.6)
+            case "another policy":
+                node.another_policy(rng)
             case "data":
                 self._data(node, rng)
 
@@ -163,11 +174,12 @@ class Simulation:
         self._packets += 1
         config = node.config
         address = rng.choice((config.home_address, *(prefix[5] for prefix in config.prefixes)))
-        correspondent = plan.agent_address(0) + 0x100
+        remote = rng.choice(plan.REMOTES)
+        correspondent = remote[3] if remote.version == address.version else plan.agent_address(0) + 0x100
         node.agent.forward(Inner(correspondent, address, "data", self._packets))
-        outgoing = node.outgoing(Inner(address, correspondent, "data", self._packets))
-        if outgoing is not None:
+        for outgoing in node.outgoing(Inner(address, correspondent, "data", self._packets)):
             self.internet.from_node(node, *outgoing)
+        node.use()
 
     def _agent_step(self, agent: AgentHost, what: str, rng: random.Random) -> None:
         back = rng.choice((0.0, 0.2, 2.0, 15.0))
@@ -190,8 +202,7 @@ class Simulation:
             case "stall":
                 agent.stall(rng.uniform(0, 4))
             case "set clock":
-                # Backwards by little: what it has believed must not lie farther ahead than it tolerates.
-                agent.set_clock(rng.choice((rng.uniform(-3, 0), rng.uniform(0, 3), rng.uniform(0, 1e5))))
+                agent.set_clock(rng.choice((rng.uniform(-3, 3), rng.uniform(0, 1e5), rng.uniform(-1e5, 0))))
             case "duplicate":
                 agent.duplicates.update(rng.sample([node.config.home_address for node in self.nodes], 1))
             case "restart nat":
@@ -234,11 +245,16 @@ class Simulation:
             deadline = self.world.time + agreement.patience(node)
             end = max(end, deadline)
             self.world.at(deadline, self._part, node)
-        self.world.run(end)
+        self.world.run(end + _MORE_TIME * _MOMENT)
         self._look_at_everything()
 
     def _part(self, node: NodeHost) -> None:
         """This node's time is over: it must agree with its home agent, and leaves without a word."""
+        if agreement.is_busy(node) and self._postponed[node.number] < _MORE_TIME:
+            # Something has just begun: a refresh, a path that is good again.
+            self._postponed[node.number] += 1
+            self.world.after(_MOMENT, self._part, node)
+            return
         self._followed += agreement.check(node, self.internet)
         node.vanish()
 

@@ -8,9 +8,8 @@ import gc
 import sys
 
 from dsmip.cli import log
-from dsmip.daemon.config import exposed_keys, load
+from dsmip.daemon.config import HomeAgentFile, exposed_keys, load
 from dsmip.daemon.config_problems import ConfigError
-from dsmip.daemon.config_schema import HomeAgentFile
 
 FAILED = 1
 BAD_CONFIG = 2

@@ -34,7 +34,6 @@ _STYLES = {
     "refused": "red",
     "binding-refused": "red",
     "detached": "red",
-    "stopped": "red",
     "dropped": "red",
 }
 

@@ -76,6 +76,11 @@ class Multihoming:
         """One for each uplink."""
         return [uplink.registration.tunnel for uplink in self._uplinks.values()]
 
+    @property
+    def registrations(self) -> list[Registration]:
+        """One for each uplink."""
+        return [uplink.registration for uplink in self._uplinks.values()]
+
     # Where ------------------------------------------------------------------------------------------------
 
     def attached(self, care_of: tuple[CareOfAddress, ...], now: Instant) -> None:
@@ -195,14 +200,16 @@ class Multihoming:
     @property
     def primary(self) -> Registration | None:
         """The registration of the path that packets of no flow take; None without any care-of address."""
-        registrations = (uplink.registration for uplink in self._in_order())
-        return next((one for one in registrations if one.care_of is not None), None)
+        here = [uplink for uplink in self._uplinks.values() if uplink.registration.care_of is not None]
+        return min(here, key=self._place).registration if here else None
 
     def _in_order(self) -> list[Uplink]:
         """All uplinks, those of the data plane in its order first."""
+        return sorted(self._uplinks.values(), key=self._place)
+
+    def _place(self, uplink: Uplink) -> tuple[int, int]:
         bids, _ = self.arranger.told
-        place = {bid: number for number, bid in enumerate(bids)}
-        return sorted(self._uplinks.values(), key=lambda one: (place.get(one.bid, MAX_UPLINKS), one.bid))
+        return (bids.index(uplink.bid) if uplink.bid in bids else MAX_UPLINKS, uplink.bid)
 
     def works(self, now: Instant) -> bool:
         """True while at least one path may be used."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from dsmip.core.mobile_node import MobileNode, MobileNodeState
 from dsmip.core.mobile_node_home_agents import HomeAgentAddress
 from dsmip.daemon import durable
-from dsmip.daemon.config_schema import MobileNodeFile
+from dsmip.daemon.config import MobileNodeFile
 from dsmip.daemon.runtime import Runtime, instant
 
 #: Seconds between lookups: at first, and at most. While the home agent answers there is none.
@@ -29,8 +29,6 @@ SILENCE = 5.0
 
 FILE_NAME = "home-agent.json"
 _CONDITION = "home_agent"
-#: Who is not served may ask the wrong machine.
-_UNSERVED = (MobileNodeState.REGISTERING, MobileNodeState.REFUSED, MobileNodeState.STOPPED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +171,7 @@ def follow(config: MobileNodeFile, engine: MobileNode, runtime: Runtime) -> Home
         config.home_agent.name,
         config.home_agent_ipv4,
         runtime.state_directory,
-        lambda: engine.state(instant()) not in _UNSERVED,
+        lambda: engine.state(instant()) is not MobileNodeState.REGISTERING,
         located,
         failed,
     )

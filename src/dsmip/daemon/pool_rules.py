@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 from dsmip.core.types import IPNetwork
 from dsmip.daemon.config_problems import Problems
-from dsmip.daemon.config_schema import HomeAgentFile
+
+if TYPE_CHECKING:
+    from dsmip.daemon.config import HomeAgentFile
 
 
 def check_pools(config: HomeAgentFile, problems: Problems) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from dsmip.core.types import MobileNodeEntry
-from dsmip.daemon.config_schema import MobileNodeTable
+
+if TYPE_CHECKING:
+    from dsmip.daemon.config import MobileNodeTable
 
 
 def entry_of(table: MobileNodeTable) -> MobileNodeEntry:
