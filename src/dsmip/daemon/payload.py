@@ -21,12 +21,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PayloadAssociation:
-    """One direction's keys. `replay_window` and `extended` as for states: 0 and False with manual keys."""
+    """One direction's manual keys."""
 
     spi: int
     algorithm: Aead
-    replay_window: int = 0
-    extended: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,8 +185,6 @@ def _states(node: ProtectedNode) -> list[State]:
             ends.request,
             None,
             Mode.TUNNEL,
-            replay_window=association.replay_window,
-            extended=association.extended,
         )
         for association, source, destination in ways
         if association is not None

@@ -314,8 +314,5 @@ def _state(
     traffic: Traffic,
     request: int,
 ) -> State:
-    # A sender that restarts begins to count at 1 again: with manual keys there is no replay window (RFC 4303
-    # section 3.4.3), and sequence numbers of Binding Updates are what is left (RFC 3776 section 4.3).
-    return State(
-        source, destination, association.spi, association.algorithms, request, traffic, replay_window=0
-    )
+    # No replay window: sequence numbers of Binding Updates are what is left (RFC 3776 section 4.3).
+    return State(source, destination, association.spi, association.algorithms, request, traffic)

@@ -1,9 +1,8 @@
 """Security associations and policies in the kernel (XFRM), over netlink.
 
 An ESP security association (RFC 4303) is a *state* there; a *policy* says which packets need one.
-Only what Mobile IPv6 needs of linux/xfrm.h is here (RFC 4877, RFC 3776): ESP in transport and tunnel mode, in
-UDP where a NAT is in between, policies by address, protocol and Mobility Header type, and moving tunnels from
-one care-of address to another (RFC 4555's MOBIKE does the same to IKE's own).
+Only what Mobile IPv6 needs of linux/xfrm.h is here (RFC 4877, RFC 3776): ESP in transport and tunnel mode
+with manual keys, and policies by address, protocol and Mobility Header type.
 """
 
 from __future__ import annotations
@@ -26,13 +25,10 @@ from dsmip.host.rtnetlink import RequestSocket, attribute, attributes, family
 
 ESP: Final = 50
 
-_NEWSA, _DELSA, _GETSA, _DELPOLICY, _GETPOLICY, _UPDPOLICY, _MIGRATE = (
-    *(0x10, 0x11, 0x12, 0x14, 0x15, 0x19, 0x21),
-)
-_ALG_AUTH_TRUNCATED, _ALG_CRYPT, _ENCAPSULATION, _TEMPLATES = 20, 2, 4, 5
-_MIGRATIONS, _AEAD, _WIDE_REPLAY = 17, 18, 23
-_FLAG_ANY_FAMILY, _FLAG_EXTENDED_NUMBERS = 32, 128
-_UDP_ENCAP_ESPINUDP = 2
+_NEWSA, _DELSA, _GETSA, _DELPOLICY, _GETPOLICY, _UPDPOLICY = 0x10, 0x11, 0x12, 0x14, 0x15, 0x19
+_ALG_AUTH_TRUNCATED, _ALG_CRYPT, _TEMPLATES = 20, 2, 5
+_AEAD = 18
+_FLAG_ANY_FAMILY = 32
 #: "No limit" of a lifetime (XFRM_INF).
 _FOREVER = (1 << 64) - 1
 _ANY_ALGORITHM = 0xFFFFFFFF
@@ -50,12 +46,6 @@ _POLICY_ID_TAIL = struct.Struct("=IBxxx")
 _TEMPLATE_TAIL = struct.Struct("=H2x16sIBBBxIII")
 _ALGORITHM_NAME = struct.Struct("=64sI")
 _TRUNCATION = struct.Struct("=I")
-_ENCAPSULATION_LAYOUT = struct.Struct("=H2s2s2x16s")
-_MIGRATION = struct.Struct("=16s16s16s16sBBHIHH")
-#: struct xfrm_replay_state_esn; its bitmap follows.
-_REPLAY = struct.Struct("=6I")
-#: The most packets that the old field of a replay window can have.
-_NARROW = 32
 
 _GONE: Final = (errno.ENOENT, errno.ESRCH)
 
@@ -157,9 +147,10 @@ class State:
     """One ESP security association, which is one-way (RFC 4301 section 4.1).
 
     `request` groups the states that a policy may use. `traffic` None: whatever policies send, of both IP
-    versions; for tunnels. `udp` are the ports of ESP in UDP (RFC 3948), None = plain ESP. `replay_window` in
-    packets, at most 4096; 0 = replays are not looked for. `extended`: sequence numbers of 64 bits (RFC 4303
-    section 2.2.1), which both ends must have.
+    versions; for tunnels.
+
+    There is no replay window: keys that stay are for senders that begin to count at 1 again (RFC 4303 section
+    3.4.3). Those of IKE, which have one, are put in by whoever negotiates them.
     """
 
     source: IPAddress
@@ -169,9 +160,6 @@ class State:
     request: int
     traffic: Traffic | None
     mode: Mode = Mode.TRANSPORT
-    udp: tuple[int, int] | None = None
-    replay_window: int = 32
-    extended: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +167,7 @@ class Policy:
     """Packets of `traffic` have to be under ESP, with a state of `request`; `ends` are those of a tunnel
     (source, destination), None = transport mode. Of several policies the lowest `priority` decides.
 
-    `request` None: they pass as they are. `optional`: inbound packets may come without, too.
+    `request` None: they pass as they are.
     """
 
     traffic: Traffic
@@ -187,16 +175,6 @@ class Policy:
     request: int | None
     ends: tuple[IPAddress, IPAddress] | None = None
     priority: int = 1000
-    optional: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Move:
-    """The ends of a tunnel (source, destination), before and after."""
-
-    before: tuple[IPAddress, IPAddress]
-    after: tuple[IPAddress, IPAddress]
-    request: int
 
 
 class Xfrm:
@@ -216,10 +194,7 @@ class Xfrm:
 
     def set_state(self, state: State) -> None:
         """Put a security association in, or in the place of one with the same destination and SPI."""
-        flags = (_FLAG_EXTENDED_NUMBERS if state.extended else 0) | (
-            _FLAG_ANY_FAMILY if state.traffic is None else 0
-        )
-        wide = state.replay_window > _NARROW or state.extended
+        flags = _FLAG_ANY_FAMILY if state.traffic is None else 0
         body = (
             (state.traffic.encode() if state.traffic is not None else bytes(_SELECTOR.size))
             + _ID.pack(state.destination.packed, _big(state.spi), ESP)
@@ -228,19 +203,10 @@ class Xfrm:
             + _LIFETIME_NOW.pack(0, 0, 0, 0)
             + _STATE_TAIL.pack(
                 *(0, 0, 0, 0, state.request, family(state.destination)),
-                *(state.mode, 0 if wide else state.replay_window, flags),
+                *(state.mode, 0, flags),
             )
             + state.algorithms.encode()
         )
-        if state.udp is not None:
-            source, destination = (port.to_bytes(2, "big") for port in state.udp)
-            layout = _ENCAPSULATION_LAYOUT.pack(_UDP_ENCAP_ESPINUDP, source, destination, b"")
-            body += attribute(_ENCAPSULATION, layout)
-        if wide:
-            words = (state.replay_window + 31) // 32
-            body += attribute(
-                _WIDE_REPLAY, _REPLAY.pack(words, 0, 0, 0, 0, state.replay_window) + bytes(4 * words)
-            )
         # A state that is there cannot be given another key: it goes first.
         self.remove_state(state.destination, state.spi)
         self._request(_NEWSA, nl.NLM_F_CREATE | nl.NLM_F_EXCL, body, f"security association {state.spi:#x}")
@@ -295,25 +261,6 @@ class Xfrm:
                 found.add((Traffic.decode(answer[: _SELECTOR.size]), Direction(direction)))
         return found
 
-    def migrate(self, traffic: Traffic, direction: Direction, moves: Sequence[Move]) -> None:
-        """Give a tunnel policy and its states other ends, keys and counters staying (XFRM_MSG_MIGRATE).
-
-        Raises HostError when there is no such policy or nothing that matches the ends before.
-        """
-        migrations = b"".join(
-            _MIGRATION.pack(
-                move.before[1].packed,
-                move.before[0].packed,
-                move.after[1].packed,
-                move.after[0].packed,
-                *(ESP, Mode.TUNNEL, 0, move.request),
-                *(family(move.before[0]), family(move.after[0])),
-            )
-            for move in moves
-        )
-        body = traffic.encode() + _POLICY_ID_TAIL.pack(0, direction) + attribute(_MIGRATIONS, migrations)
-        self._request(_MIGRATE, 0, body, f"moving the tunnel of {_words(traffic)}")
-
     def _request(
         self, kind: int, flags: int, body: bytes, what: str, *, tolerated: Sequence[int] = ()
     ) -> None:
@@ -356,7 +303,6 @@ _SOCKET_POLICY: Final = {
 _MENDS = {
     errno.EPROTONOSUPPORT: "; this kernel has no ESP (CONFIG_INET6_ESP): 'modprobe esp6 esp4'",
     errno.ENOSYS: "; this kernel lacks the cipher (CONFIG_CRYPTO_AES, CONFIG_CRYPTO_CBC, CONFIG_CRYPTO_GCM)",
-    errno.ENOPROTOOPT: "; this kernel cannot move tunnels (CONFIG_XFRM_MIGRATE)",
     errno.EPERM: "; run as root or with CAP_NET_ADMIN",
 }
 
@@ -373,7 +319,7 @@ def _template(policy: Policy, request: int) -> bytes:
     source, destination = (b"", b"") if ends is None else (ends[0].packed, ends[1].packed)
     of_template = family(policy.traffic.source if ends is None else ends[0])
     return _ID.pack(destination, 0, ESP) + _TEMPLATE_TAIL.pack(
-        *(of_template, source, request, mode, 0, policy.optional),
+        *(of_template, source, request, mode, 0, 0),
         *(_ANY_ALGORITHM, _ANY_ALGORITHM, _ANY_ALGORITHM),
     )
 
