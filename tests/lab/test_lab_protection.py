@@ -84,6 +84,24 @@ def test_security_associations_seen() -> None:
     assert measure.associations(wire) == [7, 9]
 
 
+def test_what_is_seen_in_clear_is_counted_where_it_should_be_under_esp() -> None:
+    protected = {"time": 1.0, "kind": "binding-update", "spi": 7}
+    wire = Wire(
+        [protected, {"time": 2.0, "kind": "binding-acknowledgement"}, {"time": 3.0, "kind": "dhcp-ack"}],
+        {
+            DataClass(True, "v6", "udp4", "", PORT, spi=9): [1.0],
+            DataClass(True, "v6", "udp4", ""): [12.0, 13.0],
+            # At home, on the network visited, and at home again.
+            DataClass(True, "v4", "native", ""): [1.0, 11.0, 15.0, 19.0, 21.0],
+        },
+    )
+    stays = [measure.Stay("nat4", 10.0, 11.0, 20.0), measure.Stay("home", 20.0, 20.5, 30.0)]
+    assert tour.exposed("", wire, stays) == 0
+    assert tour.exposed(protection.SIGNALLING, wire, stays) == 1
+    assert tour.exposed(protection.ALL, wire, stays) == 1 + 2 + 3
+    assert tour.exposed(protection.ALL, Wire([protected], {}), stays) == 0
+
+
 @pytest.mark.parametrize("protect", ["", *protection.CHOICES])
 def test_both_files_are_sound_and_have_the_same_keys(protect: str, tmp_path: Path) -> None:
     paths = configs.write(tmp_path, ("ha", "mr"), tmp_path, protect=protect)

@@ -243,7 +243,7 @@ def _networks(options: argparse.Namespace) -> int:
             print(json.dumps(result.as_json(), indent=2))
         else:
             console.print(report.tour(result))
-        return FAILED if result.broken or result.failed else 0
+        return FAILED if result.broken or result.failed or result.exposed else 0
 
     return _guarded(work)
 

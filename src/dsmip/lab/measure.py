@@ -230,6 +230,27 @@ def associations(wire: Wire) -> list[int]:
     return sorted(seen - {0})
 
 
+def signalling_in_clear(wire: Wire) -> int:
+    """How many Binding Updates and Acknowledgements were seen without ESP."""
+    kinds = (observation.BINDING_UPDATE, observation.BINDING_ACKNOWLEDGEMENT)
+    return sum(1 for message in wire.control if message["kind"] in kinds and not message.get("spi"))
+
+
+def payload_in_clear(wire: Wire, stays: Sequence[Stay]) -> int:
+    """How many packets of the host were seen without ESP: in a tunnel, or in none on a network visited."""
+    count = 0
+    for kind, passed in wire.data.items():
+        if kind.spi:
+            continue
+        if kind.format != observation.NATIVE:
+            count += len(passed)
+            continue
+        for stay in stays:
+            if stay.network != plan.HOME:
+                count += bisect_left(passed, stay.end) - bisect_left(passed, stay.plugged)
+    return count
+
+
 def round_trips(down: Stream, up: Stream) -> list[tuple[float, float | None]]:
     """(send time, round-trip time or None = lost) of each pair of packets with the same number.
 

@@ -83,7 +83,7 @@ def tour(result: Result) -> RenderableType:
         f"{family} {_number(value)} ms" for family, value in result.ours_over_round_trip_ms.items()
     )
     share = Text(f"Our share of an outage beyond one round trip, median: {shares} (bar: {OURS_BAR_MS:g} ms)")
-    under = Text(_protection(result)) if result.protect else None
+    under = Text(_protection(result), style="red" if result.exposed else "") if result.protect else None
     known = ", ".join(_revisit(move) for move in result.moves if move.revisited)
     again = Text(f"Back in a known network, link up to first packet: {known or '-'}")
     failed = [Text(line, style="red") for line in result.failed]
@@ -129,7 +129,7 @@ def _protection(result: Result) -> str:
     spis = ", ".join(f"{spi:#x}" for spi in result.associations)
     return (
         f"{what} under ESP: the security associations {spis} from beginning to end, "
-        f"{result.key_exchanges} messages of IKE during the moves"
+        f"{result.key_exchanges} messages of IKE during the moves, {result.exposed} packets in clear"
     )
 
 

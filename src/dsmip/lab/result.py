@@ -85,8 +85,8 @@ class Timeline:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A whole tour. `protect` is what was under ESP, `associations` the SPIs seen of it, and `key_exchanges`
-    how many messages of IKE."""
+    """A whole tour. `protect` is what was to be under ESP, `associations` the SPIs seen, `key_exchanges` how
+    many messages of IKE, and `exposed` how many packets that were to be under ESP were not."""
 
     kernel: str
     moves: Sequence[Move]
@@ -95,6 +95,7 @@ class Result:
     protect: str = ""
     associations: Sequence[int] = ()
     key_exchanges: int = 0
+    exposed: int = 0
 
     @property
     def broken(self) -> int:
@@ -125,6 +126,7 @@ class Result:
             "protect": self.protect,
             "associations": [f"{spi:#x}" for spi in self.associations],
             "key_exchanges": self.key_exchanges,
+            "exposed": self.exposed,
             "moves": [move.as_json() for move in self.moves],
             "sessions": [session.as_json() for session in self.sessions],
             "broken": self.broken,

@@ -249,7 +249,14 @@ class Tour:
             protect=self._protect,
             associations=measure.associations(wire),
             key_exchanges=sum(1 for message in wire.control if message["kind"] == IKE),
+            exposed=exposed(self._protect, wire, stays),
         )
+
+
+def exposed(protect: str, wire: sniffer.Wire, stays: Sequence[Stay]) -> int:
+    """How many packets of what was to be under ESP the mobile router's uplink showed without."""
+    signalling = measure.signalling_in_clear(wire) if protect else 0
+    return signalling + (measure.payload_in_clear(wire, stays) if protect == protection.ALL else 0)
 
 
 def wrong_nat(network: str, found: str) -> str:
