@@ -15,33 +15,19 @@ import pytest
 
 from dsmip.host.vici import Vici
 from tests.guest.inside.charon import Charon, authority, certificate
-from tests.guest.inside.conftest import TRANSLATION, address_in, cable
+from tests.guest.inside.conftest import TRANSLATION, address_in, ask, cable
 from tests.guest.inside.test_payload import PATTERN
-from tests.guest.inside.test_signalling import CLEAR_SIGNALLING, ESP_SIGNALLING, ask
+from tests.guest.inside.test_signalling import CLEAR_SIGNALLING, ESP_SIGNALLING
 from tests.system.conftest import Namespaces, run, wait_until
+from tests.system.two_machines import HOME_AGENT_OF_A_LAPTOP, LAPTOP, WATCHED_INTERFACE
 
 SECRET = "000102030405060708090a0b0c0d0e0f"
+LAPTOP_ADDRESS = "2001:db8:100::20"
 
-HOME_AGENT = """\
-role = "home-agent"
-name = "ha"
-address = "2001:db8:ffff::1"
-ipv4_address = "192.0.2.1"
-uplinks = ["eth0"]
-home_prefixes = ["2001:db8:100::/64"]
-ipv4_home_prefixes = ["198.51.100.0/24"]
-ipv4_pool = "198.51.100.128/25"
-state_directory = "{state}/ha"
-
-[ike]
-vici = "{vici}"
-{files}
-[[mobile_node]]
-name = "laptop"
-home_address = "2001:db8:100::20"
-authentication = "ipsec"
+#: A laptop with a secret and a tablet with a certificate.
+HOME_AGENT = f"""{HOME_AGENT_OF_A_LAPTOP}authentication = "ipsec"
 [mobile_node.ike]
-psk = "{secret}"
+psk = "{SECRET}"
 
 [[mobile_node]]
 name = "tablet"
@@ -50,26 +36,16 @@ authentication = "ipsec"
 [mobile_node.payload]
 [mobile_node.ike]
 identity = "tablet.example"
-"""
-
-MOBILE_NODE = """\
-role = "mobile-node"
-name = "laptop"
-home_agent = "2001:db8:ffff::1"
-home_agent_ipv4 = "192.0.2.1"
-home_address = "{home_address}"
-home_prefix = "2001:db8:100::/64"
-ipv4_home_address = "dynamic"
-authentication = "ipsec"
-state_directory = "{state}/mn"
-
-[[interface]]
-name = "eth0"
-manage = false
 
 [ike]
-vici = "{vici}"
-{keys}
+vici = "{{vici}}"
+{{files}}
+"""
+MOBILE_NODE = f"""{LAPTOP}authentication = "ipsec"
+{WATCHED_INTERFACE}
+[ike]
+vici = "{{vici}}"
+{{keys}}
 """
 
 
@@ -89,16 +65,13 @@ class World:
     def start_home_agent(self) -> None:
         self.charon["ha"].start()
         files = certificate(self.directory, "ca", "ha.example")
-        text = HOME_AGENT.format(
-            state=self.directory, vici=self.charon["ha"].vici, files=files, secret=SECRET
-        )
+        text = HOME_AGENT.format(state=self.directory, vici=self.charon["ha"].vici, files=files)
         self.namespaces.dsmip("ha", "run", str(self._file("ha.toml", text)))
         wait_until(lambda: bool(ask("ha", "status")), 60, "home agent running")
 
-    def start(self, keys: str, home_address: str = "2001:db8:100::20") -> None:
-        text = MOBILE_NODE.format(
-            state=self.directory, vici=self.charon["mn"].vici, keys=keys, home_address=home_address
-        )
+    def start(self, keys: str, home_address: str = LAPTOP_ADDRESS) -> None:
+        text = MOBILE_NODE.format(state=self.directory, vici=self.charon["mn"].vici, keys=keys)
+        text = text.replace(f'"{LAPTOP_ADDRESS}"', f'"{home_address}"')
         self.daemon = self.namespaces.dsmip("mn", "run", str(self._file("mn.toml", text)))
         wait_until(lambda: "state" in self.status(), 60, "mobile node running")
 
@@ -293,7 +266,7 @@ def test_whoever_is_somebody_else_gets_no_keys(world: World) -> None:
     world.use_ipv6("2001:db8:1::33")
     directory, home_agent = world.directory, 'home_agent_identity = "ha.example"\n'
     right = certificate(directory, "ca", "tablet.example") + home_agent
-    laptop, tablet = "2001:db8:100::20", "2001:db8:100::21"
+    laptop, tablet = LAPTOP_ADDRESS, "2001:db8:100::21"
     attempts = (
         ("another secret", f'psk = "{SECRET[::-1]}"', laptop, "did not accept"),
         (

@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 import signal
 from pathlib import Path
-from typing import Any
 
-from dsmip.daemon import control
-from tests.guest.inside.conftest import TRANSLATION, address_in
+from tests.guest.inside.conftest import TRANSLATION, address_in, ask
 from tests.system.conftest import Namespaces, run, wait_until
+from tests.system.two_machines import HOME_AGENT_OF_A_LAPTOP, LAPTOP, WATCHED_INTERFACE
 
 KEYS = """\
 [{table}.to_home_agent]
@@ -21,52 +20,13 @@ spi = 0x4001
 key = "f0f1f2f3f4f5f6f7f8f9fafbfcfdfefff1f2f3f4"
 """
 
-HOME_AGENT = """\
-role = "home-agent"
-name = "ha"
-address = "2001:db8:ffff::1"
-ipv4_address = "192.0.2.1"
-uplinks = ["eth0"]
-home_prefixes = ["2001:db8:100::/64"]
-ipv4_home_prefixes = ["198.51.100.0/24"]
-ipv4_pool = "198.51.100.128/25"
-state_directory = "{state}/ha"
-
-[[mobile_node]]
-name = "laptop"
-home_address = "2001:db8:100::20"
-key = "6d6f62696c652d697076362d6b657921"
-
-""" + KEYS.replace("{table}", "mobile_node.payload")
-
-MOBILE_NODE = """\
-role = "mobile-node"
-name = "laptop"
-home_agent = "2001:db8:ffff::1"
-home_agent_ipv4 = "192.0.2.1"
-home_address = "2001:db8:100::20"
-home_prefix = "2001:db8:100::/64"
-ipv4_home_address = "dynamic"
-key = "6d6f62696c652d697076362d6b657921"
-state_directory = "{state}/mn"
-
-[[interface]]
-name = "eth0"
-manage = false
-
-""" + KEYS.replace("{table}", "payload")
+KEY = 'key = "6d6f62696c652d697076362d6b657921"\n'
+HOME_AGENT = f"{HOME_AGENT_OF_A_LAPTOP}{KEY}\n" + KEYS.replace("{table}", "mobile_node.payload")
+MOBILE_NODE = f"{LAPTOP}{KEY}{WATCHED_INTERFACE}\n" + KEYS.replace("{table}", "payload")
 
 HOME, CN, CN4 = "2001:db8:100::20", "2001:db8:400::cafe", "203.0.113.200"
 #: What a ping of ours carries, as tcpdump's filters cannot look for it behind headers of any length.
 PATTERN = "c1ea12c1ea12"
-
-
-def ask(name: str, command: str) -> Any:
-    """From here, not from a command: starting Python takes seconds in the guest."""
-    try:
-        return control.ask(name, command)
-    except control.ControlError:
-        return {}
 
 
 def spis(network: Namespaces, node: str) -> set[str]:

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from dsmip.daemon import control
-from tests.guest.inside.conftest import TRANSLATION, address_in
+from tests.guest.inside.conftest import TRANSLATION, address_in, ask
 from tests.system.conftest import Namespaces, run, wait_until
 from tests.system.two_machines import HOME_AGENT_OF_A_LAPTOP, LAPTOP, WATCHED_INTERFACE
 
@@ -47,14 +46,6 @@ def node(network: Namespaces, tmp_path: Path) -> Namespaces:
         path.write_text(text.format(state=tmp_path))
         path.chmod(0o600)
     return network
-
-
-def ask(name: str, command: str) -> Any:
-    """From here, not from a command: starting Python takes seconds in the guest."""
-    try:
-        return control.ask(name, command)
-    except control.ControlError:
-        return {}
 
 
 def test_nat_is_detected_under_esp_and_nothing_is_in_clear(node: Namespaces, tmp_path: Path) -> None:
