@@ -19,8 +19,11 @@ SIDE_BY_SIDE = Path(__file__).with_name("side_by_side.sh")
 INSIDE = "tests/guest/inside"
 #: As long as each other.
 SUITES = (
-    ("tests/dataplane/test_bpf.py", *(f"{INSIDE}/test_{name}.py" for name in ("tour", "kernel_tunnels"))),
-    tuple(f"{INSIDE}/test_{name}.py" for name in ("ike", "payload", "signalling", "wifi")),
+    (
+        "tests/dataplane/test_bpf.py",
+        *(f"{INSIDE}/test_{name}.py" for name in ("tour", "signalling", "kernel_tunnels")),
+    ),
+    tuple(f"{INSIDE}/test_{name}.py" for name in ("ike", "payload", "wifi")),
 )
 
 pytestmark = [pytest.mark.root, pytest.mark.guest]
