@@ -94,7 +94,7 @@ class Parts:
         self.dataplane.adopted = adopted
         self.bindings: dict[IPv6Address, Binding] = {}
         runtime = SimpleNamespace(dataplane=self.dataplane, changes=nullcontext, retired=Traffic())
-        self.forwarding = Forwarding(cast(Runtime, runtime), lambda: self.config, lambda: self.bindings)
+        self.forwarding = Forwarding(cast(Runtime, runtime), lambda: self.config)
         self.forwarding.home_link = 7
 
     def put(self, *care_ofs: CareOfBinding, grace: float = 3.0, fresh: bool = False, **fields: Any) -> None:

@@ -17,6 +17,7 @@ from dsmip.core.actions import ForgetBinding, SendDatagram, SendPacket, StoreBin
 from dsmip.core.authentication import mn_ha_authenticator
 from dsmip.core.home_agent import HomeAgent, HomeAgentConfig
 from dsmip.core.types import Instant
+from dsmip.daemon import garbage
 from dsmip.lab.errors import LabError
 from dsmip.store.api import Store
 from dsmip.store.memory import MemoryStore
@@ -103,6 +104,7 @@ def measure(
     """All of it: `size` vehicles move `rounds` times per repetition. The daemon's part needs root."""
     vehicles = fleet.vehicles(size)
     say(f"building {size * (rounds + 1)} Binding Updates")
+    garbage.settle()  # as the daemon does
     now = time.time()
     packets = [fleet.updates(vehicles, number, now + number / 1000) for number in range(1, rounds + 2)]
     in_memory: list[Rate] = []

@@ -40,7 +40,7 @@ from dsmip.core.home_agent_too_big import too_big
 from dsmip.core.home_agent_unreachable import unreachable
 from dsmip.core.rate_limit import RateLimit
 from dsmip.core.registration import Request, read_request
-from dsmip.core.standing import Standing, claim_of, standing_at_home_agent
+from dsmip.core.standing import Standing, claim_of, is_proven, standing_at_home_agent
 from dsmip.core.types import Binding, Instant, IPAddress, ReplayState
 from dsmip.wire.constants import HOST_MH_TYPES, BAStatus, BEStatus, NextHeader
 from dsmip.wire.errors import DecodeError
@@ -158,8 +158,9 @@ class HomeAgent:
             node = self._nodes.get(IPv6Address(claim.home_address))
         if node is None:
             return Standing.STRANGER, b""
-        binding = self.bindings.peek(node.number)
-        return standing_at_home_agent(claim, packet, node, binding), claim.home_address
+        if is_proven(claim, packet, node):
+            return Standing.PROVEN, claim.home_address
+        return standing_at_home_agent(claim, self.bindings.peek(node.number)), claim.home_address
 
     # Time --------------------------------------------------------------------------------------------------
 

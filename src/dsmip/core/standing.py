@@ -67,10 +67,8 @@ def claim_of(data: bytes) -> Claim:
     return Claim(source, source, 0, _IPV6_HEADER)
 
 
-def standing_at_home_agent(claim: Claim, data: bytes, node: ServedNode, binding: Binding | None) -> Standing:
-    """The standing of a packet that claims to be from a mobile node served, with this binding."""
-    if _is_proven(claim, data, node):
-        return Standing.PROVEN
+def standing_at_home_agent(claim: Claim, binding: Binding | None) -> Standing:
+    """The standing of a packet that claims, without proof, to be from a mobile node with this binding."""
     if binding is None:
         return Standing.KNOWN
     for entry in binding.care_ofs:
@@ -88,7 +86,7 @@ def standing_at_mobile_node(data: bytes, *home_agent: IPAddress | None) -> Stand
     return Standing.EXPECTED if expected else Standing.STRANGER
 
 
-def _is_proven(claim: Claim, data: bytes, node: ServedNode) -> bool:
+def is_proven(claim: Claim, data: bytes, node: ServedNode) -> bool:
     """Whether this has the right authenticator and a new timestamp (RFC 4285 sections 5.1 and 6)."""
     header = data[claim.header :]
     covered = covered_octets(header)

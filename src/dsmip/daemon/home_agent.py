@@ -77,7 +77,7 @@ class HomeAgentDaemon:
             together=True,
         )
         self._engine = HomeAgent(engine_config(config))
-        self._forwarding = Forwarding(self._runtime, lambda: self._config, lambda: self._engine.bindings)
+        self._forwarding = Forwarding(self._runtime, lambda: self._config)
         self._payload = HomeAgentPayload(self._runtime, lambda: self._config, self._engine)
         self._keys = HomeAgentKeys(self._runtime, config, self._send, self._engine.index_of)
         self._resumption = Resumption(self._resume, self._engine.bindings, self._runtime.changes)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from ipaddress import IPv6Address
+from collections.abc import Callable
 from itertools import islice
 
 from dsmip.core.actions import InstallBinding
@@ -24,22 +23,18 @@ _GRACES_AT_ONCE = 512
 class Forwarding:
     """Brings the data plane from one state of a binding to the next, without a packet lost in between.
 
-    `config` and `bindings` are asked for anew each time. `home_link` is the ifindex of the home link, 0 =
+    `config` is asked for anew each time. `home_link` is the ifindex of the home link, 0 =
     there is none.
     """
 
-    def __init__(
-        self,
-        runtime: Runtime,
-        config: Callable[[], HomeAgentFile],
-        bindings: Callable[[], Mapping[IPv6Address, Binding]],
-    ) -> None:
+    def __init__(self, runtime: Runtime, config: Callable[[], HomeAgentFile]) -> None:
         self.home_link = 0
         self._runtime = runtime
         self._config = config
-        self._bindings = bindings
-        #: Outer sources that are good for a moment longer: when that ends, and whose they were.
-        self._graces: dict[tuple[int, Source], tuple[float, IPv6Address]] = {}
+        #: Outer sources that are good for a moment longer, and when that ends. None is among those that its
+        #: binding has.
+        self._graces: dict[tuple[int, Source], float] = {}
+        self._timer: asyncio.TimerHandle | None = None
 
     def install(self, action: InstallBinding) -> None:
         """Make the data plane have this binding instead of the previous one."""
@@ -47,9 +42,10 @@ class Forwarding:
         index = binding.index
         sources = outer_sources(binding)
         before = outer_sources(previous) if previous is not None else {}
-        for (address, port), until in sources.items():
-            if before.get((address, port)) != until:
-                dataplane.allow_source(index, address, port, *until)
+        for source, until in sources.items():
+            if before.get(source) != until:
+                dataplane.allow_source(index, *source, *until)
+                self._graces.pop((index, source), None)
         known = previous.care_ofs if previous is not None else ()
         for entry in binding.care_ofs:
             if not any(entry is other for other in known):
@@ -62,8 +58,6 @@ class Forwarding:
         if previous is None:
             # A crash loses the end of a grace period, or a change of care-of address already stored.
             dataplane.retain_sources(index, sources)
-        if previous is not None and previous.home_address != binding.home_address:
-            self._renumber_graces(binding)
         for source, (_, bid) in before.items():
             if source not in sources:
                 self._grant_grace(binding, source, action.grace, bid)
@@ -125,33 +119,25 @@ class Forwarding:
         self._runtime.dataplane.allow_source(binding.index, *source, ends, bid)
         # All graces are equally long, so the order of insertion is the order in which they end.
         self._graces.pop((binding.index, source), None)
-        self._graces[binding.index, source] = (ends, binding.home_address)
-        if len(self._graces) == 1:
+        self._graces[binding.index, source] = ends
+        if self._timer is None:
             self._await_end_of_grace(grace)
 
-    def _renumber_graces(self, binding: Binding) -> None:
-        """They are the mobile node's, whichever its home address is."""
-        for (index, source), (ends, _) in self._graces.items():
-            if index == binding.index:
-                self._graces[index, source] = (ends, binding.home_address)
-
     def _await_end_of_grace(self, delay: float) -> None:
-        asyncio.get_running_loop().call_later(delay, self._end_graces)
+        self._timer = asyncio.get_running_loop().call_later(delay, self._end_graces)
 
     def _end_graces(self) -> None:
-        """Take outer sources out whose time is over, unless the node has come back there meanwhile."""
+        """Take outer sources out whose time is over."""
         now = asyncio.get_running_loop().time()
         with self._runtime.changes():
-            for (index, source), (ends, home_address) in list(islice(self._graces.items(), _GRACES_AT_ONCE)):
+            for (index, source), ends in list(islice(self._graces.items(), _GRACES_AT_ONCE)):
                 if ends - now > _GRACE_RESOLUTION:
                     break
                 del self._graces[index, source]
-                binding = self._bindings().get(home_address)
-                if binding is None or source not in outer_sources(binding):
-                    self._runtime.dataplane.deny_source(index, *source)
+                self._runtime.dataplane.deny_source(index, *source)
+        self._timer = None
         if self._graces:
-            ends, _ = next(iter(self._graces.values()))
-            self._await_end_of_grace(max(0.0, ends - now))
+            self._await_end_of_grace(max(0.0, next(iter(self._graces.values())) - now))
 
 
 def _is_plain(binding: Binding) -> bool:

@@ -29,6 +29,11 @@ _EXCHANGES = 1024
 _PORT = 500
 _UDP_HEADER = struct.Struct("!HHHH")
 _SPI_SIZE = 8
+_NEXT_HEADER = 6  #: where it stands in an IPv6 header
+# Looking a member up in an enumeration takes as long as a whole comparison.
+_UDP = int(NextHeader.UDP)
+#: What an IPv6 header has next that is, or is around, a packet with IKE.
+_AROUND = frozenset((_UDP, int(NextHeader.IPV6)))
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +73,8 @@ class KeyExchangeRelay:
 
     def takes(self, data: bytes) -> bool:
         """Whether this upcall is IKE, which is all dealt with here then."""
+        if not _may_be(data):
+            return False
         if _spi(data) is not None and data[8:24] == self._address.packed:
             self._answer(data)
             return True
@@ -100,6 +107,16 @@ class KeyExchangeRelay:
             self._send(_reply(question, packet))
         else:
             self._pass_on(packet)
+
+
+def _may_be(data: bytes) -> bool:
+    """Whether this may be IKE, in a tunnel or not: hardly anything is, and that is seen in no time."""
+    if len(data) < IPV6_HEADER_SIZE:
+        return False
+    if data[0] >> 4 == 6:
+        return data[6] in _AROUND
+    inner = (data[0] & 0x0F) * 4 + (_UDP_HEADER.size if data[9] == _UDP else 0)
+    return len(data) > inner + _NEXT_HEADER and data[inner + _NEXT_HEADER] == _UDP
 
 
 def _question(data: bytes) -> _Question | None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import gc
 import logging
 import os
 import signal
@@ -20,6 +19,7 @@ from typing import IO, Protocol
 
 from dsmip.core.actions import Action, ForwardPacket, RemoveBinding, SendDatagram, SendPacket
 from dsmip.core.types import Instant
+from dsmip.daemon import garbage
 from dsmip.daemon.admission import Admission, Classify
 from dsmip.daemon.capture import Tap
 from dsmip.daemon.conditions import Conditions
@@ -185,8 +185,7 @@ class Runtime:
         self._control = ControlServer(self.run_directory / SOCKET_NAME, answers, streams)
         await self._control.start()
         self.turn()
-        gc.freeze()
-        gc.enable()
+        garbage.settle()
         notify("READY=1")
         watchdog = Watchdog()
         await self._stop.wait()
@@ -360,7 +359,10 @@ class Runtime:
     def _most_urgent(self, packets: list[bytes]) -> list[bytes]:
         """Of these and of all that wait, those whose turn it is; the rest get theirs soon."""
         waiting = self._waiting
-        for packet in (*packets, *self._read(_READ_PER_WAKE)):
+        more = self._read(_READ_PER_WAKE)
+        if not more and not waiting:
+            return packets
+        for packet in (*packets, *more):
             waiting.put(packet)
         if waiting.dropped:
             self.events.drop("overload", "more signalling than there is time for", count=waiting.dropped)
