@@ -20,7 +20,7 @@ from dsmip.dataplane.tun import TunDevice
 from tests.dataplane.namespaces import Namespace, veth
 from tests.dataplane.packets import HOME4, HOME6, PORT, care_of_bid, ends, in_udp
 
-TC_OK, TC_SHOT, TC_REDIRECT = 0, 2, 7
+TC_OK, TC_SHOT, TC_REDIRECT = 0xFFFFFFFF, 2, 7
 BINDING = 5
 
 _ETH_P_ALL, _ETH_P_IP, _ETH_P_IPV6 = 0x0003, 0x0800, 0x86DD
@@ -65,9 +65,9 @@ class Bench:
             self.device = TunDevice.open("dsmip0")
             self.raw = TunDevice.open("raw0")
             self.node.sysctl(net__ipv4__ip_forward=1, net__ipv6__conf__all__forwarding=1)
-            for name in ("dsmip0", "raw0"):  # no packets of the kernel's own there
-                self.node.sysctl(**{f"net__ipv6__conf__{name}__addr_gen_mode": 1})
-                self.node.ip(f"link set {name} multicast off up")
+            for device in ("dsmip0", "raw0"):  # no packets of the kernel's own there
+                self.node.sysctl(**{f"net__ipv6__conf__{device}__addr_gen_mode": 1})
+                self.node.ip(f"link set {device} multicast off up")
             self.device_index = socket.if_nametoindex("dsmip0")
             self.uplink, self.raw_uplink = socket.if_nametoindex("u0"), socket.if_nametoindex("raw0")
             self._open = partial(

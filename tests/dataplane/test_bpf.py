@@ -12,10 +12,10 @@ import pytest
 from dsmip.core.types import Path, TunnelFormat
 from dsmip.dataplane import libbpf, maps
 from dsmip.dataplane.api import DataPlaneError, Role
-from dsmip.dataplane.attachment import HANDLE, PRIORITY
-from dsmip.dataplane.bpf import BpfDataPlane
+from dsmip.dataplane.bpf import LINKS_SINCE, BpfDataPlane, kernel_version
 from dsmip.dataplane.bpf_object import Object
 from dsmip.dataplane.bpffs import is_bpffs
+from dsmip.dataplane.filters import HANDLE, PRIORITY
 from dsmip.dataplane.tun import TunDevice
 from tests.dataplane.namespaces import Namespace
 
@@ -47,6 +47,12 @@ def load(pins: FilePath, **changes: object) -> BpfDataPlane:
     role = changes.pop("role", Role.HOME_AGENT)
     assert isinstance(role, Role)
     return BpfDataPlane.open(role, socket.if_nametoindex("dsmip0"), pins, **changes)  # type: ignore[arg-type]
+
+
+@pytest.fixture(params=["filters", "links"] if kernel_version() >= LINKS_SINCE else ["filters"])
+def by_links(request: pytest.FixtureRequest) -> bool:
+    """Programs are attached as tc filters or, where the kernel has them, as links."""
+    return bool(request.param == "links")
 
 
 @pytest.fixture
@@ -131,6 +137,27 @@ def test_a_network_changes_hands(plane: BpfDataPlane) -> None:
     assert [value for _, value in plane._maps["networks6"].items()] == [(1).to_bytes(4, "little")]
 
 
+def test_programs_look_again_when_an_address_changes_hands(plane: BpfDataPlane) -> None:
+    def generation() -> int:
+        settings = maps.Settings.decode(plane._maps["settings"].lookup(maps.encode_index(0)) or b"")
+        assert settings is not None
+        return settings.generation
+
+    seen = [generation()]
+    plane.set_networks(1, [SIX])
+    seen.append(generation())
+    plane.set_networks(1, [SIX])
+    assert generation() == seen[-1]
+    with plane.together():
+        plane.set_networks(1, [])
+        plane.set_networks(2, [SIX])
+        assert generation() == seen[-1]
+    seen.append(generation())
+    plane.remove_binding(2)
+    seen.append(generation())
+    assert len(set(seen)) == len(seen)
+
+
 def test_adoption_finds_everything(node: Namespace, pins: FilePath) -> None:
     first = load(pins)
     first.set_path(1, PATH)
@@ -183,16 +210,33 @@ def test_incomplete_pins_are_replaced(node: Namespace, pins: FilePath) -> None:
     again.close(keep=False)
 
 
-def test_nothing_is_left_behind(node: Namespace, pins: FilePath) -> None:
-    first = load(pins)
+def test_an_upgrade_replaces_the_programs_in_place(
+    node: Namespace, pins: FilePath, *, by_links: bool
+) -> None:
+    u0 = socket.if_nametoindex("u0")
+    first = load(pins, by_links=by_links)
     first.attach("u0")
+    before = first._attachments._hooks.program_at(u0, libbpf.TC_INGRESS)
+    assert before == libbpf.program_id(first.program("uplink_ethernet"))
     first.close(keep=True)
-    load(pins).close(keep=False)
+    second = load(pins, by_links=by_links)
+    assert second.adopted
+    after = second._attachments._hooks.program_at(u0, libbpf.TC_INGRESS)
+    assert after == libbpf.program_id(second.program("uplink_ethernet")) != before
+    second.close(keep=False)
+
+
+def test_nothing_is_left_behind(node: Namespace, pins: FilePath, *, by_links: bool) -> None:
+    first = load(pins, by_links=by_links)
+    first.attach("u0")
+    assert ("clsact" in node.run("tc qdisc show")) != by_links
+    first.close(keep=True)
+    load(pins, by_links=by_links).close(keep=False)
     assert "clsact" not in node.run("tc qdisc show")
 
 
 def test_filters_of_others_stay(node: Namespace, pins: FilePath) -> None:
-    plane = load(pins)
+    plane = load(pins, by_links=False)
     plane.attach("u0")
     program = libbpf.load_classifier(bytes.fromhex("b7000000000000009500000000000000"))
     u0 = socket.if_nametoindex("u0")
@@ -202,7 +246,8 @@ def test_filters_of_others_stay(node: Namespace, pins: FilePath) -> None:
     assert libbpf.tc_query(u0, libbpf.TC_EGRESS, 9, 9) == libbpf.program_id(program)
 
 
-def test_a_re_created_interface_is_attached_anew(node: Namespace, plane: BpfDataPlane) -> None:
+def test_a_re_created_interface_is_attached_anew(node: Namespace, pins: FilePath, *, by_links: bool) -> None:
+    plane = load(pins, by_links=by_links)
     for _ in range(2):
         plane.attach("u0")
         assert list(plane.attached()) == ["u0"]
@@ -211,9 +256,13 @@ def test_a_re_created_interface_is_attached_anew(node: Namespace, plane: BpfData
         plane.detach("u0")
         node.ip("link add u0 type veth peer name u1")
     plane.attach("u0")
-    node.run("tc qdisc del dev u0 clsact")
+    if by_links:
+        (pins / "links" / f"{socket.if_nametoindex('u0')}-in").unlink()
+    else:
+        node.run("tc qdisc del dev u0 clsact")
     plane.attach("u0")
     assert list(plane.attached()) == ["u0"]
+    plane.close(keep=False)
 
 
 def test_refusals_name_the_mend(node: Namespace, plane: BpfDataPlane, pins: FilePath) -> None:

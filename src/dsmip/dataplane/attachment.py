@@ -1,8 +1,4 @@
-"""Programs on interfaces: which program fits, is it there, put it there, take it away.
-
-Every attachment has the same handle and priority, so that what an earlier process attached is found by asking
-the kernel; nothing has to be remembered, and nothing remembered can be wrong.
-"""
+"""Programs on interfaces: which program fits, is it there, put it there, take it away."""
 
 from __future__ import annotations
 
@@ -10,25 +6,16 @@ import fcntl
 import socket
 import struct
 from collections.abc import Iterator
-from pathlib import Path
+from typing import Protocol
 
 from dsmip.dataplane import libbpf
 from dsmip.dataplane.api import DataPlaneError
-
-HANDLE = 1
-PRIORITY = 4191
 
 _SIOCGIFHWADDR = 0x8927
 _INTERFACE_REQUEST = struct.Struct("16sH22x")
 # linux/if_arp.h
 _WITH_ETHERNET = {1, 772}  # Ethernet (Wi-Fi too), loopback
 _WITHOUT_HEADER = {512, 519, 768, 769, 776, 778, 823, 0xFFFE}  # PPP, raw IP, IP tunnels, none
-
-_RTM_NEWTFILTER, _RTM_GETTFILTER = 44, 46
-_DUMP_REQUEST = 0x301
-_NETLINK_HEADER = struct.Struct("=IHHII")
-_TC_MESSAGE = struct.Struct("=BBHiIII")
-_CLSACT_INGRESS, _CLSACT_EGRESS = 0xFFFFFFF2, 0xFFFFFFF3
 
 
 def has_ethernet_header(interface: str) -> bool:
@@ -56,13 +43,27 @@ def is_raw(ifindex: int) -> bool:
         return False  # vanished this moment: packets for it are dropped either way
 
 
-class Attachments:
-    """Attaches the given programs (descriptors); the directory `created` notes which qdiscs are ours."""
+class Hooks(Protocol):
+    """The kernel's way of having a program run on what comes in to an interface, or leaves: TC_INGRESS and
+    TC_EGRESS of libbpf. What an earlier process put there is found again."""
 
-    def __init__(self, programs: dict[str, int], created: Path) -> None:
+    def program_at(self, ifindex: int, point: int) -> int | None:
+        """The kernel's number of our program there, None when there is none, or no such interface."""
+
+    def put(self, ifindex: int, point: int, program: int) -> None:
+        """Put a program (a descriptor) there, or in the place of ours in one step. Raises KernelRefusal."""
+
+    def take(self, ifindex: int, point: int) -> None:
+        """Take ours away; nothing happens when there is none."""
+
+
+class Attachments:
+    """Attaches the given programs (descriptors)."""
+
+    def __init__(self, programs: dict[str, int], hooks: Hooks) -> None:
         self._programs = programs
         self._ids = {name: libbpf.program_id(descriptor) for name, descriptor in programs.items()}
-        self._created = created
+        self._hooks = hooks
 
     def attach_device(self, ifindex: int) -> None:
         """Encapsulate what leaves by the tunnel device."""
@@ -82,49 +83,20 @@ class Attachments:
             ifindex = socket.if_nametoindex(interface)
         except OSError:
             return
-        self._take(ifindex, libbpf.TC_INGRESS)
+        self._hooks.take(ifindex, libbpf.TC_INGRESS)
 
     def uplinks(self) -> Iterator[tuple[int, str]]:
         """Interfaces with an attachment of any process of ours."""
         for ifindex, name in socket.if_nameindex():
-            if libbpf.tc_query(ifindex, libbpf.TC_INGRESS, HANDLE, PRIORITY) is not None:
+            if self._hooks.program_at(ifindex, libbpf.TC_INGRESS) is not None:
                 yield ifindex, name
 
     def detach_all(self, device: int) -> None:
         """Every attachment goes, also those made by an earlier process."""
         for ifindex, _ in list(self.uplinks()):
-            self._take(ifindex, libbpf.TC_INGRESS)
-        self._take(device, libbpf.TC_EGRESS)
+            self._hooks.take(ifindex, libbpf.TC_INGRESS)
+        self._hooks.take(device, libbpf.TC_EGRESS)
 
     def _put(self, ifindex: int, point: int, program: str) -> None:
-        if libbpf.tc_query(ifindex, point, HANDLE, PRIORITY) == self._ids[program]:
-            return
-        if libbpf.tc_create(ifindex):
-            self._mark(ifindex).mkdir(parents=True, exist_ok=True)
-        libbpf.tc_attach(ifindex, point, self._programs[program], HANDLE, PRIORITY)
-
-    def _take(self, ifindex: int, point: int) -> None:
-        libbpf.tc_detach(ifindex, point, HANDLE, PRIORITY)
-        if self._mark(ifindex).is_dir():
-            if not _has_filters(ifindex):
-                libbpf.tc_destroy(ifindex)
-            self._mark(ifindex).rmdir()
-
-    def _mark(self, ifindex: int) -> Path:
-        return self._created / str(ifindex)
-
-
-def _has_filters(ifindex: int) -> bool:
-    """Whether anything hangs on the interface's clsact qdisc."""
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as channel:
-        for parent in (_CLSACT_INGRESS, _CLSACT_EGRESS):
-            question = _TC_MESSAGE.pack(socket.AF_UNSPEC, 0, 0, ifindex, 0, parent, 0)
-            length = _NETLINK_HEADER.size + len(question)
-            channel.send(_NETLINK_HEADER.pack(length, _RTM_GETTFILTER, _DUMP_REQUEST, 1, 0) + question)
-            found, kind = False, _RTM_NEWTFILTER
-            while kind == _RTM_NEWTFILTER:  # each datagram starts with a filter, or with the end of them
-                kind = _NETLINK_HEADER.unpack_from(channel.recv(65536))[1]
-                found |= kind == _RTM_NEWTFILTER
-            if found:
-                return True
-    return False
+        if self._hooks.program_at(ifindex, point) != self._ids[program]:
+            self._hooks.put(ifindex, point, self._programs[program])

@@ -16,10 +16,12 @@ from pathlib import Path as FilePath
 from dsmip.core.types import DSMIP_PORT, FlowRule, IPAddress, IPNetwork, Path
 from dsmip.dataplane import libbpf, maps
 from dsmip.dataplane.api import PathState, Role, Traffic
-from dsmip.dataplane.attachment import Attachments
+from dsmip.dataplane.attachment import Attachments, Hooks
 from dsmip.dataplane.bpf_object import Map, Object
 from dsmip.dataplane.bpffs import ensure_bpffs, pin_directory_of, remove_tree
+from dsmip.dataplane.filters import Filters
 from dsmip.dataplane.keys import SOURCES, Keys
+from dsmip.dataplane.links import Links
 from dsmip.dataplane.networks import Networks
 from dsmip.dataplane.paths import Paths
 from dsmip.dataplane.protection import Protection
@@ -36,6 +38,7 @@ MAPS = (
 _HELD = ("traffic", "sources", "paths", "networks6", "networks4")
 
 _DECAP_FLAGS_SINCE = (6, 3)
+LINKS_SINCE = (6, 6)
 _FIRST = maps.encode_index(0)
 
 log = logging.getLogger(__name__)
@@ -77,16 +80,20 @@ class BpfDataPlane:
         pin_directory: FilePath,
         *,
         adopted: bool,
+        by_links: bool,
     ) -> None:
         self.adopted = adopted
         self._settings = settings
         self._programs = programs
         self._maps = tables
         self._pin_directory = pin_directory
-        self._attachments = Attachments(programs, pin_directory / "qdiscs")
+        hooks: Hooks = Links(pin_directory / "links") if by_links else Filters(pin_directory / "qdiscs")
+        self._attachments = Attachments(programs, hooks)
         self._paths = Paths(tables)
         # Keys as they stand in the maps, by binding index.
         self._keys = Keys()
+        # Within `together`, and whether networks change at its end.
+        self._held = self._stale = False
         self._networks = Networks(tables, self._keys)
         self._protection = Protection(tables, self._enable_protection)
 
@@ -102,11 +109,12 @@ class BpfDataPlane:
         signalling_rate: int = 50000,
         miss_rate: int = 200,
         decapsulate_by_flags: bool | None = None,
+        by_links: bool | None = None,
     ) -> BpfDataPlane:
         """Load the program, with the maps that are pinned in `pin_directory` if they are of this node.
 
-        Rates are packets a second on each CPU. `decapsulate_by_flags` None = if this kernel can. Raises
-        DataPlaneError.
+        Rates are packets a second on each CPU. `decapsulate_by_flags`, and `by_links` instead of tc filters:
+        None = if this kernel can. Raises DataPlaneError.
         """
         pin_directory = pin_directory_of(pin_directory)
         ensure_bpffs(pin_directory.parent)
@@ -119,10 +127,14 @@ class BpfDataPlane:
         settings = maps.Settings(role, device_ifindex, 0, udp_port, signalling_rate, miss_rate)
         if adopted and previous is not None:
             settings = replace(settings, home_link=previous.home_link, protection=previous.protection)
+            # A process that was killed between two steps may have owed one.
+            settings = replace(settings, generation=(previous.generation + 1) & 0xFFFFFFFF)
         if decapsulate_by_flags is None:
             decapsulate_by_flags = kernel_version() >= _DECAP_FLAGS_SINCE
+        if by_links is None:
+            by_links = kernel_version() >= LINKS_SINCE
         programs, tables = _load(pin_directory, sizes, decapsulate_by_flags=decapsulate_by_flags)
-        plane = cls(settings, programs, tables, pin_directory, adopted=adopted)
+        plane = cls(settings, programs, tables, pin_directory, adopted=adopted, by_links=by_links)
         plane._start()
         return plane
 
@@ -165,13 +177,17 @@ class BpfDataPlane:
         for table in tables:
             table.hold()
         self._paths.hold()
+        self._held = True
         try:
             yield
         finally:
+            self._held = False
             self._paths.settle()
             refusals = [refusal for table in tables for refusal in table.release_updates()]
             for table in reversed(tables):
                 table.release_deletions()
+            if self._stale:
+                self._forget_bindings()
         if refusals:
             raise refusals[0]
 
@@ -204,7 +220,24 @@ class BpfDataPlane:
         wanted = frozenset(networks)
         if wanted:
             self._paths.count(index)
-        self._networks.replace(index, wanted)
+        self._set_networks(index, wanted)
+
+    def _set_networks(self, index: int, networks: Iterable[IPNetwork]) -> None:
+        changed = True  # even if that is refused half-way
+        try:
+            changed = self._networks.replace(index, networks)
+        finally:
+            if changed and self._held:
+                self._stale = True
+            elif changed:
+                self._forget_bindings()
+
+    def _forget_bindings(self) -> None:
+        """Programs are to look again whose an address is."""
+        generation = (self._settings.generation + 1) & 0xFFFFFFFF
+        self._settings = replace(self._settings, generation=generation)
+        self._store_settings()
+        self._stale = False
 
     def allow_source(
         self, index: int, address: IPAddress, port: int, until: float | None, bid: int = 0
@@ -246,7 +279,7 @@ class BpfDataPlane:
 
     def remove_binding(self, index: int) -> None:
         """See `api.DataPlane`."""
-        self._networks.replace(index, ())
+        self._set_networks(index, ())
         self._paths.remove(index)
         for key in self._keys.of(index, SOURCES):
             self._maps["sources"].delete(key)

@@ -154,8 +154,8 @@ static __always_inline int decapsulate(struct __sk_buff *skb, const struct dsmip
     /* Segmentation-offload packets carry the length of one segment, or none, in their headers. */
     if (!skb->gso_segs && offset + inner->length > skb->len)
         return drop(DSMIP_DROP_MALFORMED);
-    binding = binding_of(inner->version,
-                         config->role == DSMIP_HOME_AGENT ? inner->source : inner->destination);
+    binding = usual_binding_of(config, inner->version,
+                               config->role == DSMIP_HOME_AGENT ? inner->source : inner->destination);
     if (binding == NO_BINDING)
         return drop(DSMIP_DROP_INNER_ADDRESS);
     index = binding;

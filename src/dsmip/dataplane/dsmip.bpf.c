@@ -54,7 +54,7 @@ static __always_inline int without_binding(struct __sk_buff *skb, const struct d
         return drop(DSMIP_DROP_NO_BINDING);
     if (!take_token(DSMIP_BUCKET_MISS, config->miss_rate))
         return drop(DSMIP_DROP_MISS_RATE);
-    return TC_ACT_OK; /* the daemon answers that there is nobody */
+    return PASS_ON; /* the daemon answers that there is nobody */
 }
 
 /* A mobile node's question, or a home agent's answer: with or without a binding, the daemon knows which headers
@@ -94,15 +94,15 @@ int tunnel_egress(struct __sk_buff *skb)
 
     /* For the daemon: signalling as it came in, and what the kernel has put under IPsec of the daemon's own. */
     if (skb->mark == DSMIP_UPCALL_MARK)
-        return TC_ACT_OK;
+        return PASS_ON;
     if (!config)
         return TC_ACT_SHOT;
     if (read_inner(skb, 0, &inner))
         return drop(DSMIP_DROP_MALFORMED);
     if (is_own_key_exchange(skb, config, &inner))
-        return TC_ACT_OK;
-    index = binding_of(inner.version,
-                       config->role == DSMIP_HOME_AGENT ? inner.destination : inner.source);
+        return PASS_ON;
+    index = usual_binding_of(config, inner.version,
+                             config->role == DSMIP_HOME_AGENT ? inner.destination : inner.source);
     if (index == NO_BINDING)
         return without_binding(skb, config, &inner);
     return encapsulate(skb, config, index, &inner);
@@ -205,9 +205,9 @@ static __always_inline int in_udp(struct __sk_buff *skb, const struct dsmip_sett
     struct udphdr udp;
 
     if (bpf_skb_load_bytes(skb, link + outer->length, &udp, sizeof(udp)))
-        return TC_ACT_OK;
+        return PASS_ON;
     if (udp.dest != config->udp_port)
-        return TC_ACT_OK;
+        return PASS_ON;
     outer->port = udp.source;
     outer->length += sizeof(udp);
     return tunnelled(skb, config, link + outer->length, outer, IPPROTO_UDP);
@@ -222,7 +222,7 @@ static __always_inline int uplink6(struct __sk_buff *skb, const struct dsmip_set
     __u16 *bid;
 
     if (read_words(skb, link, words, sizeof(words)))
-        return TC_ACT_OK;
+        return PASS_ON;
     switch (header[6]) {
     case IPPROTO_IPV6:
     case IPPROTO_IPIP:
@@ -233,11 +233,11 @@ static __always_inline int uplink6(struct __sk_buff *skb, const struct dsmip_set
     case NEXT_HOP_BY_HOP:
         break;
     default:
-        return TC_ACT_OK;
+        return PASS_ON;
     }
     bid = destination_entry(skb, config->role, DSMIP_AF_INET6, header + 24);
     if (!bid)
-        return TC_ACT_OK;
+        return PASS_ON;
     outer.bid = *bid;
     __builtin_memcpy(outer.source, header + 8, 16);
     outer.traffic_class = traffic_class6(header);
@@ -247,7 +247,7 @@ static __always_inline int uplink6(struct __sk_buff *skb, const struct dsmip_set
         return tunnelled(skb, config, link + 40, &outer, header[6]);
     if (is_signalling(skb, header[6], link + 40, home_address))
         return upcall(skb, config, &outer, home_address);
-    return TC_ACT_OK;
+    return PASS_ON;
 }
 
 static __always_inline int uplink4(struct __sk_buff *skb, const struct dsmip_settings *config, __u32 link)
@@ -257,14 +257,14 @@ static __always_inline int uplink4(struct __sk_buff *skb, const struct dsmip_set
     __u16 *bid;
 
     if (read_words(skb, link, (__u64 *)&header, sizeof(header)))
-        return TC_ACT_OK;
+        return PASS_ON;
     if (header.protocol != IPPROTO_UDP && header.protocol != IPPROTO_IPV6 && header.protocol != IPPROTO_IPIP)
-        return TC_ACT_OK;
+        return PASS_ON;
     if (header.ihl < 5 || header.frag_off & bpf_htons(IPV4_FRAGMENT))
-        return TC_ACT_OK;
+        return PASS_ON;
     bid = destination_entry(skb, config->role, DSMIP_AF_INET, &header.daddr);
     if (!bid)
-        return TC_ACT_OK;
+        return PASS_ON;
     outer.bid = *bid;
     __builtin_memcpy(outer.source, &header.saddr, 4);
     outer.traffic_class = header.tos;
@@ -279,14 +279,14 @@ static __always_inline int uplink(struct __sk_buff *skb, __u32 link)
     struct dsmip_settings *config = get_settings();
 
     if (!config || skb->pkt_type == PACKET_OTHERHOST)
-        return TC_ACT_OK;
+        return PASS_ON;
     if (!link && config->protection && skb->ifindex == config->device)
         clamp_decrypted(skb, config);
     if (skb->protocol == bpf_htons(ETH_P_IPV6))
         return uplink6(skb, config, link);
     if (skb->protocol == bpf_htons(ETH_P_IP))
         return uplink4(skb, config, link);
-    return TC_ACT_OK;
+    return PASS_ON;
 }
 
 SEC("tc")

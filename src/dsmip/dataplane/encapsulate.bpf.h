@@ -66,7 +66,7 @@ static __always_inline int is_too_big(struct __sk_buff *skb, const struct inner 
 static __always_inline int too_big(const struct dsmip_settings *config)
 {
     drop(DSMIP_DROP_TOO_BIG);
-    return take_token(DSMIP_BUCKET_MISS, config->miss_rate) ? TC_ACT_OK : TC_ACT_SHOT;
+    return take_token(DSMIP_BUCKET_MISS, config->miss_rate) ? PASS_ON : TC_ACT_SHOT;
 }
 
 static __always_inline int send_over(struct __sk_buff *skb, const struct dsmip_path *path, __u32 index,

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from dsmip.dataplane import libbpf
 from dsmip.dataplane.api import DataPlaneError
-from dsmip.dataplane.attachment import HANDLE, PRIORITY
-from dsmip.dataplane.bpf import OBJECT, kernel_version
+from dsmip.dataplane.bpf import LINKS_SINCE, OBJECT, kernel_version
+from dsmip.dataplane.filters import HANDLE, PRIORITY
 from dsmip.dataplane.tun import TUN_PATH
 
 OLDEST_KERNEL = (5, 15)
@@ -103,6 +103,8 @@ def _bpf_system_call() -> Problem | None:
 
 def _clsact() -> Problem | None:
     """Attach a program that does nothing, in a network namespace that is gone afterwards."""
+    if kernel_version() >= LINKS_SINCE:
+        return None  # it is not used
     found: list[Problem] = []
 
     def trial() -> None:

@@ -23,6 +23,9 @@ PROGRAM_TYPE_SCHED_CLS = 3
 TC_INGRESS, TC_EGRESS = 1, 2
 """Attach points of a tc hook (libbpf.h: enum bpf_tc_attach_point)."""
 
+TCX_INGRESS, TCX_EGRESS = 46, 47
+"""The same as links (linux/bpf.h: enum bpf_attach_type)."""
+
 _TC_REPLACE = 1
 _LOG_LINES = 40
 _LOG_LINE = 8192
@@ -98,6 +101,19 @@ class MapInfo(ctypes.Structure):
         ("value_size", ctypes.c_uint32),
         ("max_entries", ctypes.c_uint32),
         ("map_flags", ctypes.c_uint32),
+    )
+
+
+class LinkInfo(ctypes.Structure):
+    """The beginning of struct bpf_link_info of a link on an interface; `ifindex` is 0 once that is gone."""
+
+    _fields_ = (
+        ("type", ctypes.c_uint32),
+        ("id", ctypes.c_uint32),
+        ("program", ctypes.c_uint32),
+        ("reserved", ctypes.c_uint32),
+        ("ifindex", ctypes.c_uint32),
+        ("attach_type", ctypes.c_uint32),
     )
 
 
@@ -179,6 +195,9 @@ _NUMBER_FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "bpf_tc_attach": (ctypes.POINTER(TcHook), ctypes.POINTER(TcOptions)),
     "bpf_tc_detach": (ctypes.POINTER(TcHook), ctypes.POINTER(TcOptions)),
     "bpf_tc_query": (ctypes.POINTER(TcHook), ctypes.POINTER(TcOptions)),
+    "bpf_link_create": (ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_void_p),
+    "bpf_link_update": (ctypes.c_int, ctypes.c_int, ctypes.c_void_p),
+    "bpf_link_detach": (ctypes.c_int,),
     "libbpf_num_possible_cpus": (),
 }
 
@@ -238,7 +257,7 @@ def possible_cpus() -> int:
 
 
 def pin(descriptor: int, path: Path) -> None:
-    """Keep a program or map at a path of a bpffs."""
+    """Keep a program, map or link at a path of a bpffs."""
     checked(library().bpf_obj_pin(descriptor, bytes(path)), f"pinning {path}")
 
 
@@ -321,6 +340,29 @@ def _absent_is_false(result: int, ifindex: int) -> bool:
         return False
     checked(result, f"tc on interface {ifindex}")
     return True
+
+
+def link_create(program: int, ifindex: int, kind: int) -> int:
+    """Attach a program to an interface for as long as the link lives whose descriptor this is."""
+    created = library().bpf_link_create(program, ifindex, kind, None)
+    return checked(created, f"attaching to interface {ifindex}")
+
+
+def link_update(link: int, program: int) -> None:
+    """Put another program in place of the link's, in one step."""
+    checked(library().bpf_link_update(link, program, None), "replacing a program")
+
+
+def link_detach(link: int) -> None:
+    """End a link at once, whoever else has it open."""
+    checked(library().bpf_link_detach(link), "detaching a program")
+
+
+def link_info(link: int) -> LinkInfo:
+    """What the link stands for."""
+    info, size = LinkInfo(), ctypes.c_uint32(ctypes.sizeof(LinkInfo))
+    checked(library().bpf_obj_get_info_by_fd(link, ctypes.byref(info), ctypes.byref(size)), "link")
+    return info
 
 
 def run_program(

@@ -7,7 +7,7 @@
 #include <linux/types.h>
 
 /* Changes with every change below: pins of another layout are not adopted. */
-#define DSMIP_LAYOUT 6
+#define DSMIP_LAYOUT 7
 
 #define DSMIP_DEFAULT_CAPACITY 131072
 #define DSMIP_LOCAL_CAPACITY 256
@@ -182,6 +182,7 @@ struct dsmip_settings {
     __u32 home_link; /* ifindex; 0 = a virtual home network */
     __be16 udp_port; /* the own port of signalling and data in UDP */
     __u16 protection; /* some binding's payload has to be under ESP */
+    __u32 generation; /* changes whenever an address changes hands; what was found before is not believed */
     __u32 signalling_rate; /* upcalls a second on each CPU, of bindings from each of the two places */
     __u32 miss_rate;
 };

@@ -15,7 +15,7 @@ from ipaddress import IPv4Address, IPv6Address
 from dsmip.core.types import IPAddress, IPNetwork, Path, TunnelFormat
 from dsmip.dataplane.api import Role, Traffic
 
-LAYOUT = 6
+LAYOUT = 7
 LOCAL_CAPACITY = 256
 UPCALL_MARK = 0x44534D50
 COPY_MARK = 0x44534D43
@@ -38,7 +38,7 @@ SOURCE_KEY = struct.Struct("=I2sH16s")
 SOURCE = struct.Struct("=QH6x")
 TRAFFIC = struct.Struct("=QQQQ")
 LOCAL = struct.Struct("=II16s")
-SETTINGS = struct.Struct("=IIII2sHII")
+SETTINGS = struct.Struct("=IIII2sHIII")
 BUCKET = struct.Struct("=QQ")
 
 #: Slugs of the drop counters, in the order of enum dsmip_drop.
@@ -243,7 +243,8 @@ def decode_counter(data: bytes) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The one entry of the settings map. Rates are packets a second on each CPU."""
+    """The one entry of the settings map. Rates are packets a second on each CPU; `generation` counts the
+    changes of networks, round and round."""
 
     role: Role
     device: int
@@ -252,6 +253,7 @@ class Settings:
     signalling_rate: int
     miss_rate: int
     protection: bool = False
+    generation: int = 0
 
     def encode(self) -> bytes:
         """struct dsmip_settings."""
@@ -262,6 +264,7 @@ class Settings:
             self.home_link,
             self.udp_port.to_bytes(2, "big"),
             self.protection,
+            self.generation,
             self.signalling_rate,
             self.miss_rate,
         )
@@ -271,8 +274,10 @@ class Settings:
         """None if that is not of this layout."""
         if len(data) != SETTINGS.size:
             return None
-        layout, role, device, home_link, port, protected, signalling, misses = SETTINGS.unpack(data)
+        layout, role, device, home_link, port, protected, generation, signalling, misses = SETTINGS.unpack(
+            data
+        )
         if layout != LAYOUT or role not in _ROLES:
             return None
         own_port = int.from_bytes(port, "big")
-        return cls(_ROLES[role], device, home_link, own_port, signalling, misses, bool(protected))
+        return cls(_ROLES[role], device, home_link, own_port, signalling, misses, bool(protected), generation)

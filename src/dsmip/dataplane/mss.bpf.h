@@ -32,11 +32,11 @@ static __always_inline void lower_mss(struct __sk_buff *skb, __u32 tcp, __u32 op
 /* Whether a packet whose IP header is at `offset` opens a TCP connection. */
 static __always_inline int is_syn(struct __sk_buff *skb, const struct inner *inner, __u32 offset)
 {
-    __u8 flags;
+    __be32 word; /* data offset, flags, window */
 
     if (inner->protocol != IPPROTO_TCP || inner->fragment)
         return 0;
-    return !bpf_skb_load_bytes(skb, offset + inner->header_length + 13, &flags, 1) && flags & TCP_SYN;
+    return !read_word(skb, offset + inner->header_length + 12, &word) && ((__u8 *)&word)[1] & TCP_SYN;
 }
 
 /* Have the two ends of a TCP connection send no more in a segment than fits into `mtu`; 0 = any. Called for

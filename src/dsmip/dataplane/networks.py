@@ -40,8 +40,9 @@ class Networks:
                 if not self._in_use[version, length]:
                     self._unlist(version, length)
 
-    def replace(self, index: int, networks: Iterable[IPNetwork]) -> None:
-        """See `api.DataPlane.set_networks`. First what is new is added, then what has gone is removed."""
+    def replace(self, index: int, networks: Iterable[IPNetwork]) -> bool:
+        """See `api.DataPlane.set_networks`. First what is new is added, then what has gone is removed.
+        Returns whether anything changed."""
         wanted = frozenset(map(maps.encode_network, networks))
         present = self._keys.of(index, NETWORKS6) | self._keys.of(index, NETWORKS4)
         for key in wanted - present:
@@ -55,6 +56,7 @@ class Networks:
             if not self._in_use[version, length]:
                 self._unlist(version, length)
             self._keys.discard(index, _KINDS[version], key)
+        return wanted != present
 
     def indexes(self) -> frozenset[int]:
         """Bindings with at least one range."""

@@ -62,7 +62,7 @@ static __always_inline __u32 hash_of(struct __sk_buff *skb, const struct inner *
     if (hash)
         return hash;
     if (!ports && !inner->fragment && (inner->protocol == IPPROTO_TCP || inner->protocol == IPPROTO_UDP))
-        bpf_skb_load_bytes(skb, inner->header_length, &ports, sizeof(ports));
+        read_word(skb, inner->header_length, &ports);
     sum = inner->source[0] + 3 * inner->source[1] + 5 * inner->destination[0] + 7 * inner->destination[1];
     return ((sum ^ (__u64)ports << 32 ^ inner->protocol) * 0x9e3779b97f4a7c15ULL) >> 40;
 }

@@ -20,6 +20,9 @@
 #define NEXT_ROUTING 43
 #define NEXT_DESTINATION 60
 
+/* No header that is looked at starts later than this: link layer, outer headers and IPv4 options. All bits set. */
+#define FARTHEST_HEADER 255
+
 /* Of IKE (RFC 7296 section 2). Inside the tunnel there is no NAT, and no port 4500. */
 #define IKE_PORT 500
 
@@ -45,13 +48,29 @@ static __always_inline __u8 traffic_class6(const __u8 *header)
     return header[0] << 4 | header[1] >> 4;
 }
 
-/* Read `length` octets, a multiple of 4, at `offset`; both known to the compiler. Without a call where they are
- * in one piece with the beginning of the packet, as headers usually are. */
+/* Where `length` octets at `offset` are, NULL if they are not in one piece with the beginning of the packet, as
+ * headers usually are. */
+static __always_inline const void *in_place(struct __sk_buff *skb, __u32 offset, __u32 length)
+{
+    const __u8 *place = (const __u8 *)(long)skb->data;
+
+    if (!__builtin_constant_p(offset)) {
+        if (offset > FARTHEST_HEADER)
+            return NULL;
+        asm volatile("" : "+r"(offset));
+        offset &= FARTHEST_HEADER; /* where older verifiers have forgotten the comparison */
+    }
+    place += offset;
+    asm volatile("" : "+r"(place)); /* one pointer for the check of its end and for reading, for the verifier */
+    return place + length > (const __u8 *)(long)skb->data_end ? NULL : place;
+}
+
+/* Read `length` octets, a multiple of 4 known to the compiler, at `offset`: without a call where that can be. */
 static __always_inline long read_words(struct __sk_buff *skb, __u32 offset, __u64 *words, __u32 length)
 {
-    const __u64 *place = (const __u64 *)((long)skb->data + offset);
+    const __u64 *place = in_place(skb, offset, length);
 
-    if ((long)place + length > (long)skb->data_end)
+    if (!place)
         return bpf_skb_load_bytes(skb, offset, words, length);
 #pragma unroll
     for (__u32 i = 0; i < length / 8; i++)
@@ -61,15 +80,22 @@ static __always_inline long read_words(struct __sk_buff *skb, __u32 offset, __u6
     return 0;
 }
 
+/* The same of four octets, such as ports. */
+static __always_inline long read_word(struct __sk_buff *skb, __u32 offset, __be32 *word)
+{
+    const __be32 *place = in_place(skb, offset, sizeof(*word));
+
+    if (!place)
+        return bpf_skb_load_bytes(skb, offset, word, sizeof(*word));
+    *word = *place;
+    return 0;
+}
+
 /* The first octets of the IP header at `offset`: as many as IPv6 has, or at least IPv4's. */
 static __always_inline long read_header(struct __sk_buff *skb, __u32 offset, __u64 *header)
 {
-    if (__builtin_constant_p(offset)) {
-        if (!read_words(skb, offset, header, IPV6_HEADER))
-            return 0;
-    } else if (!bpf_skb_load_bytes(skb, offset, header, IPV6_HEADER)) {
+    if (!read_words(skb, offset, header, IPV6_HEADER))
         return 0;
-    }
     return bpf_skb_load_bytes(skb, offset, header, SHORTEST_IPV4);
 }
 
@@ -116,11 +142,12 @@ static __always_inline int read_inner(struct __sk_buff *skb, __u32 offset, struc
 static __always_inline int is_key_exchange(struct __sk_buff *skb, __u32 offset, const struct inner *inner,
                                            int answer)
 {
-    __be16 port;
+    __u32 ports;
 
-    return inner->version == 6 && inner->protocol == IPPROTO_UDP &&
-           !bpf_skb_load_bytes(skb, offset + IPV6_HEADER + (answer ? 0 : 2), &port, sizeof(port)) &&
-           port == bpf_htons(IKE_PORT);
+    if (inner->version != 6 || inner->protocol != IPPROTO_UDP || read_word(skb, offset + IPV6_HEADER, &ports))
+        return 0;
+    ports = bpf_ntohl(ports);
+    return (answer ? ports >> 16 : ports & 0xffff) == IKE_PORT;
 }
 
 static __always_inline __be64 leading_bits(__be64 address, __u32 bits)
@@ -180,6 +207,42 @@ __noinline long find_binding4(__be32 address)
 static __always_inline long binding_of(__u8 version, const __be64 *address)
 {
     return version == 6 ? find_binding6(address[0], address[1]) : find_binding4(*(__be32 *)address);
+}
+
+#define KNOWN_BINDING_BITS 10
+
+/* Whose an inner address was when it was looked at last. */
+struct known_binding {
+    __be64 address[2];
+    __u32 generation;
+    __u32 index;
+    __u32 version; /* 4 or 6; 0 = empty */
+    __u32 reserved;
+};
+
+DSMIP_ARRAY(known_bindings, BPF_MAP_TYPE_PERCPU_ARRAY, struct known_binding, 1 << KNOWN_BINDING_BITS);
+
+/* The same as binding_of, remembered for the packets that follow: one look without a call. */
+static __always_inline long usual_binding_of(const struct dsmip_settings *config, __u8 version,
+                                             const __be64 *address)
+{
+    __u64 folded = (address[0] ^ address[1]) * 0x9e3779b97f4a7c15ULL;
+    __u32 place = folded >> (64 - KNOWN_BINDING_BITS), generation = config->generation;
+    struct known_binding *known = bpf_map_lookup_elem(&known_bindings, &place);
+    long index;
+
+    if (known && known->address[0] == address[0] && known->address[1] == address[1] &&
+        known->version == version && known->generation == generation)
+        return known->index;
+    index = binding_of(version, address);
+    if (known && index != NO_BINDING) {
+        known->address[0] = address[0];
+        known->address[1] = address[1];
+        known->version = version;
+        known->generation = generation;
+        known->index = index;
+    }
+    return index;
 }
 
 /* The entry of an address that is one of our own on `interface`, 0 = on all: its BID. */

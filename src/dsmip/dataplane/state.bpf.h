@@ -10,6 +10,9 @@
 
 #include "maps.h"
 
+/* None of our business: the next program or filter, then the kernel. */
+#define PASS_ON TC_ACT_UNSPEC
+
 /* Memory of hash maps follows what is in them, not what could be. */
 #define DSMIP_HASH(name_, key_, value_, capacity_)                                                           \
     struct {                                                                                                 \

@@ -1,0 +1,69 @@
+"""Programs as links on an interface, without qdisc and filters around them (tcx, Linux 6.6).
+
+A link is pinned, by interface and direction, so it holds without a process; it ends with its interface.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from dsmip.dataplane import libbpf
+
+_TYPES = {libbpf.TC_INGRESS: libbpf.TCX_INGRESS, libbpf.TC_EGRESS: libbpf.TCX_EGRESS}
+
+
+class Links:
+    """Implements `attachment.Hooks`; `pins` is where links are pinned, a directory of a bpffs."""
+
+    def __init__(self, pins: Path) -> None:
+        self._pins = pins
+
+    def program_at(self, ifindex: int, point: int) -> int | None:
+        """See `attachment.Hooks`."""
+        link = self._open(ifindex, point)
+        if link is None:
+            return None
+        try:
+            info = libbpf.link_info(link)
+        finally:
+            os.close(link)
+        # The number is another one's now if the interface that had it is gone.
+        return int(info.program) if info.ifindex == ifindex else None
+
+    def put(self, ifindex: int, point: int, program: int) -> None:
+        """See `attachment.Hooks`."""
+        if self.program_at(ifindex, point) is not None:
+            present = self._open(ifindex, point)
+            if present is not None:
+                try:
+                    libbpf.link_update(present, program)
+                finally:
+                    os.close(present)
+                return
+        self.take(ifindex, point)
+        self._pins.mkdir(parents=True, exist_ok=True)
+        link = libbpf.link_create(program, ifindex, _TYPES[point])
+        try:
+            libbpf.pin(link, self._path(ifindex, point))
+        finally:
+            os.close(link)
+
+    def take(self, ifindex: int, point: int) -> None:
+        """See `attachment.Hooks`."""
+        link = self._open(ifindex, point)
+        if link is None:
+            return
+        try:
+            # Taking the pin away would detach it as well, but some time later.
+            libbpf.link_detach(link)
+        finally:
+            os.close(link)
+        self._path(ifindex, point).unlink(missing_ok=True)
+
+    def _open(self, ifindex: int, point: int) -> int | None:
+        path = self._path(ifindex, point)
+        return libbpf.pinned(path) if path.exists() else None
+
+    def _path(self, ifindex: int, point: int) -> Path:
+        return self._pins / f"{ifindex}-{'in' if point == libbpf.TC_INGRESS else 'out'}"
