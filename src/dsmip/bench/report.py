@@ -37,7 +37,9 @@ _ABOUT = {
         "a mobile and a plain address; measurement and baseline take turns over the same nodes and "
         "cables. Small packets come from a generator that floods, and are counted where they leave the "
         "home agent; the generator works on the same core, so the time of a packet without it is given as "
-        "well. The time of the eBPF program alone is the kernel's own account of its runs."
+        "well. They have 64 octets of room in front, as drivers of network cards leave: with less, the "
+        "kernel moves every packet into a larger buffer to make room for outer headers. The time of the "
+        "eBPF program alone is the kernel's own account of its runs."
     ),
     "signalling": (
         "Binding Updates of a fleet of mobile routers, half of them behind NATs, each moving to another "
