@@ -19,13 +19,13 @@ from typing import IO, Protocol
 
 from dsmip.core.actions import Action, ForwardPacket, RemoveBinding, SendDatagram, SendPacket
 from dsmip.core.types import Instant
-from dsmip.daemon import garbage
 from dsmip.daemon.admission import Admission, Classify
 from dsmip.daemon.capture import Tap
 from dsmip.daemon.conditions import Conditions
 from dsmip.daemon.control import RUN_ROOT, SOCKET_NAME, ControlServer, Handler, Stream, whole_number
 from dsmip.daemon.descriptors import DescriptorWatch
 from dsmip.daemon.events import EventLog
+from dsmip.daemon.garbage import Collection
 from dsmip.daemon.payload import PayloadProtection
 from dsmip.daemon.protection import SignallingProtection
 from dsmip.daemon.service import Watchdog, notify
@@ -185,11 +185,12 @@ class Runtime:
         self._control = ControlServer(self.run_directory / SOCKET_NAME, answers, streams)
         await self._control.start()
         self.turn()
-        garbage.settle()
+        collection = Collection()
         notify("READY=1")
         watchdog = Watchdog()
         await self._stop.wait()
         watchdog.stop()
+        collection.stop()
         self._descriptors.stop()
         notify("STOPPING=1")
         loop.remove_reader(self.device.fileno())
