@@ -8,8 +8,10 @@ import gc
 import sys
 
 from dsmip.cli import log
-from dsmip.daemon.config import HomeAgentFile, exposed_keys, load
+from dsmip.daemon.config import exposed_keys, load
 from dsmip.daemon.config_problems import ConfigError
+from dsmip.daemon.config_schema import HomeAgentFile
+from dsmip.daemon.process_memory import keep_large_blocks_apart
 
 FAILED = 1
 BAD_CONFIG = 2
@@ -36,6 +38,7 @@ def run(options: argparse.Namespace) -> int:
     # What a start makes stays: the collector would go through all of it again and again, which takes as long
     # as the start itself with a hundred thousand mobile nodes. The runtime turns it on again.
     gc.disable()
+    keep_large_blocks_apart()
     try:
         config = load(options.config)
     except ConfigError as error:

@@ -1,7 +1,7 @@
 """Which keys of the maps belong to which binding, for a hundred thousand of them.
 
 A binding's keys of all maps are one string of octets, each behind its kind: sets of strings take five times
-as much.
+as much. Indices are handed out from 1 on, so the strings stand in a list.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Keys:
     """Sets of keys by binding index and kind."""
 
     def __init__(self) -> None:
-        self._octets: dict[int, bytes] = {}
+        self._octets: list[bytes] = []
 
     def of(self, index: int, kind: int) -> frozenset[bytes]:
         """The keys of a binding."""
@@ -39,7 +39,7 @@ class Keys:
 
     def append(self, index: int, kind: int, key: bytes) -> None:
         """One more that is known not to be there."""
-        self._octets[index] = self._octets.get(index, b"") + _KINDS[kind] + key
+        self._put(index, self._of(index) + _KINDS[kind] + key)
 
     def put(self, index: int, kind: int, keys: Iterable[bytes]) -> None:
         """Exactly these of the kind, which are all different."""
@@ -52,10 +52,14 @@ class Keys:
 
     def indexes(self, *kinds: int) -> Iterator[int]:
         """Bindings that have any of these kinds."""
-        return (index for index in self._octets if any(kind in kinds for kind, _ in self._walk(index)))
+        return (
+            index
+            for index, octets in enumerate(self._octets)
+            if octets and any(kind in kinds for kind, _ in self._walk(index))
+        )
 
     def _walk(self, index: int) -> Iterator[tuple[int, bytes]]:
-        octets = self._octets.get(index, b"")
+        octets = self._of(index)
         start = 0
         while start < len(octets):
             kind = octets[start]
@@ -64,7 +68,13 @@ class Keys:
             start = end
 
     def _write(self, index: int, keys: list[tuple[int, bytes]]) -> None:
-        if keys:
-            self._octets[index] = b"".join(_KINDS[kind] + key for kind, key in keys)
-        else:
-            self._octets.pop(index, None)
+        self._put(index, b"".join(_KINDS[kind] + key for kind, key in keys))
+
+    def _of(self, index: int) -> bytes:
+        return self._octets[index] if index < len(self._octets) else b""
+
+    def _put(self, index: int, octets: bytes) -> None:
+        missing = index + 1 - len(self._octets)
+        if missing > 0:
+            self._octets.extend([b""] * missing)
+        self._octets[index] = octets

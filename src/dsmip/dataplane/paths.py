@@ -28,8 +28,8 @@ class Paths:
     def __init__(self, tables: Mapping[str, Map]) -> None:
         self._paths, self._traffic = tables["paths"], tables["traffic"]
         self._choices, self._rules, self._windows = tables["choices"], tables["rules"], tables["windows"]
-        # Most bindings have a plain path and nothing else.
-        self._plain: set[int] = set()
+        # By index, 1 for those with a plain path. Most bindings have one and nothing else.
+        self._plain = bytearray()
         self._bids: dict[int, tuple[int, ...]] = {}
         self._chosen: set[int] = set()
         #: Paths that are held back, and will keep what is known of them.
@@ -53,7 +53,8 @@ class Paths:
 
     def indexes(self) -> frozenset[int]:
         """Bindings with a path, or a choice among paths."""
-        return frozenset(self._plain | self._bids.keys() | self._chosen)
+        plain = (index for index, present in enumerate(self._plain) if present)
+        return frozenset(plain) | self._bids.keys() | self._chosen
 
     def set_path(self, index: int, path: Path, bid: int) -> None:
         """See `api.DataPlane`."""
@@ -73,7 +74,8 @@ class Paths:
         if self._renewed is not None:
             self._renewed.pop(key, None)
         self._paths.delete(key)
-        self._plain -= {index} if not bid else set()
+        if not bid and self._has_plain(index):
+            self._plain[index] = 0
         if not bid or bid not in self._bids.get(index, ()):
             return
         remaining = tuple(other for other in self._bids.pop(index) if other != bid)
@@ -150,17 +152,21 @@ class Paths:
         self._paths.update(key, value if previous is None else maps.with_liveness_of(value, previous))
 
     def _has(self, index: int, bid: int) -> bool:
-        return bid in self._bids.get(index, ()) if bid else index in self._plain
+        return bid in self._bids.get(index, ()) if bid else self._has_plain(index)
+
+    def _has_plain(self, index: int) -> bool:
+        return index < len(self._plain) and bool(self._plain[index])
 
     def _remember(self, index: int, bid: int) -> None:
         if not bid:
-            self._plain.add(index)
+            self._plain.extend(bytes(max(0, index + 1 - len(self._plain))))
+            self._plain[index] = 1
         elif bid not in (bids := self._bids.get(index, ())):
             self._bids[index] = (*bids, bid)
 
     def _bids_of(self, index: int) -> tuple[int, ...]:
         bids = self._bids.get(index, ())
-        return (0, *bids) if index in self._plain else bids
+        return (0, *bids) if self._has_plain(index) else bids
 
     def _counters(self, index: int, bid: int) -> Traffic:
         counters = self._traffic.lookup(maps.encode_path_key(index, bid))
