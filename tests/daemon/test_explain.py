@@ -290,8 +290,21 @@ def test_a_mobile_node_with_another_key_than_its_home_agent() -> None:
 def test_a_mobile_node_that_was_refused() -> None:
     journal = Journal()
     journal.event("binding-refused", {"unix": NOW - 3, "care_of": "192.0.2.9", "name": "NOT_HOME_SUBNET"})
-    told = mobile_node(journal, state="registering")
+    told = mobile_node(journal, state="refused", asks_again_in=29.0)
+    assert "and home agent 2001:db8:ffff::1 refuses to register it; it asks again in 29 s." in told
     assert "! A Binding Update for 192.0.2.9 was refused 3 s ago, because the home address is in none" in told
+
+
+def test_a_mobile_node_that_has_stopped() -> None:
+    journal = Journal()
+    assert "! Its home prefix is no longer valid" in mobile_node(journal, state="stopped")
+    name = "DUPLICATE_ADDRESS_DETECTION_FAILED"
+    journal.event("binding-refused", {"unix": NOW - 3, "care_of": "192.0.2.9", "name": name})
+    told = mobile_node(journal, state="stopped")
+    assert "has stopped: it sends no Binding Updates." in told
+    assert "! It does not ask again by itself, so as not to disturb that other host." in told
+    assert "-> When that is mended, restart it: `systemctl restart dsmip@bus-17`." in told
+    assert "prefix" not in told
 
 
 # The texts -------------------------------------------------------------------------------------------------

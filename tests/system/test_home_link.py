@@ -91,5 +91,8 @@ def test_rfc6275_10_3_1_a_duplicate_on_the_home_link_is_refused(lab: Lab) -> Non
         lab.move("wifi6")
         wait_until(lambda: ask(lab.instance("mr"), "status")["last_status"] == 134, 10, "status 134")
         assert ask(lab.instance("ha"), "bindings") == []
+        status = ask(lab.instance("mr"), "status")
+        assert status["state"] == "stopped"
+        assert any("another host on the home link uses the home address" in one for one in status["problems"])
     finally:
         lab.exec("core", ["ip", "addr", "del", taken, "dev", HOME_PORT], check=True)

@@ -15,7 +15,7 @@ FAILED = 1
 #: Keys of `status` with a sentence for each thing that is wrong.
 _SENTENCES = ("refused", "problems")
 #: What `status` shows first and how; everything else follows under its own name.
-_DURATIONS = ("uptime", "lifetime", "expires_in", "lifetime_left", "registered_for")
+_DURATIONS = ("uptime", "lifetime", "expires_in", "lifetime_left", "registered_for", "asks_again_in")
 _OCTETS = ("sent_bytes", "received_bytes")
 
 

@@ -34,6 +34,7 @@ _STYLES = {
     "refused": "red",
     "binding-refused": "red",
     "detached": "red",
+    "stopped": "red",
     "dropped": "red",
 }
 

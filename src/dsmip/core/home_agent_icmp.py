@@ -117,7 +117,9 @@ class HomeAgentIcmp:
             return
         match message:
             case RouterAdvertisement():
-                if home_link and hop_limit == _NEIGHBOUR_HOP_LIMIT and source.is_link_local:
+                if not home_link:
+                    return  # of a router on an uplink, as there are: nothing to do with us
+                if hop_limit == _NEIGHBOUR_HOP_LIMIT and source.is_link_local:
                     self._advertisement(message, source, own, now)
                 else:
                     self._emit(Drop("advertisement-invalid", f"from {source}"))

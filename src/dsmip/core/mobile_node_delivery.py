@@ -48,6 +48,8 @@ class Delivery:
         self.unanswered = 0
         #: True while the request waits for its turn.
         self.waiting = False
+        #: True when the answer was a refusal after which there is no hurry.
+        self.slow = False
 
     @property
     def due(self) -> float | None:
@@ -69,6 +71,7 @@ class Delivery:
         if self._backoff is None or not go_on:
             self._backoff = Backoff(first_registration=first_registration)
             self.unanswered = 0
+            self.slow = False
         self._outstanding.clear()
         self._uncorrected = ()
         self._corrections = 0
@@ -82,7 +85,7 @@ class Delivery:
         self.request = None
         self._backoff = None
         self._outstanding.clear()
-        self.waiting = False
+        self.waiting = self.slow = False
 
     def must_wait(self, now: Instant) -> bool:
         """True when another Binding Update waits for its answer just now: `due` says until when at most."""
@@ -149,6 +152,7 @@ class Delivery:
     def slow_down(self, now: Instant) -> None:
         """Go on at the slowest rate (RFC 6275 section 11.8)."""
         if self._backoff is not None:
+            self.slow = True
             self._backoff.postpone(now.monotonic, MAX_BINDACK_TIMEOUT)
 
     def correct(self, message: BindingAcknowledgement, update: SentUpdate, now: Instant) -> bool:

@@ -182,11 +182,6 @@ class Registration(RegistrationState):
         self._emit(Event(why, {"care_of": str(self.care_of.address)}))
         self.register(now)
 
-    @property
-    def is_stopped(self) -> bool:
-        """The home address is not to be used any more (status 134): no Binding Updates until a new start."""
-        return self._hold.is_for_good
-
     def note_silence(self, now: Instant) -> bool:
         """Nothing is heard over the care-of address: remember that. True when it is news."""
         silent, outstanding = self.care_of, self._delivery.outstanding

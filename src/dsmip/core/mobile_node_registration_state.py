@@ -59,6 +59,23 @@ class RegistrationState:
         return acknowledged and self.is_bound(now)
 
     @property
+    def is_refused(self) -> bool:
+        """True when the home agent's last answer was a refusal that hardly mends itself, and is heeded."""
+        heeded = self._delivery.slow and self._delivery.unanswered < ATTEMPTS_BEFORE_FALLBACK
+        return bool(self._hold) or heeded
+
+    @property
+    def is_stopped(self) -> bool:
+        """The home address is not to be used any more: no Binding Updates until a new start (status 134), or
+        until the home link says otherwise."""
+        return self._hold.is_for_good
+
+    @property
+    def asks_again_at(self) -> float | None:
+        """CLOCK_MONOTONIC seconds of the next Binding Update after a refusal; None = never, or no refusal."""
+        return self._hold.ends_at if self._hold else self._delivery.due
+
+    @property
     def _refresh_at(self) -> float | None:
         """When to renew the registration: never while something else is under way."""
         if self.entry is None or self.care_of is None or self._delivery.request is not None:

@@ -270,7 +270,7 @@ class Uplink:
         if care_of is None:
             state = "gone"
         elif not registration.works(now):
-            state = "registering"
+            state = "refused" if registration.is_refused else "registering"
         elif self.condition(now) is Condition.LEAVING:
             state = "leaving"
         else:

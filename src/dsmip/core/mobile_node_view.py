@@ -22,6 +22,8 @@ class MobileNodeState(enum.Enum):
 
     AT_HOME = "at home"
     REGISTERING = "registering"
+    REFUSED = "refused"  #: and asked for no more than now and then
+    STOPPED = "stopped"  #: the home address is not to be used any more: nothing is asked for
     REGISTERED = "registered"
     RETURNING_HOME = "returning home"
     DETACHED = "detached"
@@ -50,14 +52,23 @@ class MobileNodeView:
             return MobileNodeState.RETURNING_HOME
         if self.care_of is None:
             return MobileNodeState.DETACHED
-        registered = self._current.is_registered(now)
-        return MobileNodeState.REGISTERED if registered else MobileNodeState.REGISTERING
+        if self._current.is_registered(now):
+            return MobileNodeState.REGISTERED
+        if self.is_stopped:
+            return MobileNodeState.STOPPED
+        return MobileNodeState.REFUSED if self._current.is_refused else MobileNodeState.REGISTERING
 
     @property
     def is_stopped(self) -> bool:
-        """Whether the home agent's refusal has ended all Binding Updates, until a new start (status 134)."""
+        """Whether all Binding Updates have ended, until a new start or the home link: after status 134, or at
+        the end of the home prefix."""
         registrations = self._active.registrations if self._active is not None else [self._registration]
         return any(registration.is_stopped for registration in registrations)
+
+    def asks_again_in(self, now: Instant) -> float | None:
+        """Seconds until a home agent that refused is asked again; None = never, or it has not refused."""
+        at = self._current.asks_again_at if self._current.is_refused else None
+        return max(at - now.monotonic, 0.0) if at is not None else None
 
     @property
     def care_of(self) -> CareOfAddress | None:

@@ -11,6 +11,9 @@ from dsmip.daemon.explain import Kind, Sentence, ago
 from dsmip.daemon.journal import Record, Story
 from dsmip.daemon.words import counted, duration, octets
 
+#: States of a path that is none yet.
+_WITHOUT_BINDING = ("registering", "refused")
+
 #: Binding Updates without an answer that are worth a word.
 _UNANSWERED = 2
 
@@ -35,6 +38,7 @@ def tell(facts: Facts) -> list[Sentence]:
     sentences += [*_cut_off(facts), *_unanswered(facts)]
     if story.refused is not None:
         sentences += explain.refused(story.refused, now, current=story.refused.unix > accepted)
+    sentences += _stopped(facts)
     sentences += explain.refusals(story, "packet", accepted, now)
     sentences += explain.moments(story, now)
     return sentences
@@ -60,10 +64,36 @@ def _state(facts: Facts) -> Iterable[Sentence]:
             yield from _registration(facts)
         case "registering":
             yield Sentence(Kind.STATE, f"{who} is at {care_of} on {interface} and not registered yet.")
+        case "refused":
+            again = duration(status["asks_again_in"] or 0)
+            yield Sentence(
+                Kind.STATE,
+                f"{who} is at {care_of} on {interface}, and home agent {status['home_agent']} refuses to"
+                f" register it; it asks again in {again}.",
+            )
+        case "stopped":
+            yield Sentence(
+                Kind.STATE,
+                f"{who} is at {care_of} on {interface} and has stopped: it sends no Binding Updates.",
+            )
         case "at home" | "returning home":
             yield Sentence(Kind.STATE, f"{who} is {status['state']}: no tunnel is needed.")
         case _:
             yield Sentence(Kind.STATE, f"{who} has no network.")
+
+
+def _stopped(facts: Facts) -> Iterable[Sentence]:
+    """What it takes to begin anew. That another host has its address is told by the refusal."""
+    if facts.status["state"] != "stopped":
+        return
+    refused = facts.story.refused
+    if refused is not None and refused.detail == "DUPLICATE_ADDRESS_DETECTION_FAILED":
+        yield Sentence(Kind.PROBLEM, "It does not ask again by itself, so as not to disturb that other host.")
+    else:
+        yield Sentence(Kind.PROBLEM, "Its home prefix is no longer valid: nobody advertises it at home.")
+    yield Sentence(
+        Kind.MEND, f"When that is mended, restart it: `systemctl restart dsmip@{facts.status['name']}`."
+    )
 
 
 def _paths(facts: Facts) -> list[Mapping[str, Any]]:
@@ -73,7 +103,7 @@ def _paths(facts: Facts) -> list[Mapping[str, Any]]:
 
 def _places(facts: Facts) -> list[str]:
     """Every care-of address that is registered, with its interface."""
-    paths = [path for path in _paths(facts) if path["care_of"] and path["state"] != "registering"]
+    paths = [path for path in _paths(facts) if path["care_of"] and path["state"] not in _WITHOUT_BINDING]
     return [f"{path['care_of']} on {path['interface']}" for path in paths or [facts.status]]
 
 

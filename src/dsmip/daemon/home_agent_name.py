@@ -29,6 +29,8 @@ SILENCE = 5.0
 
 FILE_NAME = "home-agent.json"
 _CONDITION = "home_agent"
+#: Who is not served may ask the wrong machine.
+_UNSERVED = (MobileNodeState.REGISTERING, MobileNodeState.REFUSED, MobileNodeState.STOPPED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +173,7 @@ def follow(config: MobileNodeFile, engine: MobileNode, runtime: Runtime) -> Home
         config.home_agent.name,
         config.home_agent_ipv4,
         runtime.state_directory,
-        lambda: engine.state(instant()) is not MobileNodeState.REGISTERING,
+        lambda: engine.state(instant()) not in _UNSERVED,
         located,
         failed,
     )

@@ -20,6 +20,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
 from dsmip import __version__
+from dsmip.core.mobile_node_view import MobileNodeState
 from dsmip.core.types import Nat, TunnelFormat
 from dsmip.daemon.http import Request, Response
 from dsmip.dataplane.api import Traffic
@@ -127,8 +128,8 @@ class MobileNodeMetrics(Metrics):
     async def _of_role(self) -> list[Family]:
         status = self._questions.status()
         state = GaugeMetricFamily("dsmip_state", "1 for the state the mobile node is in.", labels=["state"])
-        for name in ("registered", "registering", "at home", "returning home", "detached"):
-            state.add_metric([name], float(status["state"] == name))
+        for name in MobileNodeState:
+            state.add_metric([name.value], float(status["state"] == name.value))
         tunnel = GaugeMetricFamily("dsmip_tunnel", "1 for the tunnel in use.", labels=["tunnel"])
         for one in TunnelFormat:
             tunnel.add_metric([one.value], float(status["tunnel"] == one.value))

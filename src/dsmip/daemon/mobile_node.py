@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 import random
 from collections.abc import Mapping
 from dataclasses import replace
-from ipaddress import IPv4Interface, IPv6Address
+from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +34,13 @@ from dsmip.core.actions import (
 )
 from dsmip.core.mobile_node import MobileNode
 from dsmip.core.mobile_node_renumbering import HomeAddress
-from dsmip.core.types import Attachments, HomeAttachment, Instant, IPAddress
+from dsmip.core.types import Attachments, Instant, IPAddress
 from dsmip.daemon import home_address
 from dsmip.daemon.config import MobileNodeFile, state_directory_of
 from dsmip.daemon.config_uplinks import policy_of, signal_thresholds
 from dsmip.daemon.home_address import Renumbered
 from dsmip.daemon.home_agent_name import HomeAgentName, follow
-from dsmip.daemon.home_arrival import HomeArrival
+from dsmip.daemon.home_stay import HomeStay, be_a_host
 from dsmip.daemon.mobile_node_keys import MobileNodeKeys
 from dsmip.daemon.mobile_node_plan import (
     BINDING,
@@ -65,7 +64,7 @@ from dsmip.daemon.tunnel_paths import TrafficWatch, TunnelPaths
 from dsmip.daemon.uplink_questions import UplinkQuestions
 from dsmip.daemon.watching import Watching
 from dsmip.dataplane.api import Role
-from dsmip.host.home_link import Announcer, own_addresses
+from dsmip.host.home_link import own_addresses
 from dsmip.host.home_routes import HomeRoutes
 from dsmip.host.icmpv4_socket import Icmpv4Socket
 from dsmip.host.icmpv6_socket import Icmpv6Socket
@@ -113,8 +112,6 @@ class MobileNodeDaemon:
         self._engine = MobileNode(told, instant(), random.SystemRandom())
         home_address.resume(self._engine, state_directory_of(config), instant())
         self._dismissals: dict[IPAddress, asyncio.TimerHandle] = {}
-        self._announcers: dict[str, Announcer] = {}
-        self._home_interface: str | None = None
         self._situation = Situation()
         self._name: HomeAgentName | None = None
         self._signals = SignalWatch(WifiSignal(), self._signal)
@@ -140,7 +137,7 @@ class MobileNodeDaemon:
             runtime.events.event,
         )
         self._routes = HomeRoutes(runtime.routing, runtime.device_index, told.home_address, told.home_prefix)
-        self._arrival = HomeArrival(self._movement, told.home_address, told.home_prefix, self._send_packet)
+        self._home = HomeStay(config, self._engine, runtime, self._movement, self._routes, self._send)
         self._set_up_forwarding()
         guard = RouteGuard(runtime.routing.port, self._restore_routes)
         messages = Icmpv6Socket(_ICMPV6_TYPES, self._icmpv6)
@@ -192,11 +189,9 @@ class MobileNodeDaemon:
             for listener in (messages, errors):
                 loop.remove_reader(listener.fileno())
                 listener.close()
-            self._arrival.cancel()
+            self._home.close()
             if not movement.done():
                 movement.cancel()
-            for announcer in self._announcers.values():
-                announcer.close()
             await self._movement.stop(keep=keep_forwarding)
             if not keep_forwarding:
                 self._routes.close()
@@ -258,11 +253,7 @@ class MobileNodeDaemon:
 
     def _be_hosts(self) -> None:
         for interface in self._config.interface:
-            self._be_a_host(interface.name)
-
-    def _be_a_host(self, interface: str) -> None:
-        """On the networks visited (RFC 3963 sections 5.6 and 5.7); forwarding goes on all the same."""
-        self._runtime.settings.set(f"net/ipv6/conf/{interface}/forwarding", 0)
+            be_a_host(self._runtime, interface.name)
 
     def _guard_own_addresses(self) -> None:
         """Nobody in the mobile network may send from an address of ours."""
@@ -378,8 +369,8 @@ class MobileNodeDaemon:
         runtime = self._runtime
         match action:
             case SendPacket():
-                if not self._arrival.holds_back(action):
-                    self._send_packet(action)
+                if not self._home.holds_back(action):
+                    self._send(action)
             case SendDatagram():
                 self._send(action)
             case SendIPv4():
@@ -403,16 +394,17 @@ class MobileNodeDaemon:
             case HomeAgentChanged():
                 self._change_home_agent(action)
             case ComeHome():
-                self._come_home(action)
+                self._home.come(action.home)
             case SettleHome():
-                self._settle_home(action)
+                self._situate(at_home=action.acknowledged)
+                self._home.settle(action.home)
             case MeetHome():
-                approach = functools.partial(self._routes.approach, action.home)
-                self._arrival.begin(action.home, self._engine.config.home_agent, approach)
+                self._home.meet(action.home)
             case ShareHome():
-                self._share_home(action)
+                self._home.share(action.home)
             case LeaveHome():
-                self._leave_home()
+                self._situate(at_home=False)
+                self._home.leave()
             case Drop():
                 runtime.events.drop(action.reason, action.detail, "")
             case Event():
@@ -421,9 +413,6 @@ class MobileNodeDaemon:
                     self._runtime.conditions.stand("renumbering", _REFUSED.format(**action.fields))
             case _:
                 raise TypeError(f"a mobile node does not do {type(action).__name__}")
-
-    def _send_packet(self, action: SendPacket) -> None:
-        self._send(action)
 
     def _send(self, action: SendPacket | SendDatagram) -> None:
         if self._config.authentication == "ipsec" and not is_native(action):
@@ -446,7 +435,7 @@ class MobileNodeDaemon:
 
     def _change_home_address(self, action: HomeAddressChanged) -> None:
         self._routes.use(action.home_address, action.home_prefix)
-        self._arrival.use(action.home_address, action.home_prefix)
+        self._home.use(action.home_address, action.home_prefix)
         self._movement.use_home_prefix(action.home_prefix)
         self._guard_own_addresses()
         self._runtime.conditions.end("renumbering")
@@ -461,59 +450,3 @@ class MobileNodeDaemon:
             kept = (None, action.home_agent, action.home_agent_ipv4)
             if address not in kept and address not in self._dismissals:
                 self._dismissals[address] = loop.call_later(action.grace, self._dismiss, address)
-
-    def _come_home(self, action: ComeHome) -> None:
-        """The home address appears on the link when the home agent's link-layer address is known."""
-
-        def arrive() -> None:
-            self._routes.arrive(action.home, self._ipv4_home_interface())
-
-        self._arrival.begin(action.home, self._engine.config.home_agent, arrive)
-
-    def _ipv4_home_interface(self) -> IPv4Interface | None:
-        """The IPv4 home address with the length of the home link's prefix, as far as it is known."""
-        configured = self._config.ipv4_home_address
-        if configured is not None and configured.interface is not None:
-            return configured.interface
-        granted = self._routes.ipv4_home_address
-        return IPv4Interface(granted) if granted is not None else None
-
-    def _settle_home(self, action: SettleHome) -> None:
-        """Native from now on."""
-        self._situate(at_home=action.acknowledged)
-        self._answer_at_home(action.home)
-        self._routes.use_home_link()
-
-    def _share_home(self, action: ShareHome) -> None:
-        """At home and abroad: the data plane chooses, the home link being one of its paths."""
-        self._answer_at_home(action.home)
-        self._routes.use_tunnel()
-
-    def _answer_at_home(self, home: HomeAttachment) -> None:
-        """The neighbours learn that the home agent no longer answers for us."""
-        self._arrival.finish()
-        ipv4 = self._ipv4_home_interface()
-        self._routes.arrive(home, ipv4)
-        announcer = self._announcer(home.interface)
-        router = self._config.role == "mobile-router"
-        if router:
-            self._runtime.settings.set(f"net/ipv6/conf/{home.interface}/forwarding", 1)
-        self._home_interface = home.interface
-        announcer.announce(self._engine.config.home_address, None, router=router)
-        if ipv4 is not None:
-            announcer.announce(ipv4.ip, None, router=False)
-
-    def _announcer(self, interface: str) -> Announcer:
-        """The announcer of an interface, made when it is first needed and kept."""
-        if interface not in self._announcers:
-            self._announcers[interface] = Announcer(interface, self._runtime.sockets)
-        return self._announcers[interface]
-
-    def _leave_home(self) -> None:
-        self._situate(at_home=False)
-        self._arrival.cancel()
-        if self._home_interface is not None:
-            self._be_a_host(self._home_interface)
-            self._home_interface = None
-        self._routes.depart()
-        self._routes.use_tunnel()

@@ -107,6 +107,7 @@ class MobileNodeQuestions:
             "nat": engine.nat.value,
             "lifetime_left": engine.lifetime_left(now),
             "last_status": engine.last_status,
+            "asks_again_in": engine.asks_again_in(now),
             "round_trip_ms": round(entry.round_trip * 1000, 2) if entry else None,
         }
 

@@ -101,14 +101,20 @@ def test_our_own_advertisement_does_not_make_us_another_home_agent() -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "hop_limit", "home_link"),
-    [(ROUTER, 254, True), (OTHER, 255, True), (ROUTER, 255, False)],
-    ids=["routed", "not-link-local", "another-link"],
+    ("source", "hop_limit"), [(ROUTER, 254), (OTHER, 255)], ids=["routed", "not-link-local"]
 )
-def test_rfc4861_6_1_2_invalid_advertisements(source: IPv6Address, hop_limit: int, home_link: bool) -> None:
+def test_rfc4861_6_1_2_invalid_advertisements(source: IPv6Address, hop_limit: int) -> None:
     scenario = Scenario()
-    outcome = scenario.icmp(advertisement(), source, ALL_NODES, hop_limit=hop_limit, home_link=home_link)
+    outcome = scenario.icmp(advertisement(), source, ALL_NODES, hop_limit=hop_limit, home_link=True)
     assert outcome.drops == ["advertisement-invalid"]
+    assert reply(scenario) == HomeAgentAddressDiscoveryReply(7, (HA,))
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_routers_on_uplinks_are_nobodys_business(own: bool) -> None:
+    scenario = Scenario()
+    outcome = scenario.icmp(advertisement(), ROUTER, ALL_NODES, home_link=False, own=own)
+    assert outcome.actions == []
     assert reply(scenario) == HomeAgentAddressDiscoveryReply(7, (HA,))
 
 

@@ -99,7 +99,7 @@ def test_rfc3963_5_4_refused_mobile_router_stops_and_forwards_nothing(config: ob
     actions = bench.answer(time=0.02, status=status)
     assert event(actions, "binding-refused").fields["status"] == status
     assert len(only(actions, RemovePath)) == 1
-    assert bench.node.state(at(0.02)) is MobileNodeState.REGISTERING
+    assert bench.node.state(at(0.02)) is MobileNodeState.REFUSED
     bench.attach(10.0, OTHER6)
     bench.run(599.0)
     assert len(bench.sent) == 1

@@ -28,6 +28,7 @@ from dsmip.core.types import TunnelFormat
 from dsmip.wire.constants import BAStatus, BUFlag
 
 REGISTERING, REGISTERED = MobileNodeState.REGISTERING, MobileNodeState.REGISTERED
+REFUSED, STOPPED = MobileNodeState.REFUSED, MobileNodeState.STOPPED
 
 # Corrections ------------------------------------------------------------------------------------------------
 
@@ -137,8 +138,33 @@ def test_rfc4285_5_3_lasting_trouble_is_not_hammered(status: int) -> None:
     bench.attach(0.0, WIFI6)
     actions = bench.answer(time=0.02, status=status)
     assert event(actions, "binding-refused").fields["status"] == status
+    assert bench.node.state(at(2.02)) is REFUSED
+    assert bench.node.asks_again_in(at(2.02)) == pytest.approx(30.0)
     bench.run(70.0)
     assert [sent.time for sent in bench.sent] == pytest.approx([0.0, 32.02, 64.02])
+    bench.attach(71.0, OTHER6)
+    assert bench.node.state(at(71.0)) is REGISTERING
+    assert bench.node.asks_again_in(at(71.0)) is None
+
+
+def test_who_refused_and_falls_silent_is_no_longer_said_to_refuse() -> None:
+    bench = Bench()
+    bench.attach(0.0, WIFI6)
+    bench.answer(time=0.02, status=132)
+    bench.run(100.0)
+    assert bench.node.state(at(100.0)) is REGISTERING
+
+
+def test_a_refusal_that_holds_for_minutes_says_for_how_long() -> None:
+    bench = Bench()
+    bench.attach(0.0, WIFI6)
+    bench.answer(time=0.02, status=141)
+    assert bench.node.state(at(60.02)) is REFUSED
+    assert bench.node.asks_again_in(at(60.02)) == pytest.approx(540.0)
+    bench.run(601.0)
+    assert bench.node.state(at(601.0)) is REGISTERING
+    bench.answer(time=601.02)
+    assert bench.node.state(at(601.02)) is REGISTERED
 
 
 def test_rfc6275_11_7_1_duplicate_home_address_is_never_used_again() -> None:
@@ -150,6 +176,7 @@ def test_rfc6275_11_7_1_duplicate_home_address_is_never_used_again() -> None:
     bench.run(100_000.0)
     assert len(bench.sent) == 1
     assert bench.node.timeout() is None
+    assert bench.node.state(at(100_000.0)) is STOPPED
 
 
 def test_status_139_clears_the_binding_in_the_way_and_registers_again() -> None:
@@ -183,7 +210,7 @@ def test_accepted_for_no_time_at_all_is_a_refusal() -> None:
     bench = Bench()
     bench.attach(0.0, WIFI6)
     bench.answer(time=0.02, lifetime=0)
-    assert bench.node.state(at(0.02)) is REGISTERING
+    assert bench.node.state(at(0.02)) is REFUSED
     bench.run(40.0)
     assert [sent.time for sent in bench.sent] == pytest.approx([0.0, 32.02])
 
