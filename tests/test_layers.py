@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -54,8 +55,8 @@ def _imports(path: Path) -> set[str]:
             assert node.level == 0, f"{path}: relative import"
             module = node.module or ""
             found.add(module)
-            if module == "dsmip":
-                found.update(f"dsmip.{alias.name}" for alias in node.names)
+            # What is named may be a module too.
+            found.update(f"{module}.{alias.name}" for alias in node.names)
     return found
 
 
@@ -72,6 +73,17 @@ def test_layer_imports_downwards_only(layer: str) -> None:
             parts = module.split(".")
             if parts[0] == "dsmip" and len(parts) > 1 and parts[1] in ALLOWED:
                 assert parts[1] == layer or parts[1] in ALLOWED[layer], f"{path} imports {module}"
+
+
+def test_no_files_import_in_a_circle() -> None:
+    """Not even for the type checker, or inside a function."""
+    paths = {
+        ".".join(path.relative_to(ROOT.parent).with_suffix("").parts): path for path in ROOT.rglob("*.py")
+    }
+    try:
+        TopologicalSorter({name: _imports(path) & paths.keys() for name, path in paths.items()}).prepare()
+    except CycleError as error:
+        pytest.fail(" <- ".join(error.args[1]))
 
 
 @pytest.mark.parametrize("layer", PURE)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dsmip.bench import daemon, fleet, signalling
-from dsmip.daemon.config import HomeAgentFile
+from dsmip.daemon.config_schema import HomeAgentFile
 from dsmip.daemon.home_agent_plan import engine_config
 from dsmip.daemon.provisioned import load_complete
 from dsmip.store.memory import MemoryStore

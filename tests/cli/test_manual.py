@@ -13,8 +13,8 @@ from dsmip.cli.command_tree import tree
 from dsmip.cli.config_reference import files, markdown, schemas
 from dsmip.cli.main import main, parser
 from dsmip.cli.manual import PAGES, page
-from dsmip.daemon.config import HomeAgentFile, MobileNodeFile
 from dsmip.daemon.config_help import KEYS
+from dsmip.daemon.config_schema import HomeAgentFile, MobileNodeFile
 
 DOCS = Path(__file__).parents[2] / "docs"
 ROOT = tree(parser())

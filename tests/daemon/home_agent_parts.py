@@ -22,7 +22,8 @@ from dsmip.core.types import (
     UdpEndpoint,
 )
 from dsmip.daemon.conditions import Conditions
-from dsmip.daemon.config import HomeAgentFile, parse
+from dsmip.daemon.config import parse
+from dsmip.daemon.config_schema import HomeAgentFile
 from dsmip.daemon.events import EventLog
 from dsmip.daemon.frozen_tables import FrozenTables, TablesByAddress
 from dsmip.daemon.home_agent_plan import engine_config

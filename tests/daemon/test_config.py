@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from dsmip.daemon.config import HomeAgentFile, MobileNodeFile, load, parse
+from dsmip.daemon.config import load, parse
 from dsmip.daemon.config_problems import ConfigError, locate
+from dsmip.daemon.config_schema import HomeAgentFile, MobileNodeFile
 
 HOME_AGENT = """\
 role = "home-agent"

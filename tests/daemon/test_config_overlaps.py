@@ -9,8 +9,9 @@ from pathlib import Path
 
 from dsmip.core.types import IPNetwork
 from dsmip.daemon import config_rules
-from dsmip.daemon.config import HomeAgentFile, Key, MobileNodeTable
+from dsmip.daemon.config_keys import Key
 from dsmip.daemon.config_problems import Problems
+from dsmip.daemon.config_schema import HomeAgentFile, MobileNodeTable
 
 HOME = IPv6Network("2001:db8:100::/64")
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from dsmip.daemon.config import HomeAgentFile, load, parse
+from dsmip.daemon.config import load, parse
+from dsmip.daemon.config_schema import HomeAgentFile
 from dsmip.daemon.first_config import FirstConfig, UnfitError
 from dsmip.daemon.provisioning import Provisioning
 

@@ -24,7 +24,8 @@ from dsmip.core.types import (
     UdpEndpoint,
 )
 from dsmip.daemon import home_agent_forwarding
-from dsmip.daemon.config import HomeAgentFile, parse
+from dsmip.daemon.config import parse
+from dsmip.daemon.config_schema import HomeAgentFile
 from dsmip.daemon.home_agent_forwarding import Forwarding
 from dsmip.daemon.home_agent_plan import defended
 from dsmip.daemon.runtime import Runtime

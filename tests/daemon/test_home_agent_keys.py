@@ -11,7 +11,8 @@ from typing import Any, cast
 import pytest
 
 from dsmip.daemon import home_agent_keys
-from dsmip.daemon.config import HomeAgentFile, parse
+from dsmip.daemon.config import parse
+from dsmip.daemon.config_schema import HomeAgentFile
 from dsmip.daemon.home_agent_keys import HomeAgentKeys
 from dsmip.daemon.ike_connection import Connection
 from dsmip.daemon.runtime import Runtime

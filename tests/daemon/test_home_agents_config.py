@@ -9,8 +9,9 @@ import pytest
 
 from dsmip.core.mobile_node_config import UNKNOWN
 from dsmip.core.mobile_node_home_agents import HomeAgentAddress
-from dsmip.daemon.config import MobileNodeFile, parse
+from dsmip.daemon.config import parse
 from dsmip.daemon.config_problems import ConfigError
+from dsmip.daemon.config_schema import MobileNodeFile
 from dsmip.daemon.mobile_node import engine_config
 
 FILE = Path("x.toml")

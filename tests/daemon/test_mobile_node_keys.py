@@ -16,8 +16,9 @@ from dsmip.core.actions import SendDatagram, SendPacket
 from dsmip.core.types import UdpEndpoint
 from dsmip.daemon import mobile_node_keys
 from dsmip.daemon.conditions import Conditions
-from dsmip.daemon.config import MobileNodeFile, parse
-from dsmip.daemon.ike import Negotiated
+from dsmip.daemon.config import parse
+from dsmip.daemon.config_schema import MobileNodeFile
+from dsmip.daemon.ike_connection import Negotiated
 from dsmip.daemon.mobile_node_keys import MobileNodeKeys
 from dsmip.daemon.protection import Send
 from dsmip.daemon.runtime import Runtime

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from tests.daemon.test_config import FILE, HOME_AGENT, MOBILE_ROUTER, problems
 
-from dsmip.daemon.config import HomeAgentFile, MobileNodeFile, exposed_keys, parse
+from dsmip.daemon.config import exposed_keys, parse
 from dsmip.daemon.config_payload import payload_in_words
+from dsmip.daemon.config_schema import HomeAgentFile, MobileNodeFile
 from dsmip.daemon.home_agent_plan import protected_node as served_node
 from dsmip.daemon.mobile_node_plan import protected_node
 from dsmip.daemon.payload_policies import EVERYTHING, Side

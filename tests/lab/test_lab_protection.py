@@ -11,7 +11,7 @@ from scapy.layers.ipsec import ESP
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet, Raw
 
-from dsmip.daemon import config
+from dsmip.daemon import config, config_schema
 from dsmip.daemon.config_payload import payload_in_words
 from dsmip.lab import configs, measure, protection, tour
 from dsmip.lab.observation import UNKNOWN_SEQUENCE, Control, DataClass, observe
@@ -106,8 +106,8 @@ def test_what_is_seen_in_clear_is_counted_where_it_should_be_under_esp() -> None
 def test_both_files_are_sound_and_have_the_same_keys(protect: str, tmp_path: Path) -> None:
     paths = configs.write(tmp_path, ("ha", "mr"), tmp_path, protect=protect)
     home_agent, mobile_router = map(config.load, paths)
-    assert isinstance(home_agent, config.HomeAgentFile)
-    assert isinstance(mobile_router, config.MobileNodeFile)
+    assert isinstance(home_agent, config_schema.HomeAgentFile)
+    assert isinstance(mobile_router, config_schema.MobileNodeFile)
     served = home_agent.mobile_node[0]
     assert served.authentication == mobile_router.authentication == ("ipsec" if protect else "mn-ha")
     assert (served.key, served.ipsec, served.payload) == (

@@ -10,16 +10,10 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
-from dsmip.daemon.config import (
-    DnsName,
-    HomeAgentFile,
-    HomeAgentPlace,
-    IPv4Home,
-    MobileNodeFile,
-)
 from dsmip.daemon.config_help import KEYS
 from dsmip.daemon.config_keys import Key
 from dsmip.daemon.config_observation import ListenAddress
+from dsmip.daemon.config_schema import DnsName, HomeAgentFile, HomeAgentPlace, IPv4Home, MobileNodeFile
 from dsmip.daemon.config_uplinks import Network
 
 _WORDS: dict[Any, str] = {

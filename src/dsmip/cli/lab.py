@@ -250,7 +250,7 @@ def _networks(options: argparse.Namespace) -> int:
 
 def _multihomed(options: argparse.Namespace) -> int:
     from dsmip.lab.lab import Lab
-    from dsmip.lab.multihomed import report, result, scenario, tour
+    from dsmip.lab.multihomed import report, scenario, tour
     from dsmip.lab.uplinks import MULTIHOMED
 
     console = _console(stderr=options.json)
@@ -269,7 +269,7 @@ def _multihomed(options: argparse.Namespace) -> int:
             )
             found = trip.run()
         if options.out is not None:
-            for path in result.write(found, options.out).values():
+            for path in tour.write(found, options.out).values():
                 console.print(f"wrote {path}")
         if options.json:
             print(json.dumps(found.as_json(), indent=2))

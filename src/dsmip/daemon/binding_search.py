@@ -11,7 +11,7 @@ from ipaddress import IPv6Address
 
 from dsmip.core.home_agent import HomeAgent
 from dsmip.core.types import Binding, IPAddress, TunnelFormat
-from dsmip.daemon.config import MobileNodeTable
+from dsmip.daemon.config_schema import MobileNodeTable
 from dsmip.daemon.frozen_tables import TablesByAddress
 
 

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import msgspec
 
-from dsmip.daemon.config import (
+from dsmip.daemon.config_ike import HomeAgentIkeTable, IkeTable, MobileNodeIkeTable
+from dsmip.daemon.config_ipsec import AssociationTable, IpsecTable
+from dsmip.daemon.config_observation import MetricsTable, WebTable
+from dsmip.daemon.config_payload import PayloadAssociationTable, PayloadTable
+from dsmip.daemon.config_schema import (
     HomeAgentFile,
     HomeAgentTable,
     MobileNodeFile,
     MobileNodeTable,
     PoolsTable,
 )
-from dsmip.daemon.config_ike import HomeAgentIkeTable, IkeTable, MobileNodeIkeTable
-from dsmip.daemon.config_ipsec import AssociationTable, IpsecTable
-from dsmip.daemon.config_observation import MetricsTable, WebTable
-from dsmip.daemon.config_payload import PayloadAssociationTable, PayloadTable
 from dsmip.daemon.config_uplinks import FlowTable, InterfaceTable, MultihomingTable, NetworkTable
 
 _AUTHENTICATION = (

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from ipaddress import IPv4Network, IPv6Address, IPv6Network
-from typing import TYPE_CHECKING
 
 from dsmip.core.frozen_entries import Fields, authentication_number, fields_of, freeze, number_of
 from dsmip.core.types import IPNetwork
@@ -14,10 +13,8 @@ from dsmip.daemon.config_ike import check_home_agent_ike, check_mobile_node_ike,
 from dsmip.daemon.config_ipsec import check_ipsec
 from dsmip.daemon.config_payload import check_payload
 from dsmip.daemon.config_problems import Problems
+from dsmip.daemon.config_schema import HomeAgentFile, MobileNodeFile, MobileNodeTable
 from dsmip.daemon.served_entry import entry_of
-
-if TYPE_CHECKING:
-    from dsmip.daemon.config import HomeAgentFile, MobileNodeFile, MobileNodeTable
 
 #: A prefix of a mobile node: IP version, first and last address, number of the mobile node, prefix length.
 _Owned = tuple[int, int, int, int, int]

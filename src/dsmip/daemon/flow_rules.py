@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from dsmip.core.flow_selectors import Selector, covers
 from dsmip.core.mobile_node_multihoming import MAX_UPLINKS
 from dsmip.daemon import config_uplinks as uplinks
 from dsmip.daemon.config_problems import Problems
-
-if TYPE_CHECKING:
-    from dsmip.daemon.config import MobileNodeFile
+from dsmip.daemon.config_schema import MobileNodeFile
 
 #: Flow rules of a mobile node; one for each IP version, and with `ports` one for each side.
 MAX_SELECTORS = 64

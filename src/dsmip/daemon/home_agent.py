@@ -28,7 +28,7 @@ from dsmip.core.actions import (
 from dsmip.core.home_agent import HomeAgent
 from dsmip.core.home_agent_changes import compare
 from dsmip.core.types import DSMIP_PORT, Binding, IPAddress, IPNetwork, UdpEndpoint
-from dsmip.daemon.config import HomeAgentFile, MobileNodeTable, state_directory_of
+from dsmip.daemon.config_schema import HomeAgentFile, MobileNodeTable, state_directory_of
 from dsmip.daemon.frozen_tables import FrozenTables, TablesByAddress
 from dsmip.daemon.home_agent_forwarding import Forwarding
 from dsmip.daemon.home_agent_icmp import HomeAgentIcmpPort

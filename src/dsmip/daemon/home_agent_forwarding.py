@@ -8,7 +8,7 @@ from itertools import islice
 
 from dsmip.core.actions import InstallBinding
 from dsmip.core.types import Binding, FlowRule
-from dsmip.daemon.config import HomeAgentFile, MobileNodeTable
+from dsmip.daemon.config_schema import HomeAgentFile, MobileNodeTable
 from dsmip.daemon.home_agent_plan import Source, networks_at_home, on_home_link, outer_sources, path_of
 from dsmip.daemon.runtime import Runtime
 from dsmip.wire.extensions import Extensions

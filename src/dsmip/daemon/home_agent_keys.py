@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable
 from ipaddress import IPv6Address
 
 from dsmip.core.actions import SendIPv4
-from dsmip.daemon.config import HomeAgentFile, MobileNodeTable
 from dsmip.daemon.config_ike import HomeAgentIkeTable, MobileNodeIkeTable
+from dsmip.daemon.config_schema import HomeAgentFile, MobileNodeTable
 from dsmip.daemon.home_agent_plan import protected_node, signalling_peer
-from dsmip.daemon.ike import KeyManagement, Negotiated
-from dsmip.daemon.ike_connection import Certificates, Connection, PayloadChild
+from dsmip.daemon.ike import KeyManagement
+from dsmip.daemon.ike_connection import Certificates, Connection, Negotiated, PayloadChild
 from dsmip.daemon.ike_words import state_in_words
 from dsmip.daemon.key_exchange_relay import KeyExchangeRelay, Reply
 from dsmip.daemon.protection import Peer, Send, SignallingProtection

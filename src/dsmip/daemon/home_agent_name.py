@@ -18,7 +18,7 @@ from pathlib import Path
 from dsmip.core.mobile_node import MobileNode, MobileNodeState
 from dsmip.core.mobile_node_home_agents import HomeAgentAddress
 from dsmip.daemon import durable
-from dsmip.daemon.config import MobileNodeFile
+from dsmip.daemon.config_schema import MobileNodeFile
 from dsmip.daemon.runtime import Runtime, instant
 
 #: Seconds between lookups: at first, and at most. While the home agent answers there is none.

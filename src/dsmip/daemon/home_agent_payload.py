@@ -7,7 +7,7 @@ from ipaddress import IPv6Address
 
 from dsmip.core.home_agent import HomeAgent
 from dsmip.core.types import Binding
-from dsmip.daemon.config import HomeAgentFile, MobileNodeTable
+from dsmip.daemon.config_schema import HomeAgentFile, MobileNodeTable
 from dsmip.daemon.home_agent_plan import protected_node
 from dsmip.daemon.payload import ProtectedNode, Situation
 from dsmip.daemon.runtime import Runtime

@@ -18,8 +18,8 @@ from dsmip.core.types import (
     Path,
     TunnelFormat,
 )
-from dsmip.daemon.config import HomeAgentFile, MobileNodeTable
 from dsmip.daemon.config_payload import PayloadTable
+from dsmip.daemon.config_schema import HomeAgentFile, MobileNodeTable
 from dsmip.daemon.frozen_tables import FrozenTables
 from dsmip.daemon.payload import ProtectedNode
 from dsmip.daemon.payload_policies import Ends, Side

@@ -11,9 +11,9 @@ from typing import Any
 from dsmip.core.home_agent import HomeAgent
 from dsmip.core.types import Binding, CareOfBinding
 from dsmip.daemon.binding_search import matching, named
-from dsmip.daemon.config import HomeAgentFile, MobileNodeTable
 from dsmip.daemon.config_payload import payload_in_words
 from dsmip.daemon.config_rules import nearest
+from dsmip.daemon.config_schema import HomeAgentFile, MobileNodeTable
 from dsmip.daemon.control import Arguments, Handler, Refusal, plain, text, whole_number
 from dsmip.daemon.explain import as_json, problems
 from dsmip.daemon.explain_home_agent import Facts, tell

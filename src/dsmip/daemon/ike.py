@@ -11,13 +11,13 @@ import contextlib
 import re
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Final
 
 from dsmip.daemon.conditions import Conditions
-from dsmip.daemon.ike_connection import PAYLOAD, SIGNALLING, Connection
+from dsmip.daemon.ike_connection import PAYLOAD, SIGNALLING, Connection, Negotiated
 from dsmip.daemon.ike_words import cipher_of, failure, trouble
 from dsmip.host.vici import Answer, Refused, Unreachable, Vici, ViciError
 
@@ -29,26 +29,6 @@ PATIENCE: Final = 8.0
 #: Seconds between attempts: doubled with each, up to the second.
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
 _SPI: Final = re.compile("[0-9a-fA-F]{1,8}")
-
-
-@dataclass(frozen=True, slots=True)
-class Negotiated:
-    """The state of one connection. `established` is about signalling, `since` a unix time; `spis` and
-    `payload_spis` are those of packets that come in."""
-
-    established: bool = False
-    since: float = 0.0
-    cipher: str = ""
-    problem: str = ""
-    spis: frozenset[int] = frozenset()
-    payload_cipher: str = ""
-    payload_spis: frozenset[int] = frozenset()
-
-    def missing(self, connection: Connection) -> str:
-        """The child SA that is still to be negotiated, "" = none."""
-        if not self.established:
-            return SIGNALLING
-        return PAYLOAD if connection.payload is not None and not self.payload_spis else ""
 
 
 class KeyManagement:

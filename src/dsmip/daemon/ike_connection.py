@@ -132,3 +132,23 @@ def _child(mode: str, request: int) -> dict[str, str | list[str]]:
 
 def _selector(address: IPv6Address) -> str:
     return f"{address}/128[{MOBILITY_HEADER}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Negotiated:
+    """The state of one connection. `established` is about signalling, `since` a unix time; `spis` and
+    `payload_spis` are those of packets that come in."""
+
+    established: bool = False
+    since: float = 0.0
+    cipher: str = ""
+    problem: str = ""
+    spis: frozenset[int] = frozenset()
+    payload_cipher: str = ""
+    payload_spis: frozenset[int] = frozenset()
+
+    def missing(self, connection: Connection) -> str:
+        """The child SA that is still to be negotiated, "" = none."""
+        if not self.established:
+            return SIGNALLING
+        return PAYLOAD if connection.payload is not None and not self.payload_spis else ""

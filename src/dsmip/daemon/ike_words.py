@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+from dsmip.daemon.ike_connection import Negotiated
 from dsmip.daemon.words import duration
 from dsmip.host.vici import Answer
-
-if TYPE_CHECKING:
-    from dsmip.daemon.ike import Negotiated
 
 _AUTHORITY = "the home agent's certificate is not of the authority in ike.ca"
 #: What stands in charon's log, and what it means; the first that is found counts.

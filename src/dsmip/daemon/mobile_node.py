@@ -36,7 +36,7 @@ from dsmip.core.mobile_node import MobileNode
 from dsmip.core.mobile_node_renumbering import HomeAddress
 from dsmip.core.types import Attachments, Instant, IPAddress
 from dsmip.daemon import home_address
-from dsmip.daemon.config import MobileNodeFile, state_directory_of
+from dsmip.daemon.config_schema import MobileNodeFile, state_directory_of
 from dsmip.daemon.config_uplinks import policy_of, signal_thresholds
 from dsmip.daemon.home_address import Renumbered
 from dsmip.daemon.home_agent_name import HomeAgentName, follow

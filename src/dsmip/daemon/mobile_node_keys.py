@@ -6,10 +6,10 @@ from collections.abc import Callable
 from ipaddress import IPv6Address
 
 from dsmip.core.actions import SendDatagram, SendPacket
-from dsmip.daemon.config import MobileNodeFile
 from dsmip.daemon.config_ike import IkeTable
-from dsmip.daemon.ike import KeyManagement, Negotiated
-from dsmip.daemon.ike_connection import Connection, PayloadChild
+from dsmip.daemon.config_schema import MobileNodeFile
+from dsmip.daemon.ike import KeyManagement
+from dsmip.daemon.ike_connection import Connection, Negotiated, PayloadChild
 from dsmip.daemon.ike_words import state_in_words
 from dsmip.daemon.key_exchange_relay import is_key_exchange
 from dsmip.daemon.mobile_node_plan import BINDING, protected_node, signalling_peer

@@ -8,8 +8,8 @@ from typing import Final
 from dsmip.core.mobile_node_config import UNKNOWN, MobileNodeConfig
 from dsmip.core.mobile_node_home_agents import HomeAgentAddress
 from dsmip.core.types import DSMIP_PORT, IPAddress, IPNetwork
-from dsmip.daemon.config import MobileNodeFile
 from dsmip.daemon.config_payload import PayloadTable
+from dsmip.daemon.config_schema import MobileNodeFile
 from dsmip.daemon.config_uplinks import is_multihomed, policy_of
 from dsmip.daemon.payload import ProtectedNode
 from dsmip.daemon.payload_policies import Ends, Side

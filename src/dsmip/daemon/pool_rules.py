@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from itertools import combinations
-from typing import TYPE_CHECKING
 
 from dsmip.core.types import IPNetwork
 from dsmip.daemon.config_problems import Problems
-
-if TYPE_CHECKING:
-    from dsmip.daemon.config import HomeAgentFile
+from dsmip.daemon.config_schema import HomeAgentFile
 
 
 def check_pools(config: HomeAgentFile, problems: Problems) -> None:

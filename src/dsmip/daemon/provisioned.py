@@ -17,18 +17,17 @@ import msgspec
 
 from dsmip.core.frozen_entries import Fields, authentication_number, record
 from dsmip.daemon import config_rules, durable
-from dsmip.daemon.config import (
+from dsmip.daemon.config import decode, load
+from dsmip.daemon.config_keys import Key
+from dsmip.daemon.config_problems import ConfigError, Problem, Problems
+from dsmip.daemon.config_schema import (
     MIN_SPI,
     ConfigFile,
     HomeAgentFile,
     MobileNodeTable,
     Name,
-    decode,
-    load,
     state_directory_of,
 )
-from dsmip.daemon.config_keys import Key
-from dsmip.daemon.config_problems import ConfigError, Problem, Problems
 from dsmip.daemon.config_uplinks import InterfaceName
 from dsmip.daemon.frozen_tables import FrozenTables
 

@@ -17,8 +17,9 @@ import msgspec
 
 from dsmip.daemon import provisioned
 from dsmip.daemon.conditions import Conditions
-from dsmip.daemon.config import ConfigFile, HomeAgentFile, MobileNodeFile, exposed_keys, load
+from dsmip.daemon.config import exposed_keys, load
 from dsmip.daemon.config_problems import ConfigError, Problem, locate
+from dsmip.daemon.config_schema import ConfigFile, HomeAgentFile, MobileNodeFile
 from dsmip.daemon.config_uplinks import is_multihomed
 from dsmip.daemon.control import Handler, Refusal, plain
 from dsmip.daemon.events import Fields

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from dsmip.core.types import MobileNodeEntry
-
-if TYPE_CHECKING:
-    from dsmip.daemon.config import MobileNodeTable
+from dsmip.daemon.config_schema import MobileNodeTable
 
 
 def entry_of(table: MobileNodeTable) -> MobileNodeEntry:

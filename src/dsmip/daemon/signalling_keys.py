@@ -9,8 +9,7 @@ from typing import Final
 
 from dsmip.daemon.config_ike import HomeAgentIkeTable, IkeTable
 from dsmip.daemon.config_ipsec import IpsecTable
-from dsmip.daemon.ike import Negotiated
-from dsmip.daemon.ike_connection import Certificates
+from dsmip.daemon.ike_connection import Certificates, Negotiated
 from dsmip.host.routing import HostError
 
 #: Numbers for security associations begin here, far from those that charon gives by itself.

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
 
-from dsmip.daemon.config import HomeAgentFile, MobileNodeFile
 from dsmip.daemon.config_problems import ConfigError, Problem
+from dsmip.daemon.config_schema import HomeAgentFile, MobileNodeFile
 from dsmip.daemon.home_agent_questions import HomeAgentQuestions
 from dsmip.daemon.http import Answer, HttpServer, Request, Response
 from dsmip.daemon.mobile_node_questions import MobileNodeQuestions

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
-from pathlib import Path
 from typing import Any
 
 from dsmip.lab.multihomed import measure
@@ -236,14 +234,3 @@ def _between(
 ) -> list[tuple[float, float | None]]:
     begin, end = (bisect_left(trips, moment, key=itemgetter(0)) for moment in (first, last))
     return list(trips[begin:end])
-
-
-def write(result: Result, directory: Path) -> dict[str, Path]:
-    """Write result.json, multihomed.png and multihomed.svg into a directory (made if need be)."""
-    from dsmip.lab.multihomed import picture  # matplotlib takes its time, and a tour does not need it
-
-    directory.mkdir(parents=True, exist_ok=True)
-    paths = {name: directory / name for name in ("result.json", "multihomed.png", "multihomed.svg")}
-    paths["result.json"].write_text(json.dumps(result.as_json(), indent=1) + "\n", encoding="utf-8")
-    picture.draw(result.timeline, [paths["multihomed.png"], paths["multihomed.svg"]])
-    return paths

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from dsmip.lab import sniffer, streams, transfers
 from dsmip.lab.errors import LabError
@@ -296,3 +298,14 @@ class Tour:
             sessions=[*sessions, *measure.sessions(flows, PLAIN.octets, ends)],
             timeline=timeline(moves, self._plugged, flows, wire, begin, end),
         )
+
+
+def write(result: Result, directory: Path) -> dict[str, Path]:
+    """Write result.json, multihomed.png and multihomed.svg into a directory (made if need be)."""
+    from dsmip.lab.multihomed import picture  # matplotlib takes its time, and a tour does not need it
+
+    directory.mkdir(parents=True, exist_ok=True)
+    paths = {name: directory / name for name in ("result.json", "multihomed.png", "multihomed.svg")}
+    paths["result.json"].write_text(json.dumps(result.as_json(), indent=1) + "\n", encoding="utf-8")
+    picture.draw(result.timeline, [paths["multihomed.png"], paths["multihomed.svg"]])
+    return paths
