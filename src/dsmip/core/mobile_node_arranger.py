@@ -192,11 +192,21 @@ class Arranger:
         joint = self.joint
         over = next((one for one in ordered if one.condition is not Condition.SILENT), None)
         wanted = None if over is None else self._joint_request(over, ordered, now)
-        if wanted is None:
+        if joint.wanted is not None and wanted is not None and wanted.says_the_same(joint.wanted):
+            return
+        if joint.wanted is not None:
+            self._doubt(joint.wanted)
+            wanted = None if over is None else self._joint_request(over, ordered, now)
             joint.stop()
-        elif joint.wanted is None or not wanted.says_the_same(joint.wanted):
+        if wanted is not None:
             joint.begin(wanted)
             joint.transmit(self._carry_joint(wanted), now)
+
+    def _doubt(self, unanswered: JointRequest) -> None:
+        """The home agent may have heard this, or not, and its answer will not count any more."""
+        for uplink in self._uplinks.values():
+            if dict(unanswered.priorities).get(uplink.bid, uplink.priority) != uplink.priority:
+                uplink.priority = 0
 
     def _joint_request(
         self, over: Candidate, ordered: tuple[Candidate, ...], now: Instant

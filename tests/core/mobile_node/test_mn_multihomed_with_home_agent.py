@@ -70,6 +70,20 @@ def test_three_uplinks_one_of_them_behind_a_nat() -> None:
     assert len(world.sent) == 3
 
 
+def test_what_was_told_and_taken_back_before_it_was_answered_is_told_again() -> None:
+    """The home agent may have heard the first, whose answer does not count any more."""
+    world = settled()
+    several = world.node.multihoming
+    assert several is not None
+    for change in (several.leave, several.give_back):
+        change("wlan0", at(world.time))
+        world.drain()
+        world.wait(0.001)
+    world.wait(3.0)
+    world.agree()
+    assert world.agent.order == [WLAN_BID, LTE_BID, NATED_BID]
+
+
 def test_pulled_and_plugged_in_again() -> None:
     world = settled()
     keep_using(world, 1.0, WLAN_BID)
