@@ -245,7 +245,7 @@ class AgentHost(Machine):
         source = frame.source, frame.source_port
         if self.up and (owner is None or not self.oracle.may_come_from(owner, source, self.world.time)):
             raise Violation(f"{self.name} accepts {inner} from {source}, the mobile node is not there")
-        if inner.what == "probe":
+        if inner.what in ("probe", "format"):
             self._reflect(frame, inner)
         elif inner.destination == self.file.address:
             if inner.what == "echo":
@@ -259,8 +259,9 @@ class AgentHost(Machine):
         if index is None:
             return
         bid = self.dataplane.bid_of(index, (frame.source, frame.source_port))
-        self.dataplane.heard(index, bid, read_probe_number(inner.number)[2], self.now().monotonic)
-        answer = Inner(self.file.address, inner.source, "probe-reply", inner.number)
+        if inner.what == "probe":
+            self.dataplane.heard(index, bid, read_probe_number(inner.number)[2], self.now().monotonic)
+        answer = Inner(self.file.address, inner.source, f"{inner.what}-reply", inner.number)
         self._internet.from_agent(
             Frame(frame.destination, frame.source, answer, frame.destination_port, frame.source_port)
         )

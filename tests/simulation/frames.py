@@ -9,7 +9,8 @@ from dsmip.core.types import IPAddress
 
 class Inner(NamedTuple):
     """A data packet. `number` tells packets apart; `what` is "data", "forged", an "echo" that asks whether
-    protocol 41 passes, a "probe" of a path's health (see `probe_number`), or a reply to one of these."""
+    protocol 41 passes, a "probe" of a path's health (see `probe_number`), a "format" probe of one of several
+    paths, or a reply to one of these."""
 
     source: IPAddress
     destination: IPAddress

@@ -31,7 +31,7 @@ from dsmip.core.types import DSMIP_PORT, Attachments, CareOfAddress, HomeAttachm
 from dsmip.dataplane.api import Role
 from dsmip.wire.constants import NextHeader
 from dsmip.wire.packet import UdpOuter, encapsulate_udp
-from dsmip.wire.pathprobe import PROBE_MAGIC, ProbePayload
+from dsmip.wire.pathprobe import PROBE_FORMAT, PROBE_MAGIC, PROBE_SIZE, ProbePayload
 from tests.simulation.clock import Machine, World
 from tests.simulation.data_plane import ModelDataPlane
 from tests.simulation.frames import Frame, Inner, Violation, probe_number, read_probe_number
@@ -262,6 +262,11 @@ class NodeHost(Machine):
             data = ProbePayload(bid, hold, sequence, 0).encode()
             self.engine.echo_reply(bid, sequence & 0xFFFF, self.now(), data)
             self.turn()
+        elif inner.what == "format-reply" and self.engine is not None:
+            bid, sequence, _ = read_probe_number(inner.number)
+            data = ProbePayload(bid, 0, sequence, 0, PROBE_SIZE | PROBE_FORMAT).encode()
+            self.engine.echo_reply(bid, sequence & 0xFFFF, self.now(), data)
+            self.turn()
         elif inner.what == "echo-reply" and self.engine is not None:
             self.engine.echo_reply(inner.number >> 16, inner.number & 0xFFFF, self.now())
             self.turn()
@@ -413,7 +418,8 @@ class NodeHost(Machine):
         what, number = "echo", int.from_bytes(inner[_NUMBERS])
         if inner[_DATA].startswith(PROBE_MAGIC):
             probe = ProbePayload.decode(inner[_DATA])
-            what, number = "probe", probe_number(probe.bid, probe.sequence, probe.hold)
+            what = "format" if probe.flags & PROBE_FORMAT else "probe"
+            number = probe_number(probe.bid, probe.sequence, probe.hold)
         return Inner(self.config.home_address, self.config.home_agent, what, number)
 
     def _send(self, frame: Frame, interface: str) -> None:
@@ -442,7 +448,7 @@ class NodeHost(Machine):
         state = engine.state(now)
         if state is MobileNodeState.REGISTERED and engine.entry is None:
             raise Violation(f"{self.name} is registered without an entry")
-        if len(self._memory) > len(self._internet.accesses):
+        if len(self._memory) > len(self._internet.accesses) + 1:  # and the home link
             raise Violation(f"{self.name} remembers {len(self._memory)} networks")
 
     def _check_end(self, entry: BindingUpdateListEntry, now: float) -> None:

@@ -46,7 +46,7 @@ from dsmip.wire.icmpv6 import (
 )
 from dsmip.wire.messages import BindingAcknowledgement, BindingError, BindingRefreshRequest
 from dsmip.wire.packet import Packet
-from dsmip.wire.pathprobe import PROBE_SIZE
+from dsmip.wire.pathprobe import PROBE_FORMAT, PROBE_SIZE
 
 __all__ = ["MobileNode", "MobileNodeConfig", "MobileNodeState"]
 
@@ -121,7 +121,12 @@ class MobileNode(MobileNodeView):
         """The home agent answered an ICMPv6 Echo Request from the home address."""
         probe = read_probe(data, self._emit)
         if probe is None:
-            (self._active or self._registration).echo_reply(identifier, sequence, now)
+            # With several uplinks it would not say over which of them it came.
+            if self._active is None:
+                self._registration.echo_reply(identifier, sequence, now)
+        elif probe.flags & PROBE_FORMAT:
+            if self._active is not None:
+                self._active.format_answered(probe, now)
         elif probe.flags & PROBE_SIZE:
             size_answered(self._tunnels(), probe, len(data), now)
         elif self._active is not None:

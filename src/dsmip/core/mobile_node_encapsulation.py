@@ -127,9 +127,19 @@ class EncapsulationChoice:
         self._home_agent_forces = False
 
     def acknowledged(
-        self, care_of: CareOfAddress, flags: BUFlag, verdict: NatVerdict, round_trip: float, now: float
+        self,
+        care_of: CareOfAddress,
+        flags: BUFlag,
+        verdict: NatVerdict,
+        round_trip: float,
+        now: float,
+        *,
+        may_ask: bool = True,
     ) -> None:
-        """A Binding Update with `flags` was accepted: remember what it says, ask what is to be asked."""
+        """A Binding Update with `flags` was accepted: remember what it says, ask what is to be asked.
+
+        Unless an answer would say nothing: then it stays as it is.
+        """
         if not isinstance(care_of.address, IPv4Address):
             return
         if verdict.nat is Nat.DETECTED:
@@ -142,6 +152,8 @@ class EncapsulationChoice:
             # Its policy, not the network's: there is nothing to find out at this home agent.
             self._home_agent_forces = True
             self.leave()
+        elif not may_ask:
+            return
         elif verdict.format is TunnelFormat.UDP4:
             known = self._memory.encapsulation(care_of.network, now)
             if known is not Encapsulation.FILTERED and not self.probe.active:

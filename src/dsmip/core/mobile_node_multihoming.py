@@ -410,10 +410,11 @@ class Multihoming:
                     self._arrange(now)
                 return
 
-    def echo_reply(self, identifier: int, sequence: int, now: Instant) -> None:
-        """The home agent answered an Echo Request that was about the tunnel format of some uplink."""
+    def format_answered(self, payload: ProbePayload, now: Instant) -> None:
+        """A probe of the tunnel format of some uplink came back."""
         for uplink in self._uplinks.values():
-            uplink.registration.echo_reply(identifier, sequence, now)
+            if uplink.bid == payload.bid:
+                uplink.registration.echo_reply(payload.bid, payload.sequence, now)
 
     def _look_at_health(self, uplink: Uplink, now: Instant) -> bool:
         """True when something has changed that others must know."""

@@ -11,18 +11,27 @@ from dsmip.core.mobile_node_config import MobileNodeConfig
 from dsmip.core.mobile_node_encapsulation import EncapsulationChoice, ProbeResult
 from dsmip.core.path_probe import probe_packet
 from dsmip.core.types import CareOfAddress, Instant
+from dsmip.wire.pathprobe import PROBE_FORMAT, PROBE_SIZE, ProbePayload
 
 
 class Prober:
     """Sends what `choice` asks and tells it what came back.
 
-    `config` may be replaced by one that differs in the home agent only.
+    `config` may be replaced by one that differs in the home agent only. `bid` is the binding identifier of
+    one of several paths, 0 = there is only one. The kernel of a home agent answers an echo over the path that
+    it prefers, which says nothing about the one that was asked. So what is asked of one of several is a path
+    probe, which comes back over its own path or not at all.
     """
 
     def __init__(
-        self, config: MobileNodeConfig, choice: EncapsulationChoice, emit: Callable[[Action], None]
+        self,
+        config: MobileNodeConfig,
+        choice: EncapsulationChoice,
+        emit: Callable[[Action], None],
+        bid: int = 0,
     ) -> None:
         self.config = config
+        self._bid = bid
         self._choice = choice
         self._emit = emit
 
@@ -42,9 +51,12 @@ class Prober:
         echo = self._choice.probe.next_try(now.monotonic)
         if echo is None:
             return self._told(care_of, self._choice.unanswered(care_of, now.monotonic))
-        packet = probe_packet(
-            care_of.address, config.home_agent_ipv4, config.home_address, config.home_agent, *echo
-        )
+        ends = care_of.address, config.home_agent_ipv4, config.home_address, config.home_agent
+        if self._bid:
+            sent, flags = int(now.monotonic * 1e9), PROBE_SIZE | PROBE_FORMAT
+            packet = probe_packet(*ends, *echo, ProbePayload(self._bid, 0, echo[1], sent, flags).encode())
+        else:
+            packet = probe_packet(*ends, *echo)
         self._emit(SendIPv4(packet, care_of.interface))
         return None
 

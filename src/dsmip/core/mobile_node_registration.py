@@ -55,8 +55,9 @@ class Registration(RegistrationState):
         self._home_prefix = common.home_prefix
         self._failed = common.failed
         self._delivery = Delivery(config, common.counters)
-        self._encapsulation = EncapsulationChoice(config, common.memory, common.rng.randrange(0x10000))
-        self._prober = Prober(config, self._encapsulation, common.emit)
+        bid = several.bid if several is not None else 0
+        self._encapsulation = EncapsulationChoice(config, common.memory, bid or common.rng.randrange(0x10000))
+        self._prober = Prober(config, self._encapsulation, common.emit, bid)
         self._hold = Hold()
         self._cleared = False
         self.attached: tuple[CareOfAddress, ...] = ()
@@ -311,7 +312,14 @@ class Registration(RegistrationState):
             self._emit(events.handover(self.entry, previous))
         if self._several is not None:
             self._several.accepted(update, message, now)
-        self._encapsulation.acknowledged(care_of, update.flags, verdict, self.entry.round_trip, now.monotonic)
+        self._encapsulation.acknowledged(
+            care_of,
+            update.flags,
+            verdict,
+            self.entry.round_trip,
+            now.monotonic,
+            may_ask=self._several is None or self._several.is_reflected,
+        )
         self._probed(self._prober.run(self.care_of, now), now)
         self.tunnel.confirm_mtu(self.entry.round_trip, now)
         if ask_again:

@@ -28,6 +28,10 @@ class OneOfSeveral(Protocol):
     def bid(self) -> int:
         """The binding identifier."""
 
+    @property
+    def is_reflected(self) -> bool:
+        """Whether the home agent sends a path probe back over the path it came from: both ends agreed."""
+
     def carry(self, request: Request, now: Instant) -> Carried:
         """What the Binding Update of `request` carries that leaves now."""
 

@@ -17,6 +17,7 @@ from dsmip.core.mobile_node_registration import Registration
 from dsmip.core.mobile_node_updates import Request
 from dsmip.core.path_supervision import Health, PathSupervision
 from dsmip.core.types import CareOfAddress, Instant, IPAddress, TunnelFormat
+from dsmip.wire.extensions import Extensions
 from dsmip.wire.messages import BindingAcknowledgement
 
 #: Seconds after the last packet for which a path counts as in use.
@@ -28,6 +29,8 @@ BEFORE_THE_END = 15.0
 
 class Owner(Protocol):
     """Who looks at all uplinks together."""
+
+    agreed: Extensions
 
     def carry(self, uplink: Uplink, request: Request, now: Instant) -> Carried:
         """What a Binding Update of this uplink carries."""
@@ -103,6 +106,11 @@ class Uplink:
         self._place: CareOfAddress | None = None
 
     # As its registration sees it (OneOfSeveral) -----------------------------------------------------------
+
+    @property
+    def is_reflected(self) -> bool:
+        """See `OneOfSeveral`."""
+        return bool(self._owner.agreed & Extensions.PROBES)
 
     def carry(self, request: Request, now: Instant) -> Carried:
         """See `OneOfSeveral`."""

@@ -87,9 +87,10 @@ def probe_packet(
     home_agent: IPv6Address,
     identifier: int,
     sequence: int,
+    data: bytes = _PAYLOAD,
 ) -> bytes:
     """The IPv4 packet of one probe."""
-    echo = encode_icmpv6(EchoRequest(identifier, sequence, _PAYLOAD), home_address, home_agent)
+    echo = encode_icmpv6(EchoRequest(identifier, sequence, data), home_address, home_agent)
     inner = encode_packet(home_address, home_agent, echo, NextHeader.ICMPV6)
     return IPv4Header(care_of, home_agent_ipv4, NextHeader.IPV6, len(inner)).encode() + inner
 

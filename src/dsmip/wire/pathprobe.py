@@ -18,6 +18,9 @@ PROBE_MAGIC = b"dsmP"
 _VERSION = 1
 #: Flag of a probe that is padded: it asks whether its size passes, and says nothing about the time to come.
 PROBE_SIZE = 1
+#: Flag of a probe that asks whether protocol 41 passes both ways. PROBE_SIZE is set, too: it says nothing
+#: about the time to come either.
+PROBE_FORMAT = 2
 
 _LAYOUT = Struct(">4sBBHIIQH6x")
 #: Octets of the longest headers in front of it: IPv6, UDP, IPv6, ICMPv6.
