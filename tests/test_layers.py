@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import functools
+import subprocess
+import sys
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -45,7 +48,8 @@ IMPURE_MODULES = {
 }
 
 
-def _imports(path: Path) -> set[str]:
+@functools.cache
+def _imports(path: Path) -> frozenset[str]:
     """Names of the modules a file imports, "dsmip.core" for dsmip.core.types."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
@@ -57,7 +61,7 @@ def _imports(path: Path) -> set[str]:
             found.add(module)
             # What is named may be a module too.
             found.update(f"{module}.{alias.name}" for alias in node.names)
-    return found
+    return frozenset(found)
 
 
 def _files(layer: str) -> list[Path]:
@@ -108,6 +112,15 @@ def test_packages_of_extras_stay_in_their_room(package: str, rooms: set[str]) ->
         if any(module.split(".")[0] == package for module in _imports(path))
     }
     assert importers == rooms
+
+
+def test_commands_that_only_ask_start_quickly() -> None:
+    """Without what takes long to import and serves daemons only."""
+    code = "import sys, dsmip.cli.main; dsmip.cli.main.parser(); print(*sys.modules, sep='\\n')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "dsmip.daemon.control" in loaded
+    assert not loaded & {"asyncio", "msgspec", "pyroute2", "dsmip.core", "dsmip.wire", "dsmip.host"}
 
 
 def test_every_package_has_its_rule() -> None:

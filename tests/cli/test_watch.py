@@ -16,7 +16,8 @@ from dsmip.cli import asking, main, watch
 from dsmip.cli.watch_screen import Story, WatchScreen
 from dsmip.cli.watch_view import Rates, Watcher
 from dsmip.core.types import TunnelFormat
-from dsmip.daemon.control import SOCKET_NAME, ControlServer, whole_number
+from dsmip.daemon.control import SOCKET_NAME
+from dsmip.daemon.control_server import ControlServer, whole_number
 from dsmip.dataplane.api import Traffic
 
 STATUS: dict[str, Any] = {

@@ -10,16 +10,8 @@ from typing import Any
 
 import pytest
 
-from dsmip.daemon.control import (
-    SOCKET_NAME,
-    ControlError,
-    ControlServer,
-    ask,
-    follow,
-    instances,
-    plain,
-    whole_number,
-)
+from dsmip.daemon.control import SOCKET_NAME, ControlError, ask, follow, instances
+from dsmip.daemon.control_server import ControlServer, plain, whole_number
 from dsmip.daemon.events import EventLog
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from dsmip.cli.asking import add_instance, find
 from dsmip.daemon.control import follow
-from dsmip.daemon.events import KEPT
+from dsmip.daemon.journal import RECENT
 
 #: Told first, in this order; what is not told at all is in the line in another form.
 _FIRST = ("name", "home_address", "interface", "care_of", "previous")
@@ -29,7 +29,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def _events(options: argparse.Namespace) -> int:
     name, past = find(options.instance, "events")
     # With the past in the same stream nothing is missed between the two.
-    for record in follow(name, "events", past=KEPT) if options.follow else past:
+    for record in follow(name, "events", past=RECENT) if options.follow else past:
         _print(record, as_json=options.json)
     return 0
 

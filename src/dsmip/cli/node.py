@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import gc
 import sys
 
 from dsmip.cli import log
-from dsmip.daemon.config import exposed_keys, load
 from dsmip.daemon.config_problems import ConfigError
-from dsmip.daemon.config_schema import HomeAgentFile
-from dsmip.daemon.process_memory import keep_large_blocks_apart
 
 FAILED = 1
 BAD_CONFIG = 2
@@ -19,6 +15,7 @@ BAD_CONFIG = 2
 
 def check(options: argparse.Namespace) -> int:
     """Report every error of a configuration file."""
+    from dsmip.daemon.config import exposed_keys
     from dsmip.daemon.provisioned import load_complete
 
     try:
@@ -38,6 +35,9 @@ def run(options: argparse.Namespace) -> int:
     # What a start makes stays: the collector would go through all of it again and again, which takes as long
     # as the start itself with a hundred thousand mobile nodes. The runtime turns it on again.
     gc.disable()
+    from dsmip.daemon.config import load
+    from dsmip.daemon.process_memory import keep_large_blocks_apart
+
     keep_large_blocks_apart()
     try:
         config = load(options.config)
@@ -46,6 +46,9 @@ def run(options: argparse.Namespace) -> int:
         return BAD_CONFIG
     log.set_up(options.verbose)
     # The daemons import netlink and the data plane: heavy, and of no use to the other commands.
+    import asyncio
+
+    from dsmip.daemon.config_schema import HomeAgentFile
     from dsmip.daemon.home_agent import HomeAgentDaemon
     from dsmip.daemon.mobile_node import MobileNodeDaemon
     from dsmip.daemon.runtime import StartError

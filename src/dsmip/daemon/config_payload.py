@@ -13,6 +13,7 @@ from dsmip.daemon.config_problems import Problems
 from dsmip.daemon.config_uplinks import Network
 from dsmip.daemon.payload import PayloadAssociation
 from dsmip.daemon.payload_policies import EVERYTHING
+from dsmip.daemon.words import CLEAR
 from dsmip.host.xfrm import Aead
 
 #: Octets of an AES key with 4 of salt (RFC 4106 section 8.1), and what such a cipher is called.
@@ -52,10 +53,6 @@ class PayloadTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, fro
         if not self.correspondents:
             return cipher
         return f"{cipher} to {', '.join(str(network.prefix) for network in self.correspondents)}"
-
-
-#: What they say without protection.
-CLEAR = "clear"
 
 
 def payload_in_words(table: PayloadTable | None, negotiated: str = "") -> str:

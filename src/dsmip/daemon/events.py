@@ -15,7 +15,7 @@ from typing import IO
 
 from dsmip.core.types import IPAddress
 from dsmip.daemon.feed import Feed, Subscription
-from dsmip.daemon.journal import Journal
+from dsmip.daemon.journal import RECENT, Journal
 
 Value = str | int | float | bool
 Fields = Mapping[str, Value]
@@ -25,8 +25,6 @@ _ADDRESSES = (IPv4Address, IPv6Address)
 # IPv4-compatible and IPv4-mapped addresses, which the C library writes with dots.
 _DOTTED = (0, 0xFFFF)
 
-#: Events kept for `dsmip status`.
-KEPT = 256
 #: Lines a second that events may fill the log with: beyond that a busy home agent would do little else. The
 #: others are counted, and are in the JSON stream and on the control socket all the same.
 LINES_A_SECOND = 100
@@ -62,7 +60,7 @@ class EventLog:
     """Records events and refusals."""
 
     def __init__(self) -> None:
-        self.recent: deque[Fields] = deque(maxlen=KEPT)
+        self.recent: deque[Fields] = deque(maxlen=RECENT)
         self.drops: Counter[str] = Counter()
         #: Events so far by kind.
         self.counts: Counter[str] = Counter()

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from dsmip.daemon import explain_texts
-from dsmip.daemon.config_payload import CLEAR
 from dsmip.daemon.journal import Moment, Refusal, Story
-from dsmip.daemon.words import counted, duration
+from dsmip.daemon.words import CLEAR, counted, duration
 
 #: How a tunnel format is said, after "its packets travel".
 TUNNELS = {

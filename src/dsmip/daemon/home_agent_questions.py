@@ -14,7 +14,7 @@ from dsmip.daemon.binding_search import matching, named
 from dsmip.daemon.config_payload import payload_in_words
 from dsmip.daemon.config_rules import nearest
 from dsmip.daemon.config_schema import HomeAgentFile, MobileNodeTable
-from dsmip.daemon.control import Arguments, Handler, Refusal, plain, text, whole_number
+from dsmip.daemon.control_server import Arguments, Handler, Refusal, plain, text, whole_number
 from dsmip.daemon.explain import as_json, problems
 from dsmip.daemon.explain_home_agent import Facts, tell
 from dsmip.daemon.flow_words import selector_in_words

@@ -20,6 +20,8 @@ Record = Mapping[str, Value]
 MAX_STORIES = 16384
 #: Moments kept of each mobile node.
 MOMENTS = 8
+#: Events of any kind that are kept for who asks.
+RECENT = 256
 #: Moments of all mobile nodes together, for a timeline.
 TIMELINE = 512
 

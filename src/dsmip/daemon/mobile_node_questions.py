@@ -10,7 +10,7 @@ from dsmip.core.mobile_node import MobileNode
 from dsmip.core.mobile_node_config import UNKNOWN
 from dsmip.daemon.config_payload import payload_in_words
 from dsmip.daemon.config_schema import MobileNodeFile
-from dsmip.daemon.control import Handler, Refusal, plain, text
+from dsmip.daemon.control_server import Handler, Refusal, plain, text
 from dsmip.daemon.explain import as_json, problems
 from dsmip.daemon.explain_mobile_node import Facts, tell
 from dsmip.daemon.journal import Story

@@ -21,7 +21,7 @@ from dsmip.daemon.config import exposed_keys, load
 from dsmip.daemon.config_problems import ConfigError, Problem, locate
 from dsmip.daemon.config_schema import ConfigFile, HomeAgentFile, MobileNodeFile
 from dsmip.daemon.config_uplinks import is_multihomed
-from dsmip.daemon.control import Handler, Refusal, plain
+from dsmip.daemon.control_server import Handler, Refusal, plain
 from dsmip.daemon.events import Fields
 from dsmip.daemon.frozen_tables import FrozenTables
 from dsmip.daemon.provisioning import NODES_CHANGED

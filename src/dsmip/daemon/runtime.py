@@ -22,7 +22,8 @@ from dsmip.core.types import Instant
 from dsmip.daemon.admission import Admission, Classify
 from dsmip.daemon.capture import Tap
 from dsmip.daemon.conditions import Conditions
-from dsmip.daemon.control import RUN_ROOT, SOCKET_NAME, ControlServer, Handler, Stream, whole_number
+from dsmip.daemon.control import RUN_ROOT, SOCKET_NAME
+from dsmip.daemon.control_server import ControlServer, Handler, Stream, whole_number
 from dsmip.daemon.descriptors import DescriptorWatch
 from dsmip.daemon.events import EventLog
 from dsmip.daemon.garbage import Collection

@@ -8,7 +8,7 @@ from typing import Any
 
 from dsmip.core.mobile_node import MobileNode
 from dsmip.core.mobile_node_uplink import UplinkReport
-from dsmip.daemon.control import Arguments, Handler, Refusal, plain, text
+from dsmip.daemon.control_server import Arguments, Handler, Refusal, plain, text
 from dsmip.daemon.flow_words import selector_in_words
 from dsmip.daemon.movement import MovementService
 from dsmip.daemon.runtime import Runtime, instant

@@ -17,7 +17,7 @@ from http import HTTPStatus
 from importlib import resources
 from typing import Any
 
-from dsmip.daemon.control import Refusal
+from dsmip.daemon.control_server import Refusal
 from dsmip.daemon.events import EventLog
 from dsmip.daemon.home_agent_questions import HomeAgentQuestions
 from dsmip.daemon.http import Request, Response

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+#: How payload is protected that is not.
+CLEAR = "clear"
+
 
 def duration(seconds: float) -> str:
     """A time span: 42 s, 3 min 10 s, 2 h 5 min, 4 d 3 h."""
