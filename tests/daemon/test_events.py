@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from dsmip.daemon.events import EVENTS_VARIABLE, KEPT, LINES_A_SECOND, EventLog
+from dsmip.daemon.events import EVENTS_VARIABLE, LINES_A_SECOND, EventLog
 from dsmip.daemon.feed import TooManyReaders
+from dsmip.daemon.journal import RECENT
 
 
 def test_events_go_to_the_stream_with_monotonic_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,10 +38,10 @@ def test_every_refusal_is_counted_and_few_are_logged(caplog: pytest.LogCaptureFi
 
 def test_the_ring_is_bounded() -> None:
     events = EventLog()
-    for number in range(KEPT * 2):
+    for number in range(RECENT * 2):
         events.event("tick", {"number": number})
-    assert len(events.recent) == KEPT
-    assert events.recent[-1]["number"] == KEPT * 2 - 1
+    assert len(events.recent) == RECENT
+    assert events.recent[-1]["number"] == RECENT * 2 - 1
 
 
 def test_a_slow_follower_loses_the_oldest_and_is_told_how_many() -> None:
