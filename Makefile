@@ -12,6 +12,9 @@ APT_TEST  := tshark tcpdump iperf3 ethtool chromium zsh fish groff-base redis-se
 APT_GUEST := qemu-system-x86 busybox-static kmod openssl charon-systemd strongswan-swanctl libstrongswan-standard-plugins
 APT_DEB   := mmdebstrap
 
+# The tests start the program hundreds of times: what is compiled is kept.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: setup demo demo-protected test test-fast soak conformance lint bench bench-kernel docs lock install deb \
         deb-check clean
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dsmip.daemon.config import parse
 from dsmip.daemon.config_problems import ConfigError
-from dsmip.daemon.control import ControlServer, plain
+from dsmip.daemon.control_server import ControlServer, plain
 from dsmip.daemon.http import BadRequest, host_is_ours, parse_head
 
 _PATH = Path("fuzz.toml")
