@@ -46,6 +46,7 @@ def _strength(station: Any) -> int | None:
         return None
     for name in ("NL80211_STA_INFO_SIGNAL_AVG", "NL80211_STA_INFO_SIGNAL"):
         strength = information.get_attr(name)
-        if strength is not None:
+        # 0 dBm, a whole milliwatt, is never received: drivers say so before the first frame has come.
+        if strength:
             return int(strength)
     return None
