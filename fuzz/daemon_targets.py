@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from dsmip.daemon.config import parse
-from dsmip.daemon.config_problems import ConfigError
+from dsmip.daemon.config.loading import parse
+from dsmip.daemon.config.problems import ConfigError
 from dsmip.daemon.control_server import ControlServer, plain
 from dsmip.daemon.http import BadRequest, host_is_ours, parse_head
 

@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 from dsmip.core.actions import StoreReplay
-from dsmip.core.home_agent import HomeAgent
+from dsmip.core.home_agent.engine import HomeAgent
 from dsmip.core.types import Instant
 from dsmip.wire.checksum import pseudo_checksum_v6
 from dsmip.wire.constants import BUFlag, NextHeader

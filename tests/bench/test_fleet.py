@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from dsmip.bench import daemon, fleet, signalling
-from dsmip.daemon.config_schema import HomeAgentFile
-from dsmip.daemon.home_agent_plan import engine_config
+from dsmip.daemon.config.schema import HomeAgentFile
+from dsmip.daemon.home_agent.plan import engine_config
 from dsmip.daemon.provisioned import load_complete
 from dsmip.store.memory import MemoryStore
 from dsmip.store.sqlite import SqliteStore

@@ -12,7 +12,7 @@ from tests.documents import PAGES, ROOT, commands, mentions
 
 from dsmip.cli.config_reference import schemas
 from dsmip.cli.main import parser
-from dsmip.daemon.config_schema import HomeAgentFile, MobileNodeFile
+from dsmip.daemon.config.schema import HomeAgentFile, MobileNodeFile
 
 
 def complaint(command: str, capsys: pytest.CaptureFixture[str]) -> str:

@@ -13,8 +13,8 @@ from dsmip.cli.command_tree import tree
 from dsmip.cli.config_reference import files, markdown, schemas
 from dsmip.cli.main import main, parser
 from dsmip.cli.manual import PAGES, page
-from dsmip.daemon.config_help import KEYS
-from dsmip.daemon.config_schema import HomeAgentFile, MobileNodeFile
+from dsmip.daemon.config.help import KEYS
+from dsmip.daemon.config.schema import HomeAgentFile, MobileNodeFile
 
 DOCS = Path(__file__).parents[2] / "docs"
 ROOT = tree(parser())
@@ -54,7 +54,7 @@ def test_every_key_is_in_the_manual() -> None:
 
 @pytest.mark.parametrize("file", [HomeAgentFile, MobileNodeFile])
 def test_every_key_of_the_schema_is_explained_and_no_other(file: type[msgspec.Struct]) -> None:
-    """A new key needs its words in daemon/config_help.py, and `make docs`."""
+    """A new key needs its words in daemon/config/help.py, and `make docs`."""
     for schema in schemas(file):
         keys = {field.name for field in msgspec.structs.fields(schema)}
         assert set(KEYS.get(schema, {})) == keys, schema.__name__

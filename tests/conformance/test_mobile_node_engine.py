@@ -8,7 +8,7 @@ from ipaddress import IPv6Address, IPv6Network
 
 import pytest
 
-from dsmip.core.mobile_node import MobileNodeState
+from dsmip.core.mobile_node.engine import MobileNodeState
 from dsmip.wire.icmpv6 import (
     HomeAgentAddressDiscoveryReply,
     HomeAgentAddressDiscoveryRequest,

@@ -8,7 +8,7 @@ from ipaddress import IPv6Address
 import pytest
 
 from dsmip.core.actions import Drop, RemovePath, SendPacket
-from dsmip.core.mobile_node import MobileNodeConfig, MobileNodeState
+from dsmip.core.mobile_node.engine import MobileNodeConfig, MobileNodeState
 from dsmip.wire.constants import BEStatus, BUFlag
 from dsmip.wire.icmpv6 import (
     HomeAgentAddressDiscoveryReply,

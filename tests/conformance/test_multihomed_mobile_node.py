@@ -10,7 +10,7 @@ from mobile_node_bench import HOME_ADDRESS, HOME_AGENT, Bench, Sent, at, only
 from multihomed_world import LTE, LTE_BID, NATED, NATED_BID, POLICY, WLAN, WLAN_BID, MultihomedWorld, settled
 
 from dsmip.core.actions import InstallPath, SendDatagram, SettleHome, ShareHome
-from dsmip.core.mobile_node import MobileNodeState
+from dsmip.core.mobile_node.engine import MobileNodeState
 from dsmip.core.types import TunnelFormat
 from dsmip.wire.constants import BUFlag
 from dsmip.wire.fasthandoveroptions import MHLinkLayerAddress

@@ -21,7 +21,7 @@ from multihomed_world import (
 )
 
 from dsmip.core.flow_selectors import FlowDescription
-from dsmip.core.mobile_node_policy import FlowPolicy, InterfacePolicy, UplinkChoice
+from dsmip.core.mobile_node.policy import FlowPolicy, InterfacePolicy, UplinkChoice
 from dsmip.wire.flows import FlowIdentification, FlowSummary
 from dsmip.wire.multihoming import BindingIdentifier
 from dsmip.wire.options import find_all

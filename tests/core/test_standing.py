@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv6Address
 import pytest
 
 from dsmip.bench.fleet import HOME_AGENT, HOME_PREFIX, IPV4_HOME_PREFIX, Vehicle, vehicles
-from dsmip.core.home_agent import HomeAgent, HomeAgentConfig
+from dsmip.core.home_agent.engine import HomeAgent, HomeAgentConfig
 from dsmip.core.standing import Standing, claim_of, standing_at_mobile_node
 from dsmip.core.types import Instant
 from dsmip.wire.packet import encode_packet

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
-from dsmip.core.home_agent import HomeAgent
+from dsmip.core.home_agent.engine import HomeAgent
 from dsmip.core.types import (
     Binding,
     CareOfBinding,
@@ -22,12 +22,12 @@ from dsmip.core.types import (
     UdpEndpoint,
 )
 from dsmip.daemon.conditions import Conditions
-from dsmip.daemon.config import parse
-from dsmip.daemon.config_schema import HomeAgentFile
+from dsmip.daemon.config.loading import parse
+from dsmip.daemon.config.schema import HomeAgentFile
 from dsmip.daemon.events import EventLog
 from dsmip.daemon.frozen_tables import FrozenTables, TablesByAddress
-from dsmip.daemon.home_agent_plan import engine_config
-from dsmip.daemon.home_agent_questions import HomeAgentQuestions
+from dsmip.daemon.home_agent.plan import engine_config
+from dsmip.daemon.home_agent.questions import HomeAgentQuestions
 from dsmip.daemon.runtime import Runtime
 from dsmip.dataplane.api import Traffic
 from dsmip.dataplane.fake import FakeDataPlane

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from dsmip.daemon.config import load, parse
-from dsmip.daemon.config_problems import ConfigError, locate
-from dsmip.daemon.config_schema import HomeAgentFile, MobileNodeFile
+from dsmip.daemon.config.loading import load, parse
+from dsmip.daemon.config.problems import ConfigError, locate
+from dsmip.daemon.config.schema import HomeAgentFile, MobileNodeFile
 
 HOME_AGENT = """\
 role = "home-agent"

@@ -8,10 +8,10 @@ from itertools import combinations
 from pathlib import Path
 
 from dsmip.core.types import IPNetwork
-from dsmip.daemon import config_rules
-from dsmip.daemon.config_keys import Key
-from dsmip.daemon.config_problems import Problems
-from dsmip.daemon.config_schema import HomeAgentFile, MobileNodeTable
+from dsmip.daemon.config import rules as config_rules
+from dsmip.daemon.config.keys import Key
+from dsmip.daemon.config.problems import Problems
+from dsmip.daemon.config.schema import HomeAgentFile, MobileNodeTable
 
 HOME = IPv6Network("2001:db8:100::/64")
 

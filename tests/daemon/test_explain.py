@@ -8,8 +8,10 @@ from typing import Any
 
 import dsmip
 from dsmip.cli.explain import text
-from dsmip.daemon import explain_home_agent, explain_mobile_node, explain_texts
-from dsmip.daemon.explain import as_json
+from dsmip.daemon.explain import home_agent as explain_home_agent
+from dsmip.daemon.explain import mobile_node as explain_mobile_node
+from dsmip.daemon.explain import texts as explain_texts
+from dsmip.daemon.explain.sentences import as_json
 from dsmip.daemon.journal import Journal, Story
 from dsmip.wire.constants import BAStatus
 

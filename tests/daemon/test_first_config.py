@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from dsmip.daemon.config import load, parse
-from dsmip.daemon.config_schema import HomeAgentFile
-from dsmip.daemon.first_config import FirstConfig, UnfitError
+from dsmip.daemon.config.first import FirstConfig, UnfitError
+from dsmip.daemon.config.loading import load, parse
+from dsmip.daemon.config.schema import HomeAgentFile
 from dsmip.daemon.provisioning import Provisioning
 
 ADDRESS, ADDRESS4 = IPv6Address("2001:db8:ffff::1"), IPv4Address("192.0.2.1")

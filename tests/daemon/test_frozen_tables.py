@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from dsmip.daemon import provisioned
-from dsmip.daemon.config import parse
-from dsmip.daemon.config_keys import Key
-from dsmip.daemon.config_problems import ConfigError
-from dsmip.daemon.config_schema import HomeAgentFile
+from dsmip.daemon.config.keys import Key
+from dsmip.daemon.config.loading import parse
+from dsmip.daemon.config.problems import ConfigError
+from dsmip.daemon.config.schema import HomeAgentFile
 from dsmip.daemon.frozen_tables import FrozenTables
-from dsmip.daemon.home_agent_plan import routed_networks
+from dsmip.daemon.home_agent.plan import routed_networks
 from dsmip.daemon.provisioned import ProvisionedNode
 
 KEY = "6d6f62696c652d697076362d6b657921"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dsmip.core.mobile_node_renumbering import HomeAddress
+from dsmip.core.mobile_node.renumbering import HomeAddress
 from dsmip.core.types import Instant
 from dsmip.daemon.home_address import FILE_NAME, Renumbered, remember, remembered
 

@@ -23,11 +23,11 @@ from dsmip.core.types import (
     TunnelFormat,
     UdpEndpoint,
 )
-from dsmip.daemon import home_agent_forwarding
-from dsmip.daemon.config import parse
-from dsmip.daemon.config_schema import HomeAgentFile
-from dsmip.daemon.home_agent_forwarding import Forwarding
-from dsmip.daemon.home_agent_plan import defended
+from dsmip.daemon.config.loading import parse
+from dsmip.daemon.config.schema import HomeAgentFile
+from dsmip.daemon.home_agent import forwarding as home_agent_forwarding
+from dsmip.daemon.home_agent.forwarding import Forwarding
+from dsmip.daemon.home_agent.plan import defended
 from dsmip.daemon.runtime import Runtime
 from dsmip.dataplane.api import Traffic
 from dsmip.dataplane.fake import FakeDataPlane

@@ -10,11 +10,11 @@ from typing import Any, cast
 
 import pytest
 
-from dsmip.daemon import home_agent_keys
-from dsmip.daemon.config import parse
-from dsmip.daemon.config_schema import HomeAgentFile
-from dsmip.daemon.home_agent_keys import HomeAgentKeys
-from dsmip.daemon.ike_connection import Connection
+from dsmip.daemon.config.loading import parse
+from dsmip.daemon.config.schema import HomeAgentFile
+from dsmip.daemon.home_agent import keys as home_agent_keys
+from dsmip.daemon.home_agent.keys import HomeAgentKeys
+from dsmip.daemon.ike.connection import Connection
 from dsmip.daemon.runtime import Runtime
 from dsmip.daemon.signalling_keys import payload_request_of, request_of
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from dsmip.core.mobile_node_home_agents import HomeAgentAddress
-from dsmip.daemon import home_agent_name
-from dsmip.daemon.home_agent_name import FILE_NAME, HomeAgentName, Unresolved, look_up
+from dsmip.core.mobile_node.home_agents import HomeAgentAddress
+from dsmip.daemon.home_agent import name as home_agent_name
+from dsmip.daemon.home_agent.name import FILE_NAME, HomeAgentName, Unresolved, look_up
 
 NAME = "ha.example.org"
 HERE = HomeAgentAddress(IPv6Address("2001:db8::1"), IPv4Address("192.0.2.1"))

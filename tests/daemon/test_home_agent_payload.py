@@ -13,10 +13,10 @@ from tests.daemon.home_agent_parts import HomeAgentParts, home_address
 from tests.daemon.test_payload import FakeKernel
 
 from dsmip.core.types import Binding, CareOfBinding, TunnelFormat
-from dsmip.daemon.config_keys import Key
-from dsmip.daemon.config_payload import PayloadAssociationTable, PayloadTable
-from dsmip.daemon.config_schema import MobileNodeTable
-from dsmip.daemon.home_agent_payload import HomeAgentPayload
+from dsmip.daemon.config.keys import Key
+from dsmip.daemon.config.payload import PayloadAssociationTable, PayloadTable
+from dsmip.daemon.config.schema import MobileNodeTable
+from dsmip.daemon.home_agent.payload import HomeAgentPayload
 from dsmip.daemon.payload import PayloadProtection
 from dsmip.daemon.runtime import Runtime
 from dsmip.dataplane.fake import FakeDataPlane

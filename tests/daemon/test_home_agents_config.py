@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from dsmip.core.mobile_node_config import UNKNOWN
-from dsmip.core.mobile_node_home_agents import HomeAgentAddress
-from dsmip.daemon.config import parse
-from dsmip.daemon.config_problems import ConfigError
-from dsmip.daemon.config_schema import MobileNodeFile
-from dsmip.daemon.mobile_node import engine_config
+from dsmip.core.mobile_node.config import UNKNOWN
+from dsmip.core.mobile_node.home_agents import HomeAgentAddress
+from dsmip.daemon.config.loading import parse
+from dsmip.daemon.config.problems import ConfigError
+from dsmip.daemon.config.schema import MobileNodeFile
+from dsmip.daemon.mobile_node.daemon import engine_config
 
 FILE = Path("x.toml")
 

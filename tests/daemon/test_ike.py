@@ -13,9 +13,9 @@ import pytest
 from tests.host.fake_charon import FakeCharon, established
 
 from dsmip.daemon.conditions import Conditions
-from dsmip.daemon.ike import KeyManagement
-from dsmip.daemon.ike_connection import Certificates, Connection, Negotiated, PayloadChild
-from dsmip.daemon.ike_words import state_in_words
+from dsmip.daemon.ike.connection import Certificates, Connection, Negotiated, PayloadChild
+from dsmip.daemon.ike.key_management import KeyManagement
+from dsmip.daemon.ike.words import state_in_words
 
 HOME, HOME_AGENT = IPv6Address("2001:db8:100::20"), IPv6Address("2001:db8:ffff::1")
 OTHER = IPv6Address("2001:db8:100::21")

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from tests.daemon.test_config import FILE, HOME_AGENT, MOBILE_ROUTER
 
-from dsmip.daemon.config import exposed_keys, parse
-from dsmip.daemon.config_problems import ConfigError
-from dsmip.daemon.config_schema import HomeAgentFile, MobileNodeFile
+from dsmip.daemon.config.loading import exposed_keys, parse
+from dsmip.daemon.config.problems import ConfigError
+from dsmip.daemon.config.schema import HomeAgentFile, MobileNodeFile
 
 SECRET = "000102030405060708090a0b0c0d0e0f"
 NO_IDENTITY = "is no identity: a DNS name, name@domain, an address, or a distinguished name"

@@ -16,7 +16,7 @@ from tests.daemon.home_agent_parts import HomeAgentParts
 from dsmip.core.types import TunnelFormat
 from dsmip.daemon.http import Request
 from dsmip.daemon.metrics import HomeAgentMetrics, Metrics, MobileNodeMetrics
-from dsmip.daemon.mobile_node_questions import MobileNodeQuestions
+from dsmip.daemon.mobile_node.questions import MobileNodeQuestions
 from dsmip.dataplane.api import Traffic
 
 DASHBOARD = Path(__file__).parents[2] / "contrib" / "grafana-dashboard.json"

@@ -14,12 +14,12 @@ from tests.daemon.test_waiting_for_keys import Bench
 
 from dsmip.core.actions import SendDatagram, SendPacket
 from dsmip.core.types import UdpEndpoint
-from dsmip.daemon import mobile_node_keys
 from dsmip.daemon.conditions import Conditions
-from dsmip.daemon.config import parse
-from dsmip.daemon.config_schema import MobileNodeFile
-from dsmip.daemon.ike_connection import Negotiated
-from dsmip.daemon.mobile_node_keys import MobileNodeKeys
+from dsmip.daemon.config.loading import parse
+from dsmip.daemon.config.schema import MobileNodeFile
+from dsmip.daemon.ike.connection import Negotiated
+from dsmip.daemon.mobile_node import keys as mobile_node_keys
+from dsmip.daemon.mobile_node.keys import MobileNodeKeys
 from dsmip.daemon.protection import Send
 from dsmip.daemon.runtime import Runtime
 from dsmip.wire.packet import encode_packet

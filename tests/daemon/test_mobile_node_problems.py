@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dsmip.daemon.mobile_node_problems import clocks, ipv4
+from dsmip.daemon.mobile_node.problems import clocks, ipv4
 from dsmip.wire.constants import IPv4AckStatus
 
 

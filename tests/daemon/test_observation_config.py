@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from tests.daemon.test_config import HOME_AGENT, MOBILE_ROUTER
 
-from dsmip.daemon.config import parse
-from dsmip.daemon.config_problems import ConfigError
-from dsmip.daemon.config_schema import HomeAgentFile, MobileNodeFile
+from dsmip.daemon.config.loading import parse
+from dsmip.daemon.config.problems import ConfigError
+from dsmip.daemon.config.schema import HomeAgentFile, MobileNodeFile
 from dsmip.daemon.reload import differences
 
 

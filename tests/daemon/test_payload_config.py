@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from tests.daemon.test_config import FILE, HOME_AGENT, MOBILE_ROUTER, problems
 
-from dsmip.daemon.config import exposed_keys, parse
-from dsmip.daemon.config_payload import payload_in_words
-from dsmip.daemon.config_schema import HomeAgentFile, MobileNodeFile
-from dsmip.daemon.home_agent_plan import protected_node as served_node
-from dsmip.daemon.mobile_node_plan import protected_node
+from dsmip.daemon.config.loading import exposed_keys, parse
+from dsmip.daemon.config.payload import payload_in_words
+from dsmip.daemon.config.schema import HomeAgentFile, MobileNodeFile
+from dsmip.daemon.home_agent.plan import protected_node as served_node
+from dsmip.daemon.mobile_node.plan import protected_node
 from dsmip.daemon.payload_policies import EVERYTHING, Side
 
 TO = "000102030405060708090a0b0c0d0e0f01020304"

@@ -12,9 +12,9 @@ import pytest
 
 from dsmip.daemon import provisioned
 from dsmip.daemon.allotment import PoolExhausted, lowest_free, span
-from dsmip.daemon.config import parse
-from dsmip.daemon.config_problems import ConfigError
-from dsmip.daemon.config_schema import HomeAgentFile, MobileNodeFile
+from dsmip.daemon.config.loading import parse
+from dsmip.daemon.config.problems import ConfigError
+from dsmip.daemon.config.schema import HomeAgentFile, MobileNodeFile
 from dsmip.daemon.control import RefusedError
 from dsmip.daemon.provisioned import load_complete
 from dsmip.daemon.provisioning import ProvisionError, Provisioning

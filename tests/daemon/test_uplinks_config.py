@@ -9,12 +9,12 @@ import pytest
 from test_config import FILE, MOBILE_ROUTER, problems
 
 from dsmip.core.flow_selectors import swapped
-from dsmip.core.mobile_node_policy import Policy, UplinkChoice
+from dsmip.core.mobile_node.policy import Policy, UplinkChoice
 from dsmip.core.types import CareOfAddress
-from dsmip.daemon.config import parse
-from dsmip.daemon.config_problems import ConfigError
-from dsmip.daemon.config_schema import MobileNodeFile
-from dsmip.daemon.config_uplinks import is_multihomed, policy_of, signal_thresholds
+from dsmip.daemon.config.loading import parse
+from dsmip.daemon.config.problems import ConfigError
+from dsmip.daemon.config.schema import MobileNodeFile
+from dsmip.daemon.config.uplinks import is_multihomed, policy_of, signal_thresholds
 from dsmip.daemon.reload import check_uplinks_live
 from dsmip.wire.trafficselectors import IPv4TrafficSelector, IPv6TrafficSelector
 

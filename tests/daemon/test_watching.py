@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from tests.daemon.home_agent_parts import HomeAgentParts
 
-from dsmip.daemon.config_problems import ConfigError
-from dsmip.daemon.config_schema import HomeAgentFile
+from dsmip.daemon.config.problems import ConfigError
+from dsmip.daemon.config.schema import HomeAgentFile
 from dsmip.daemon.watching import Watching
 
 

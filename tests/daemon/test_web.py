@@ -16,7 +16,7 @@ import pytest
 from tests.daemon.home_agent_parts import HomeAgentParts
 
 from dsmip.core.types import TunnelFormat
-from dsmip.daemon.config_observation import WebTable
+from dsmip.daemon.config.observation import WebTable
 from dsmip.daemon.http import HttpServer, Listen, Request, Response
 from dsmip.daemon.journal import Journal
 from dsmip.daemon.web import WebPage, policy
@@ -128,7 +128,7 @@ def test_the_token_is_made_once_and_nobody_else_can_read_it(tmp_path: Path) -> N
 
 
 def _table(keys: Mapping[str, Any]) -> WebTable:
-    from dsmip.daemon.config_observation import ListenAddress
+    from dsmip.daemon.config.observation import ListenAddress
 
     return WebTable(listen=ListenAddress("127.0.0.1:8418"), **keys)
 

@@ -11,8 +11,9 @@ from scapy.layers.ipsec import ESP
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet, Raw
 
-from dsmip.daemon import config, config_schema
-from dsmip.daemon.config_payload import payload_in_words
+from dsmip.daemon.config import loading as config
+from dsmip.daemon.config import schema as config_schema
+from dsmip.daemon.config.payload import payload_in_words
 from dsmip.lab import configs, measure, protection, tour
 from dsmip.lab.observation import UNKNOWN_SEQUENCE, Control, DataClass, observe
 from dsmip.lab.sniffer import Wire

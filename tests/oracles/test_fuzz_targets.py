@@ -14,8 +14,8 @@ from fuzz.mobile_node_target import mobile_node
 from fuzz.targets import TARGETS
 from fuzz.unguided import run
 
-from dsmip.core import home_agent_authentication
 from dsmip.core.authentication import SecurityAssociation
+from dsmip.core.home_agent import authentication as home_agent_authentication
 
 
 @pytest.mark.parametrize("name", TARGETS)

@@ -7,10 +7,10 @@ from ipaddress import IPv6Address
 from typing import Any
 
 from dsmip.core.actions import Action, ForgetBinding, SendDatagram, SendPacket, StoreBinding, StoreReplay
-from dsmip.core.home_agent import HomeAgent
+from dsmip.core.home_agent.engine import HomeAgent
 from dsmip.core.types import IPAddress, UdpEndpoint
 from dsmip.daemon.conditions import Conditions
-from dsmip.daemon.home_agent import HomeAgentDaemon
+from dsmip.daemon.home_agent.daemon import HomeAgentDaemon
 from dsmip.daemon.persistence import Persistence
 from dsmip.dataplane.api import Role
 from dsmip.wire.packet import UdpOuter, encapsulate_udp

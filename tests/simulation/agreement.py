@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
-from dsmip.core.mobile_node import MobileNodeState
-from dsmip.core.mobile_node_multihoming import Multihoming
-from dsmip.core.mobile_node_uplink import UplinkReport
+from dsmip.core.mobile_node.engine import MobileNodeState
+from dsmip.core.mobile_node.multihoming import Multihoming
+from dsmip.core.mobile_node.uplink import UplinkReport
 from dsmip.core.path_supervision import Health
 from dsmip.core.retransmission import MAX_BINDACK_TIMEOUT
 from dsmip.core.types import Binding, IPAddress, IPNetwork

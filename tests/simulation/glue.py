@@ -20,7 +20,7 @@ from dsmip.dataplane.api import Role, Traffic
 if TYPE_CHECKING:
     from tests.simulation.agent import AgentHost
 
-_MODULE = "dsmip.daemon.home_agent"
+_MODULE = "dsmip.daemon.home_agent.daemon"
 
 #: The machine whose daemon runs now.
 _current: list[AgentHost] = []

@@ -25,7 +25,7 @@ from dsmip.core.actions import (
     ShareHome,
 )
 from dsmip.core.binding_update_list import BindingUpdateListEntry
-from dsmip.core.mobile_node import MobileNode, MobileNodeConfig, MobileNodeState
+from dsmip.core.mobile_node.engine import MobileNode, MobileNodeConfig, MobileNodeState
 from dsmip.core.network_memory import NetworkMemory
 from dsmip.core.types import DSMIP_PORT, Attachments, CareOfAddress, HomeAttachment, IPAddress
 from dsmip.dataplane.api import Role
@@ -42,7 +42,7 @@ from tests.simulation.plan import HOME_INTERFACE, NodePlan, policy_of
 if TYPE_CHECKING:
     from tests.simulation.agent import AgentHost
 
-#: The mobile node's one binding, as in `dsmip.daemon.mobile_node`.
+#: The mobile node's one binding, as in `dsmip.daemon.mobile_node.daemon`.
 BINDING = 1
 
 INTERFACES = {"wlan0": 3, "wwan0": 4, HOME_INTERFACE: 9}

@@ -13,11 +13,11 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 import msgspec
 
 from dsmip.core.flow_selectors import FlowDescription
-from dsmip.core.mobile_node_config import MobileNodeConfig
-from dsmip.core.mobile_node_policy import FlowPolicy, InterfacePolicy, Policy, Probing, UplinkChoice
+from dsmip.core.mobile_node.config import MobileNodeConfig
+from dsmip.core.mobile_node.policy import FlowPolicy, InterfacePolicy, Policy, Probing, UplinkChoice
 from dsmip.core.types import DSMIP_PORT, MobileNodeEntry
-from dsmip.daemon.config_keys import Key
-from dsmip.daemon.config_schema import HomeAgentFile, MobileNodeTable
+from dsmip.daemon.config.keys import Key
+from dsmip.daemon.config.schema import HomeAgentFile, MobileNodeTable
 
 #: Name of the home agents' interface on the home link.
 HOME_LINK = "home"

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from dsmip.core.mobile_node_counters import Counters
-from dsmip.core.mobile_node_delivery import Delivery
-from dsmip.core.mobile_node_updates import Purpose, Request
+from dsmip.core.mobile_node.counters import Counters
+from dsmip.core.mobile_node.delivery import Delivery
+from dsmip.core.mobile_node.updates import Purpose, Request
 from dsmip.core.types import Instant
 from dsmip.wire.constants import BAFlag, BAStatus
 from dsmip.wire.messages import BindingAcknowledgement

@@ -18,7 +18,7 @@ import pytest
 
 from dsmip.bench import fleet, signalling
 from dsmip.core.actions import SendDatagram, SendPacket
-from dsmip.core.home_agent import HomeAgent
+from dsmip.core.home_agent.engine import HomeAgent
 from dsmip.core.types import Instant
 from dsmip.daemon.conditions import Conditions
 from dsmip.daemon.events import EventLog

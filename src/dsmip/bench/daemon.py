@@ -16,7 +16,7 @@ from dsmip.bench import fleet, frames, network
 from dsmip.bench.network import Network
 from dsmip.core.types import DSMIP_PORT, IPAddress
 from dsmip.daemon import provisioned
-from dsmip.daemon.config_keys import Key
+from dsmip.daemon.config.keys import Key
 from dsmip.daemon.control import ControlError, ask
 from dsmip.daemon.provisioned import ProvisionedNode
 from dsmip.lab import daemons, namespaces

@@ -15,7 +15,7 @@ from dsmip.bench.figures import Collect, Figure, Say, Spread, percentile
 from dsmip.bench.network import Network
 from dsmip.core.actions import ForgetBinding, SendDatagram, SendPacket, StoreBinding, StoreReplay
 from dsmip.core.authentication import mn_ha_authenticator
-from dsmip.core.home_agent import HomeAgent, HomeAgentConfig
+from dsmip.core.home_agent.engine import HomeAgent, HomeAgentConfig
 from dsmip.core.types import Instant
 from dsmip.daemon import garbage
 from dsmip.lab.errors import LabError

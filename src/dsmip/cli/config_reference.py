@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
-from dsmip.daemon.config_help import KEYS
-from dsmip.daemon.config_keys import Key
-from dsmip.daemon.config_observation import ListenAddress
-from dsmip.daemon.config_schema import DnsName, HomeAgentFile, HomeAgentPlace, IPv4Home, MobileNodeFile
-from dsmip.daemon.config_uplinks import Network
+from dsmip.daemon.config.help import KEYS
+from dsmip.daemon.config.keys import Key
+from dsmip.daemon.config.observation import ListenAddress
+from dsmip.daemon.config.schema import DnsName, HomeAgentFile, HomeAgentPlace, IPv4Home, MobileNodeFile
+from dsmip.daemon.config.uplinks import Network
 
 _WORDS: dict[Any, str] = {
     Key: "hexadecimal digits",

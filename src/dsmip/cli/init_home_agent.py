@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from dsmip.daemon import durable
-from dsmip.daemon.config import parse
-from dsmip.daemon.config_problems import ConfigError
-from dsmip.daemon.first_config import FirstConfig, UnfitError
+from dsmip.daemon.config.first import FirstConfig, UnfitError
+from dsmip.daemon.config.loading import parse
+from dsmip.daemon.config.problems import ConfigError
 from dsmip.host.uplink import Uplink, default_uplink, uplink
 
 FAILED = 1

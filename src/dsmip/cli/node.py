@@ -7,7 +7,7 @@ import gc
 import sys
 
 from dsmip.cli import log
-from dsmip.daemon.config_problems import ConfigError
+from dsmip.daemon.config.problems import ConfigError
 
 FAILED = 1
 BAD_CONFIG = 2
@@ -15,7 +15,7 @@ BAD_CONFIG = 2
 
 def check(options: argparse.Namespace) -> int:
     """Report every error of a configuration file."""
-    from dsmip.daemon.config import exposed_keys
+    from dsmip.daemon.config.loading import exposed_keys
     from dsmip.daemon.provisioned import load_complete
 
     try:
@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
     # What a start makes stays: the collector would go through all of it again and again, which takes as long
     # as the start itself with a hundred thousand mobile nodes. The runtime turns it on again.
     gc.disable()
-    from dsmip.daemon.config import load
+    from dsmip.daemon.config.loading import load
     from dsmip.daemon.process_memory import keep_large_blocks_apart
 
     keep_large_blocks_apart()
@@ -48,9 +48,9 @@ def run(options: argparse.Namespace) -> int:
     # The daemons import netlink and the data plane: heavy, and of no use to the other commands.
     import asyncio
 
-    from dsmip.daemon.config_schema import HomeAgentFile
-    from dsmip.daemon.home_agent import HomeAgentDaemon
-    from dsmip.daemon.mobile_node import MobileNodeDaemon
+    from dsmip.daemon.config.schema import HomeAgentFile
+    from dsmip.daemon.home_agent.daemon import HomeAgentDaemon
+    from dsmip.daemon.mobile_node.daemon import MobileNodeDaemon
     from dsmip.daemon.runtime import StartError
     from dsmip.dataplane.api import DataPlaneError
     from dsmip.host.routing import HostError

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from dsmip.cli.table import table
 from dsmip.daemon import durable
-from dsmip.daemon.config_problems import ConfigError
+from dsmip.daemon.config.problems import ConfigError
 
 if TYPE_CHECKING:
     from dsmip.daemon.provisioned import ProvisionedNode

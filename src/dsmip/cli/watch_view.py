@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dsmip.daemon.explain import turn
+from dsmip.daemon.explain.sentences import turn
 from dsmip.daemon.journal import TURNS, moment_of
 from dsmip.daemon.words import duration
 

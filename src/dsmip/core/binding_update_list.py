@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from dsmip.core.lifetime import LIFETIME_UNIT, whole_units
-from dsmip.core.mobile_node_encapsulation import NatVerdict
-from dsmip.core.mobile_node_flows import NO_FLOWS, CarriedFlows
+from dsmip.core.mobile_node.encapsulation import NatVerdict
+from dsmip.core.mobile_node.flows import NO_FLOWS, CarriedFlows
 from dsmip.core.retransmission import INITIAL_BINDACK_TIMEOUT
 from dsmip.core.types import CareOfAddress, IPAddress, Nat, TunnelFormat
 from dsmip.wire.constants import BUFlag

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from dsmip.core.home_agent_config import HomeAgentConfig
+from dsmip.core.home_agent.config import HomeAgentConfig
 from dsmip.core.lifetime import Grant
 from dsmip.core.registration import Request, is_loop, is_unicast_ipv4
 from dsmip.core.types import (

@@ -10,7 +10,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv6Address
 
 from dsmip.core.actions import SendDatagram, SendIPv4, SendPacket
-from dsmip.core.mobile_node_config import MobileNodeConfig
+from dsmip.core.mobile_node.config import MobileNodeConfig
 from dsmip.core.types import Path, TunnelFormat, UdpEndpoint
 from dsmip.wire.constants import NextHeader
 from dsmip.wire.icmpv6 import EchoRequest, encode_icmpv6

@@ -17,7 +17,7 @@ import math
 from collections import deque
 from dataclasses import dataclass
 
-from dsmip.core.mobile_node_policy import Probing
+from dsmip.core.mobile_node.policy import Probing
 
 #: So unlikely must it be that all missing probes were lost by chance ...
 _CHANCE = 1e-6

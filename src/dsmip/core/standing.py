@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
 from dsmip.core.authentication import is_later
-from dsmip.core.home_agent_nodes import ServedNode
+from dsmip.core.home_agent.nodes import ServedNode
 from dsmip.core.types import Binding, IPAddress
 from dsmip.wire.constants import NextHeader
 from dsmip.wire.messages import covered_octets

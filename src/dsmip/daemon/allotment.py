@@ -7,7 +7,7 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import TypeVar
 
 from dsmip.core.types import IPAddress, IPNetwork
-from dsmip.daemon.config_schema import HomeAgentFile, MobileNodeTable
+from dsmip.daemon.config.schema import HomeAgentFile, MobileNodeTable
 from dsmip.daemon.provisioned import ProvisionedNode
 
 _Network = TypeVar("_Network", IPv4Network, IPv6Network)

@@ -9,9 +9,9 @@ import ipaddress
 from collections.abc import Iterator
 from ipaddress import IPv6Address
 
-from dsmip.core.home_agent import HomeAgent
+from dsmip.core.home_agent.engine import HomeAgent
 from dsmip.core.types import Binding, IPAddress, TunnelFormat
-from dsmip.daemon.config_schema import MobileNodeTable
+from dsmip.daemon.config.schema import MobileNodeTable
 from dsmip.daemon.frozen_tables import TablesByAddress
 
 

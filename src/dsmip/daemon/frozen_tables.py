@@ -18,8 +18,8 @@ from dsmip.core.frozen_entries import (
     labels_of,
     thaw,
 )
-from dsmip.daemon.config_keys import Key
-from dsmip.daemon.config_schema import Authentication, MobileNodeTable
+from dsmip.daemon.config.keys import Key
+from dsmip.daemon.config.schema import Authentication, MobileNodeTable
 from dsmip.daemon.served_entry import entry_of
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 
-from dsmip.core.mobile_node import MobileNode
-from dsmip.core.mobile_node_renumbering import HomeAddress
+from dsmip.core.mobile_node.engine import MobileNode
+from dsmip.core.mobile_node.renumbering import HomeAddress
 from dsmip.core.types import Instant
 from dsmip.daemon import durable
 

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from ipaddress import IPv4Interface, IPv6Address, IPv6Network
 
 from dsmip.core.actions import SendPacket
-from dsmip.core.mobile_node import MobileNode
+from dsmip.core.mobile_node.engine import MobileNode
 from dsmip.core.types import HomeAttachment
-from dsmip.daemon.config_schema import MobileNodeFile
+from dsmip.daemon.config.schema import MobileNodeFile
 from dsmip.daemon.home_arrival import HomeArrival
 from dsmip.daemon.movement import MovementService
 from dsmip.daemon.runtime import Runtime

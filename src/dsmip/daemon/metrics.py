@@ -20,7 +20,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
 from dsmip import __version__
-from dsmip.core.mobile_node_view import MobileNodeState
+from dsmip.core.mobile_node.view import MobileNodeState
 from dsmip.core.types import Nat, TunnelFormat
 from dsmip.daemon.http import Request, Response
 from dsmip.dataplane.api import Traffic
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
 
     from dsmip.core.types import Binding
-    from dsmip.daemon.home_agent_questions import HomeAgentQuestions
-    from dsmip.daemon.mobile_node_questions import MobileNodeQuestions
+    from dsmip.daemon.home_agent.questions import HomeAgentQuestions
+    from dsmip.daemon.mobile_node.questions import MobileNodeQuestions
     from dsmip.daemon.runtime import Runtime
 
 #: Bindings read before everything else gets its turn: a millisecond's work.

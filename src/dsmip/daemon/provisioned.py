@@ -16,11 +16,12 @@ from typing import Literal
 import msgspec
 
 from dsmip.core.frozen_entries import Fields, authentication_number, record
-from dsmip.daemon import config_rules, durable
-from dsmip.daemon.config import decode, load
-from dsmip.daemon.config_keys import Key
-from dsmip.daemon.config_problems import ConfigError, Problem, Problems
-from dsmip.daemon.config_schema import (
+from dsmip.daemon import durable
+from dsmip.daemon.config import rules as config_rules
+from dsmip.daemon.config.keys import Key
+from dsmip.daemon.config.loading import decode, load
+from dsmip.daemon.config.problems import ConfigError, Problem, Problems
+from dsmip.daemon.config.schema import (
     MIN_SPI,
     ConfigFile,
     HomeAgentFile,
@@ -28,7 +29,7 @@ from dsmip.daemon.config_schema import (
     Name,
     state_directory_of,
 )
-from dsmip.daemon.config_uplinks import InterfaceName
+from dsmip.daemon.config.uplinks import InterfaceName
 from dsmip.daemon.frozen_tables import FrozenTables
 
 FILE_NAME = "nodes.json"

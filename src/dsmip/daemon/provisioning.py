@@ -13,11 +13,11 @@ import msgspec
 
 from dsmip.daemon import durable, provisioned
 from dsmip.daemon.allotment import Allotment
-from dsmip.daemon.config import load
-from dsmip.daemon.config_keys import Key
-from dsmip.daemon.config_problems import ConfigError, Problem
-from dsmip.daemon.config_rules import MIN_KEY_OCTETS
-from dsmip.daemon.config_schema import HomeAgentFile, Name, state_directory_of
+from dsmip.daemon.config.keys import Key
+from dsmip.daemon.config.loading import load
+from dsmip.daemon.config.problems import ConfigError, Problem
+from dsmip.daemon.config.rules import MIN_KEY_OCTETS
+from dsmip.daemon.config.schema import HomeAgentFile, Name, state_directory_of
 from dsmip.daemon.control import RUN_ROOT, NotRunningError, RefusedError, ask
 from dsmip.daemon.provisioned import ProvisionedNode
 

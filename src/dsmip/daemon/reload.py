@@ -17,10 +17,10 @@ import msgspec
 
 from dsmip.daemon import provisioned
 from dsmip.daemon.conditions import Conditions
-from dsmip.daemon.config import exposed_keys, load
-from dsmip.daemon.config_problems import ConfigError, Problem, locate
-from dsmip.daemon.config_schema import ConfigFile, HomeAgentFile, MobileNodeFile
-from dsmip.daemon.config_uplinks import is_multihomed
+from dsmip.daemon.config.loading import exposed_keys, load
+from dsmip.daemon.config.problems import ConfigError, Problem, locate
+from dsmip.daemon.config.schema import ConfigFile, HomeAgentFile, MobileNodeFile
+from dsmip.daemon.config.uplinks import is_multihomed
 from dsmip.daemon.control_server import Handler, Refusal, plain
 from dsmip.daemon.events import Fields
 from dsmip.daemon.frozen_tables import FrozenTables

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dsmip.core.types import MobileNodeEntry
-from dsmip.daemon.config_schema import MobileNodeTable
+from dsmip.daemon.config.schema import MobileNodeTable
 
 
 def entry_of(table: MobileNodeTable) -> MobileNodeEntry:

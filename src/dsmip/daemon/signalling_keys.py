@@ -7,9 +7,9 @@ from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Final
 
-from dsmip.daemon.config_ike import HomeAgentIkeTable, IkeTable
-from dsmip.daemon.config_ipsec import IpsecTable
-from dsmip.daemon.ike_connection import Certificates, Negotiated
+from dsmip.daemon.config.ike import HomeAgentIkeTable, IkeTable
+from dsmip.daemon.config.ipsec import IpsecTable
+from dsmip.daemon.ike.connection import Certificates, Negotiated
 from dsmip.host.routing import HostError
 
 #: Numbers for security associations begin here, far from those that charon gives by itself.

@@ -6,8 +6,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from dsmip.core.mobile_node import MobileNode
-from dsmip.core.mobile_node_uplink import UplinkReport
+from dsmip.core.mobile_node.engine import MobileNode
+from dsmip.core.mobile_node.uplink import UplinkReport
 from dsmip.daemon.control_server import Arguments, Handler, Refusal, plain, text
 from dsmip.daemon.flow_words import selector_in_words
 from dsmip.daemon.movement import MovementService

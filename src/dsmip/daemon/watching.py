@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
 
-from dsmip.daemon.config_problems import ConfigError, Problem
-from dsmip.daemon.config_schema import HomeAgentFile, MobileNodeFile
-from dsmip.daemon.home_agent_questions import HomeAgentQuestions
+from dsmip.daemon.config.problems import ConfigError, Problem
+from dsmip.daemon.config.schema import HomeAgentFile, MobileNodeFile
+from dsmip.daemon.home_agent.questions import HomeAgentQuestions
 from dsmip.daemon.http import Answer, HttpServer, Request, Response
-from dsmip.daemon.mobile_node_questions import MobileNodeQuestions
+from dsmip.daemon.mobile_node.questions import MobileNodeQuestions
 from dsmip.daemon.runtime import Runtime
 from dsmip.daemon.web_token import token_of
 from dsmip.dataplane.api import DataPlaneError

@@ -19,7 +19,7 @@ from typing import Any
 
 from dsmip.daemon.control_server import Refusal
 from dsmip.daemon.events import EventLog
-from dsmip.daemon.home_agent_questions import HomeAgentQuestions
+from dsmip.daemon.home_agent.questions import HomeAgentQuestions
 from dsmip.daemon.http import Request, Response
 
 #: Bindings shown at once; the filter finds the others.

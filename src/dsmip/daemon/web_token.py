@@ -6,7 +6,7 @@ import os
 import secrets
 from pathlib import Path
 
-from dsmip.daemon.config_observation import MIN_TOKEN, WebTable
+from dsmip.daemon.config.observation import MIN_TOKEN, WebTable
 
 #: In the state directory, for nobody else to read.
 TOKEN_FILE = "web-token"

@@ -19,7 +19,7 @@ from dsmip.core.actions import (
     StoreBinding,
 )
 from dsmip.core.authentication import SecurityAssociation, ntp_timestamp
-from dsmip.core.home_agent import HomeAgent, HomeAgentConfig
+from dsmip.core.home_agent.engine import HomeAgent, HomeAgentConfig
 from dsmip.core.types import Binding, Instant, IPAddress, MobileNodeEntry
 from dsmip.wire.constants import BUFlag
 from dsmip.wire.icmpv6 import Icmpv6Message, PrefixInformation, RouterAdvertisement, encode_icmpv6

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from dsmip.core.actions import StoreBinding
 from dsmip.core.authentication import TIMESTAMP_TOLERANCE, ntp_timestamp, timestamp_seconds
 from dsmip.core.binding_record import encode_binding
-from dsmip.core.home_agent import HomeAgent
-from dsmip.core.home_agent_clock import CATCHING_UP, TimestampClock
+from dsmip.core.home_agent.clock import CATCHING_UP, TimestampClock
+from dsmip.core.home_agent.engine import HomeAgent
 from dsmip.core.types import Instant, ReplayState
 from dsmip.wire.constants import BAStatus
 from dsmip.wire.options import MessageIdentifier, find

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from dsmip.core.actions import StoreReplay
 from dsmip.core.authentication import mn_ha_authenticator, ntp_timestamp
-from dsmip.core.home_agent_nodes import CORRECTION_BURST, CORRECTION_RATE
+from dsmip.core.home_agent.nodes import CORRECTION_BURST, CORRECTION_RATE
 from dsmip.core.types import Instant, ReplayState
 from dsmip.wire.checksum import pseudo_checksum_v6
 from dsmip.wire.constants import BAStatus

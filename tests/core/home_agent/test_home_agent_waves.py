@@ -7,7 +7,7 @@ import pytest
 from dsmip.bench import fleet, signalling
 from dsmip.core.actions import RemoveBinding
 from dsmip.core.binding_cache import BindingCache
-from dsmip.core.home_agent_registrar import EXPIRED_AT_ONCE
+from dsmip.core.home_agent.registrar import EXPIRED_AT_ONCE
 from dsmip.core.types import Instant
 
 BEGIN = Instant(1000.25, 1_800_000_000.0)

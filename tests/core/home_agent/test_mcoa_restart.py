@@ -7,7 +7,7 @@ from ha_scenario import Outcome
 
 from dsmip.core.actions import RemoveBinding, StoreBinding
 from dsmip.core.binding_record import decode_binding, encode_binding
-from dsmip.core.home_agent import HomeAgent
+from dsmip.core.home_agent.engine import HomeAgent
 from dsmip.core.types import Instant
 from dsmip.wire.constants import BAStatus
 from dsmip.wire.extensions import Extensions, extensions_option

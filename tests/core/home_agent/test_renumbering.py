@@ -24,7 +24,7 @@ from ha_scenario import (
 )
 
 from dsmip.core.actions import Event, ForgetBinding, RemoveBinding, StartDad, StoreBinding
-from dsmip.core.home_agent import HomeAgentConfig
+from dsmip.core.home_agent.engine import HomeAgentConfig
 from dsmip.core.types import MobileNodeEntry
 from dsmip.wire.constants import BAStatus
 from dsmip.wire.options import IPv4HomeAddress

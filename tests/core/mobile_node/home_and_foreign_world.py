@@ -20,9 +20,9 @@ from dsmip.core.actions import (
     SettleHome,
     ShareHome,
 )
-from dsmip.core.home_agent_config import HomeAgentConfig
-from dsmip.core.mobile_node_config import MobileNodeConfig
-from dsmip.core.mobile_node_policy import InterfacePolicy, UplinkChoice
+from dsmip.core.home_agent.config import HomeAgentConfig
+from dsmip.core.mobile_node.config import MobileNodeConfig
+from dsmip.core.mobile_node.policy import InterfacePolicy, UplinkChoice
 from dsmip.core.types import Attachments, CareOfAddress, HomeAttachment
 
 MAC = bytes.fromhex("02005e000001")

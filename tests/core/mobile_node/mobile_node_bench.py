@@ -11,7 +11,7 @@ import msgspec
 
 from dsmip.core.actions import Action, Drop, Event, SendDatagram, SendPacket
 from dsmip.core.authentication import mn_ha_authenticator
-from dsmip.core.mobile_node import MobileNode, MobileNodeConfig
+from dsmip.core.mobile_node.engine import MobileNode, MobileNodeConfig
 from dsmip.core.types import Attachments, CareOfAddress, HomeAttachment, Instant, IPAddress
 from dsmip.wire.constants import BAFlag, BUFlag, NextHeader
 from dsmip.wire.icmpv6 import decode_icmpv6, encode_icmpv6

@@ -30,9 +30,9 @@ from dsmip.core.actions import (
     SendPacket,
     SettleHome,
 )
-from dsmip.core.home_agent import HomeAgent
-from dsmip.core.home_agent_config import HomeAgentConfig
-from dsmip.core.mobile_node import MobileNode, MobileNodeConfig
+from dsmip.core.home_agent.config import HomeAgentConfig
+from dsmip.core.home_agent.engine import HomeAgent
+from dsmip.core.mobile_node.engine import MobileNode, MobileNodeConfig
 from dsmip.core.types import (
     Attachments,
     CareOfAddress,

@@ -22,8 +22,8 @@ from dsmip.core.actions import (
     SetFlowRules,
     SetPreference,
 )
-from dsmip.core.mobile_node_config import MobileNodeConfig
-from dsmip.core.mobile_node_policy import InterfacePolicy, Policy, UplinkChoice
+from dsmip.core.mobile_node.config import MobileNodeConfig
+from dsmip.core.mobile_node.policy import InterfacePolicy, Policy, UplinkChoice
 from dsmip.core.types import CareOfAddress, FlowRule, IPAddress, Path
 from dsmip.wire.constants import BUFlag, NextHeader
 from dsmip.wire.extensions import Extensions, extensions_option

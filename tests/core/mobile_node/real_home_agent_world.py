@@ -10,9 +10,9 @@ from mobile_node_world import HOME_AGENT_CONFIG
 from multihomed_world import MULTIHOMED, NATED, Bound, MultihomedWorld
 
 from dsmip.core.actions import Action, InstallBinding, SendDatagram, SendIPv4, SendPacket
-from dsmip.core.home_agent import HomeAgent
-from dsmip.core.home_agent_config import HomeAgentConfig
-from dsmip.core.mobile_node_config import MobileNodeConfig
+from dsmip.core.home_agent.config import HomeAgentConfig
+from dsmip.core.home_agent.engine import HomeAgent
+from dsmip.core.mobile_node.config import MobileNodeConfig
 from dsmip.core.types import Binding, FlowBinding, UdpEndpoint
 from dsmip.wire.extensions import Extensions
 from dsmip.wire.packet import UdpOuter, encapsulate_udp

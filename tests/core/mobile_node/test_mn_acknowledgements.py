@@ -27,7 +27,7 @@ from mobile_node_bench import (
 )
 
 from dsmip.core.actions import HomeAddressesChanged, InstallPath
-from dsmip.core.mobile_node import MobileNodeState
+from dsmip.core.mobile_node.engine import MobileNodeState
 from dsmip.core.types import CareOfAddress, IPv4Grant, Nat
 from dsmip.wire.messages import BindingError, BindingRefreshRequest, decode_message, encode_message
 from dsmip.wire.options import (

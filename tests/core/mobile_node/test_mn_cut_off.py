@@ -10,7 +10,7 @@ from mobile_node_world import Access, World
 from multihomed_world import LTE, LTE_BID, MULTIHOMED, WLAN, WLAN_BID, MultihomedWorld
 
 from dsmip.core.actions import Event
-from dsmip.core.mobile_node import MobileNodeState
+from dsmip.core.mobile_node.engine import MobileNodeState
 from dsmip.core.network_silence import FIRST_PAUSE, LONGEST_PAUSE, Silence
 
 

@@ -22,7 +22,7 @@ from mobile_node_bench import (
 )
 
 from dsmip.core.actions import Action, InstallPath, SendIPv4
-from dsmip.core.mobile_node import MobileNodeState
+from dsmip.core.mobile_node.engine import MobileNodeState
 from dsmip.core.types import TunnelFormat
 from dsmip.wire.constants import BUFlag
 from dsmip.wire.icmpv6 import EchoRequest, decode_icmpv6

@@ -33,7 +33,7 @@ from dsmip.core.actions import (
     SendDatagram,
     SendPacket,
 )
-from dsmip.core.mobile_node import MobileNodeState
+from dsmip.core.mobile_node.engine import MobileNodeState
 from dsmip.core.types import Path, TunnelFormat
 
 IPV4, IPV6, UDP4 = TunnelFormat.IPV4, TunnelFormat.IPV6, TunnelFormat.UDP4

@@ -26,7 +26,7 @@ from dsmip.core.actions import (
     SendPacket,
     SettleHome,
 )
-from dsmip.core.mobile_node import MobileNodeState
+from dsmip.core.mobile_node.engine import MobileNodeState
 from dsmip.core.types import TunnelFormat
 
 

@@ -11,10 +11,10 @@ from multihomed_world import LTE, LTE_BID, NATED, NATED_BID, POLICY, WLAN, WLAN_
 
 from dsmip.core.actions import InstallPath, SettleHome, ShareHome
 from dsmip.core.flow_selectors import FlowDescription
-from dsmip.core.home_agent_config import HomeAgentConfig
-from dsmip.core.mobile_node import MobileNodeState
-from dsmip.core.mobile_node_config import MobileNodeConfig
-from dsmip.core.mobile_node_policy import FlowPolicy
+from dsmip.core.home_agent.config import HomeAgentConfig
+from dsmip.core.mobile_node.config import MobileNodeConfig
+from dsmip.core.mobile_node.engine import MobileNodeState
+from dsmip.core.mobile_node.policy import FlowPolicy
 from dsmip.core.types import MobileNodeEntry, TunnelFormat
 from dsmip.wire.constants import BUFlag
 from dsmip.wire.fasthandoveroptions import MHLinkLayerAddress

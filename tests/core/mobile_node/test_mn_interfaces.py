@@ -7,7 +7,7 @@ from dataclasses import replace
 from mobile_node_bench import at
 from multihomed_world import LTE, LTE_BID, MULTIHOMED, POLICY, WLAN, WLAN_BID, MultihomedWorld
 
-from dsmip.core.mobile_node_policy import InterfacePolicy, Policy, UplinkChoice
+from dsmip.core.mobile_node.policy import InterfacePolicy, Policy, UplinkChoice
 
 
 def test_an_interface_that_is_not_configured_any_more_is_forgotten_once_the_home_agent_has_done_so() -> None:

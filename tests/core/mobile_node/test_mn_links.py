@@ -24,8 +24,8 @@ from multihomed_world import (
 )
 
 from dsmip.core.actions import RemovePath, SendDatagram
-from dsmip.core.mobile_node import MobileNodeState
-from dsmip.core.mobile_node_home_agents import HomeAgentAddress
+from dsmip.core.mobile_node.engine import MobileNodeState
+from dsmip.core.mobile_node.home_agents import HomeAgentAddress
 
 # Planned moves ----------------------------------------------------------------------------------------------
 

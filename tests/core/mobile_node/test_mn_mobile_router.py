@@ -20,7 +20,7 @@ from mobile_node_bench import (
 )
 
 from dsmip.core.actions import InstallPath, RemovePath
-from dsmip.core.mobile_node import MobileNodeState
+from dsmip.core.mobile_node.engine import MobileNodeState
 from dsmip.wire.constants import BUFlag
 from dsmip.wire.options import MobileNetworkPrefix, find_all
 

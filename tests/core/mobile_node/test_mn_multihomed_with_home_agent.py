@@ -22,10 +22,10 @@ from multihomed_world import (
 from real_home_agent_world import CONFIG, OUTSIDE, RealWorld
 
 from dsmip.core.flow_selectors import FlowDescription
-from dsmip.core.home_agent_config import HomeAgentConfig
-from dsmip.core.mobile_node import MobileNode, MobileNodeState
-from dsmip.core.mobile_node_config import MobileNodeConfig
-from dsmip.core.mobile_node_policy import FlowPolicy, Probing
+from dsmip.core.home_agent.config import HomeAgentConfig
+from dsmip.core.mobile_node.config import MobileNodeConfig
+from dsmip.core.mobile_node.engine import MobileNode, MobileNodeState
+from dsmip.core.mobile_node.policy import FlowPolicy, Probing
 from dsmip.core.network_memory import Encapsulation, NetworkMemory
 from dsmip.core.types import TunnelFormat, UdpEndpoint
 from dsmip.wire.extensions import Extensions

@@ -26,8 +26,8 @@ from multihomed_world import (
 )
 
 from dsmip.core.actions import InstallPath, RemovePath, SendDatagram
-from dsmip.core.mobile_node import MobileNodeState
-from dsmip.core.mobile_node_policy import InterfacePolicy, Policy, Probing, UplinkChoice
+from dsmip.core.mobile_node.engine import MobileNodeState
+from dsmip.core.mobile_node.policy import InterfacePolicy, Policy, Probing, UplinkChoice
 from dsmip.core.types import TunnelFormat
 from dsmip.wire.constants import BUFlag
 from dsmip.wire.extensions import Extensions, read_extensions

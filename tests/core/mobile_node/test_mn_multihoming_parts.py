@@ -12,10 +12,10 @@ from mobile_node_bench import WIFI6, at
 
 from dsmip.core.binding_update_list import SentUpdate
 from dsmip.core.flow_selectors import FlowDescription, covers, swapped
-from dsmip.core.mobile_node_arrangement import Candidate, Condition, flow_bindings, preference, priorities
-from dsmip.core.mobile_node_counters import TURN, Counters
-from dsmip.core.mobile_node_flows import FlowTable
-from dsmip.core.mobile_node_policy import FlowPolicy, Probing, UplinkChoice
+from dsmip.core.mobile_node.arrangement import Candidate, Condition, flow_bindings, preference, priorities
+from dsmip.core.mobile_node.counters import TURN, Counters
+from dsmip.core.mobile_node.flows import FlowTable
+from dsmip.core.mobile_node.policy import FlowPolicy, Probing, UplinkChoice
 from dsmip.core.path_supervision import HOLD_DOWN, Health, PathSupervision
 from dsmip.core.types import FlowBinding
 from dsmip.wire.constants import BUFlag

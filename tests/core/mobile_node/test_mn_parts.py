@@ -16,9 +16,9 @@ from dsmip.core.binding_update_list import (
     refresh_delay,
     remaining_lifetime,
 )
-from dsmip.core.mobile_node_choice import Chooser
-from dsmip.core.mobile_node_encapsulation import read_nat_detection
-from dsmip.core.mobile_node_ipv4 import IPv4Wishes
+from dsmip.core.mobile_node.choice import Chooser
+from dsmip.core.mobile_node.encapsulation import read_nat_detection
+from dsmip.core.mobile_node.ipv4 import IPv4Wishes
 from dsmip.core.network_memory import Encapsulation, NetworkMemory
 from dsmip.core.network_silence import LONGEST_PAUSE
 from dsmip.core.path_probe import PathProbe, probe_packet

@@ -19,8 +19,8 @@ from mobile_node_bench import (
 )
 
 from dsmip.core.actions import Action, InstallPath, SendDatagram, SendPacket
-from dsmip.core.mobile_node_path_mtu import PathSizes
-from dsmip.core.mobile_node_policy import Policy
+from dsmip.core.mobile_node.path_mtu import PathSizes
+from dsmip.core.mobile_node.policy import Policy
 from dsmip.core.network_memory import NetworkMemory
 from dsmip.core.path_mtu import RECHECK
 from dsmip.core.types import Path, TunnelFormat

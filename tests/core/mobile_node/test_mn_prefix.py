@@ -26,7 +26,7 @@ from mobile_node_bench import (
 )
 
 from dsmip.core.actions import RemovePath
-from dsmip.core.mobile_node import MobileNodeState
+from dsmip.core.mobile_node.engine import MobileNodeState
 from dsmip.wire.constants import NextHeader
 from dsmip.wire.icmpv6 import (
     MobilePrefixAdvertisement,

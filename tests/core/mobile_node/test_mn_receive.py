@@ -25,7 +25,7 @@ from mobile_node_bench import (
 )
 
 from dsmip.core.actions import Drop, SendDatagram, SendPacket
-from dsmip.core.mobile_node import MobileNodeState
+from dsmip.core.mobile_node.engine import MobileNodeState
 from dsmip.wire.checksum import pseudo_checksum_v6
 from dsmip.wire.icmpv6 import ParameterProblem, decode_icmpv6
 from dsmip.wire.messages import BindingError, decode_message

@@ -23,7 +23,7 @@ from mobile_node_bench import (
 
 from dsmip.core.actions import RemovePath
 from dsmip.core.authentication import ntp_timestamp, timestamp_seconds
-from dsmip.core.mobile_node import MobileNodeState
+from dsmip.core.mobile_node.engine import MobileNodeState
 from dsmip.core.types import TunnelFormat
 from dsmip.wire.constants import BAStatus, BUFlag
 

@@ -35,8 +35,8 @@ from dsmip.core.actions import (
     InstallPath,
     RemovePath,
 )
-from dsmip.core.mobile_node import MobileNodeConfig, MobileNodeState
-from dsmip.core.mobile_node_renumbering import PATIENCE, HomeAddress
+from dsmip.core.mobile_node.engine import MobileNodeConfig, MobileNodeState
+from dsmip.core.mobile_node.renumbering import PATIENCE, HomeAddress
 from dsmip.wire.constants import BAStatus
 from dsmip.wire.icmpv6 import (
     MobilePrefixAdvertisement,

@@ -29,9 +29,9 @@ from mobile_node_bench import (
 )
 
 from dsmip.core.actions import Drop, HomeAgentChanged, InstallPath, RemovePath, SettleHome
-from dsmip.core.mobile_node import MobileNode, MobileNodeState
-from dsmip.core.mobile_node_discovery import home_agents_anycast
-from dsmip.core.mobile_node_home_agents import MAX_HOME_AGENTS, HomeAgentAddress, HomeAgents
+from dsmip.core.mobile_node.discovery import home_agents_anycast
+from dsmip.core.mobile_node.engine import MobileNode, MobileNodeState
+from dsmip.core.mobile_node.home_agents import MAX_HOME_AGENTS, HomeAgentAddress, HomeAgents
 from dsmip.wire.icmpv6 import (
     HomeAgentAddressDiscoveryReply,
     HomeAgentAddressDiscoveryRequest,

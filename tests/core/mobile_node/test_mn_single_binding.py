@@ -20,8 +20,8 @@ from multihomed_world import (
 )
 
 from dsmip.core.actions import SendDatagram
-from dsmip.core.mobile_node import MobileNodeState
-from dsmip.core.mobile_node_home_agents import HomeAgentAddress
+from dsmip.core.mobile_node.engine import MobileNodeState
+from dsmip.core.mobile_node.home_agents import HomeAgentAddress
 from dsmip.core.types import IPAddress
 from dsmip.wire.multihoming import BindingIdentifier
 from dsmip.wire.options import AlternateCareOfAddress, IPv4CareOfAddress, find, find_all

@@ -11,8 +11,8 @@ from mobile_node_bench import CAFE4, CONFIG, HOME, HOME_ADDRESS, MOBILE_PREFIX, 
 from mobile_node_world import HOME_AGENT_CONFIG, Access, World
 
 from dsmip.core.actions import Event
-from dsmip.core.home_agent_config import HomeAgentConfig
-from dsmip.core.mobile_node import MobileNode, MobileNodeState
+from dsmip.core.home_agent.config import HomeAgentConfig
+from dsmip.core.mobile_node.engine import MobileNode, MobileNodeState
 from dsmip.core.types import Attachments, CareOfAddress, Instant, IPv4Grant, TunnelFormat
 
 LINK, IPV4, IPV6, UDP4 = TunnelFormat.LINK, TunnelFormat.IPV4, TunnelFormat.IPV6, TunnelFormat.UDP4

@@ -1,0 +1,1 @@
+"""The protocol engine of a home agent: packets and events in, actions out."""

@@ -1,0 +1,1 @@
+"""The configuration files: what may stand in them, and what it means."""

@@ -1,0 +1,1 @@
+"""`dsmip explain`: the story of a mobile node in plain words."""

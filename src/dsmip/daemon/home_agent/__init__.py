@@ -1,0 +1,1 @@
+"""The daemon of a home agent, around its engine."""

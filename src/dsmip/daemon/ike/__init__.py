@@ -1,0 +1,1 @@
+"""Keys negotiated by strongSwan (RFC 4877)."""

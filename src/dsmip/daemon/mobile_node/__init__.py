@@ -1,0 +1,1 @@
+"""The daemon of a mobile node or mobile router, around its engine."""
