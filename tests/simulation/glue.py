@@ -20,8 +20,6 @@ from dsmip.dataplane.api import Role, Traffic
 if TYPE_CHECKING:
     from tests.simulation.agent import AgentHost
 
-_MODULE = "dsmip.daemon.home_agent.daemon"
-
 #: The machine whose daemon runs now.
 _current: list[AgentHost] = []
 
@@ -140,8 +138,13 @@ def _link_local_address(interface: str) -> IPv6Address | None:
 def substituted() -> Iterator[None]:
     """The daemon's module with these in place."""
     with (
-        patch.multiple(_MODULE, Runtime=Runtime, instant=_instant, link_local_address=_link_local_address),
-        patch(f"{_MODULE}_forwarding.asyncio", Asyncio),
+        patch.multiple(
+            "dsmip.daemon.home_agent.daemon",
+            Runtime=Runtime,
+            instant=_instant,
+            link_local_address=_link_local_address,
+        ),
+        patch("dsmip.daemon.home_agent.forwarding.asyncio", Asyncio),
         patch("dsmip.daemon.persistence.asyncio", Asyncio),
         patch("dsmip.daemon.resumption.asyncio", Asyncio),
     ):
