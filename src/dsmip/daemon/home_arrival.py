@@ -59,14 +59,17 @@ class HomeArrival:
 
         A home agent that is not on the home link needs no such care.
         """
-        if self._arrival is not None and self._arrival.home == home:
+        before = self._arrival
+        if before is not None and before.home == home:
             return
+        # Another router or a lease has come meanwhile: what waits for the same link goes on waiting.
+        waiting = before.waiting if before is not None and before.home.interface == home.interface else []
         self.cancel()
-        if home_agent not in self._home_prefix:
-            settle()
-            return
-        self._arrival = _Arrival(home, home_agent, settle)
-        self._solicit()
+        self._arrival = _Arrival(home, home_agent, settle, waiting)
+        if home_agent in self._home_prefix:
+            self._solicit()
+        else:
+            self.finish()
 
     def holds_back(self, packet: SendPacket) -> bool:
         """True when the packet has to wait for the arrival; only the last one is kept."""
