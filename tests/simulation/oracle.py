@@ -7,7 +7,6 @@ idea of what the data plane has to look like.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Address
 from typing import TYPE_CHECKING
@@ -30,7 +29,6 @@ from dsmip.core.types import (
     FlowRule,
     IPAddress,
     Nat,
-    Path,
     ReplayState,
     TunnelFormat,
 )
@@ -38,6 +36,7 @@ from tests.simulation.clock import EPOCH
 from tests.simulation.data_plane import Source, prefix_of
 from tests.simulation.frames import Violation
 from tests.simulation.ledger import Authentic, Ledger
+from tests.simulation.outer import outer_sources, route_of, sources_until
 from tests.simulation.plan import AgentPlan, entry_of
 from tests.simulation.several import check_several
 
@@ -484,32 +483,3 @@ class Oracle:
         if entry.nat is Nat.DETECTED:
             raise Violation(f"{home_address} is behind a NAT but not tunnelled in UDP")
         return (TunnelFormat.IPV4, self._file.ipv4_address, entry.care_of, 0, 0)
-
-
-def route_of(path: Path) -> tuple[object, ...]:
-    """Where a path leads, without its end."""
-    return (path.format, path.local, path.remote, path.local_port, path.remote_port)
-
-
-def outer_sources(binding: Binding) -> list[Source]:
-    """Where tunnelled packets of this binding come from."""
-    return [source for entry in binding.care_ofs for source in _sources_of(entry)]
-
-
-def sources_until(binding: Binding, deadlines: Mapping[int, float]) -> dict[Source, float]:
-    """The same, and until when: two care-of addresses may share one."""
-    until: dict[Source, float] = {}
-    for entry in binding.care_ofs:
-        for source in _sources_of(entry):
-            until[source] = max(deadlines[entry.bid], until.get(source, 0.0))
-    return until
-
-
-def _sources_of(entry: CareOfBinding) -> list[Source]:
-    """Behind a NAT they come out of the mapping that was seen. Without one the mobile node may choose how."""
-    if entry.at_home:
-        return []
-    if entry.nat_source is None:
-        return [(entry.care_of, 0)]
-    mapped = (entry.nat_source.address, entry.nat_source.port)
-    return [mapped] if entry.nat is Nat.DETECTED else [mapped, (entry.nat_source.address, 0)]

@@ -44,7 +44,7 @@ def ask(name: str, command: str, *, timeout: float = 5.0, root: Path = RUN_ROOT,
     when it does not answer within `timeout` seconds.
     """
     with _connection(name, root, timeout) as client:
-        client.sendall(_line({"command": command, **arguments}))
+        client.sendall(line_of({"command": command, **arguments}))
         with client.makefile("rb") as answers:
             return _result(name, answers.readline())
 
@@ -62,7 +62,7 @@ def follow(name: str, command: str, *, root: Path = RUN_ROOT, **arguments: Any) 
 def _records(name: str, command: str, root: Path, arguments: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """First an empty one, when the stream is open."""
     with _connection(name, root, 5.0) as client:
-        client.sendall(_line({"command": command, "follow": True, **arguments}))
+        client.sendall(line_of({"command": command, "follow": True, **arguments}))
         with client.makefile("rb") as lines:
             _result(name, lines.readline())
             client.settimeout(None)
@@ -99,5 +99,6 @@ def _result(name: str, line: bytes) -> Any:
     return answer["result"]
 
 
-def _line(request: Mapping[str, Any]) -> bytes:
-    return json.dumps(request).encode() + b"\n"
+def line_of(message: Mapping[str, Any]) -> bytes:
+    """A message as it goes over the socket, either way."""
+    return json.dumps(message).encode() + b"\n"

@@ -14,6 +14,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from dsmip.daemon.control import line_of
 from dsmip.daemon.feed import Subscription, TooManyReaders
 
 _LONGEST_REQUEST = 4096
@@ -94,7 +95,7 @@ class ControlServer:
                     with closing(subscription):
                         await _send_stream(subscription, reader, writer)
                     break
-                writer.write(_line(await _finished(subscription or self.answer(line))))
+                writer.write(line_of(await _finished(subscription or self.answer(line))))
                 await writer.drain()
         except (ConnectionError, ValueError):
             pass  # the client went away, or sent a line longer than any request
@@ -148,7 +149,7 @@ async def _send_stream(
     """Send until the client hangs up."""
     gone = asyncio.ensure_future(_hung_up(reader))
     try:
-        writer.write(_line({"ok": True, "result": None}))
+        writer.write(line_of({"ok": True, "result": None}))
         await writer.drain()
         while not gone.done():
             news = asyncio.ensure_future(subscription.take())
@@ -158,9 +159,9 @@ async def _send_stream(
                 break
             skipped, items = news.result()
             if skipped:
-                writer.write(_line({"event": "skipped", "count": skipped}))
+                writer.write(line_of({"event": "skipped", "count": skipped}))
             for item in items:
-                writer.write(_line(item))
+                writer.write(line_of(item))
                 # Waits while the client does not read, and only this task does.
                 await writer.drain()
     finally:
@@ -184,7 +185,3 @@ def _request(line: bytes) -> dict[str, Any] | None:
 
 def _refused(reason: str) -> dict[str, Any]:
     return {"ok": False, "error": reason}
-
-
-def _line(answer: Mapping[str, Any]) -> bytes:
-    return json.dumps(answer).encode() + b"\n"

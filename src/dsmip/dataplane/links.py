@@ -1,6 +1,7 @@
 """Programs as links on an interface, without qdisc and filters around them (tcx, Linux 6.6).
 
-A link is pinned, by interface and direction, so it holds without a process; it ends with its interface.
+A link is pinned, by interface and direction, so it holds without a process; it ends with its interface, whose
+number may be another one's then: a link says which interface it is on.
 """
 
 from __future__ import annotations
@@ -28,19 +29,18 @@ class Links:
             info = libbpf.link_info(link)
         finally:
             os.close(link)
-        # The number is another one's now if the interface that had it is gone.
         return int(info.program) if info.ifindex == ifindex else None
 
     def put(self, ifindex: int, point: int, program: int) -> None:
         """See `attachment.Hooks`."""
-        if self.program_at(ifindex, point) is not None:
-            present = self._open(ifindex, point)
-            if present is not None:
-                try:
-                    libbpf.link_update(present, program)
-                finally:
-                    os.close(present)
-                return
+        link = self._open(ifindex, point)
+        if link is not None:
+            try:
+                if libbpf.link_info(link).ifindex == ifindex:
+                    libbpf.link_update(link, program)
+                    return
+            finally:
+                os.close(link)
         self.take(ifindex, point)
         self._pins.mkdir(parents=True, exist_ok=True)
         link = libbpf.link_create(program, ifindex, _TYPES[point])

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-from dsmip.lab import daemons, measure, plan, protection, sniffer, streams, transfers
+from dsmip.lab import daemons, files, measure, plan, protection, sniffer, streams, transfers
 from dsmip.lab.cabling import Plug
 from dsmip.lab.errors import LabError
 from dsmip.lab.lab import Lab
@@ -304,8 +304,4 @@ def write(result: Result, directory: Path) -> dict[str, Path]:
     """Write result.json, tour.png and tour.svg into a directory (made if need be); returns their paths."""
     from dsmip.lab import picture  # matplotlib takes its time, and a tour does not need it
 
-    directory.mkdir(parents=True, exist_ok=True)
-    paths = {name: directory / name for name in ("result.json", "tour.png", "tour.svg")}
-    paths["result.json"].write_text(json.dumps(result.as_json(), indent=1) + "\n", encoding="utf-8")
-    picture.draw(result.timeline, [paths["tour.png"], paths["tour.svg"]])
-    return paths
+    return files.write(directory, "tour", result.as_json(), partial(picture.draw, result.timeline))

@@ -204,8 +204,9 @@ class Arranger:
 
     def _doubt(self, unanswered: JointRequest) -> None:
         """The home agent may have heard this, or not, and its answer will not count any more."""
+        told = dict(unanswered.priorities)
         for uplink in self._uplinks.values():
-            if dict(unanswered.priorities).get(uplink.bid, uplink.priority) != uplink.priority:
+            if told.get(uplink.bid, uplink.priority) != uplink.priority:
                 uplink.priority = 0
 
     def _joint_request(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from dsmip.lab import sniffer, streams, transfers
+from dsmip.lab import files, sniffer, streams, transfers
 from dsmip.lab.errors import LabError
 from dsmip.lab.lab import Lab
 from dsmip.lab.multihomed import measure, scenario
@@ -304,8 +304,4 @@ def write(result: Result, directory: Path) -> dict[str, Path]:
     """Write result.json, multihomed.png and multihomed.svg into a directory (made if need be)."""
     from dsmip.lab.multihomed import picture  # matplotlib takes its time, and a tour does not need it
 
-    directory.mkdir(parents=True, exist_ok=True)
-    paths = {name: directory / name for name in ("result.json", "multihomed.png", "multihomed.svg")}
-    paths["result.json"].write_text(json.dumps(result.as_json(), indent=1) + "\n", encoding="utf-8")
-    picture.draw(result.timeline, [paths["multihomed.png"], paths["multihomed.svg"]])
-    return paths
+    return files.write(directory, "multihomed", result.as_json(), partial(picture.draw, result.timeline))
