@@ -40,6 +40,23 @@ def test_everybody_registers_and_then_moves() -> None:
     assert len(bindings) == 10
 
 
+def test_a_tenth_of_a_multihomed_fleet_moves_with_two_care_of_addresses() -> None:
+    vehicles = fleet.vehicles(20, multihomed=True)
+    assert [vehicle.number for vehicle in vehicles if vehicle.multihomed] == [10, 20]
+    assert fleet.care_of_addresses(vehicles) == 22
+    home_agent = signalling.engine(vehicles)
+    for number in (1, 2, 3):
+        signalling.exchange(home_agent, MemoryStore(), fleet.updates(vehicles, number, NOW + number))
+        for vehicle in vehicles:
+            bound = home_agent.bindings[vehicle.home_address].care_ofs
+            assert [entry.bid for entry in bound] == ([1, 2] if vehicle.multihomed else [0])
+            if not vehicle.behind_nat:
+                assert tuple(entry.care_of for entry in bound) == vehicle.care_ofs(number)
+    again = [vehicle.update(4, NOW + 4, place=3, lifetime=2) for vehicle in vehicles]
+    signalling.exchange(home_agent, MemoryStore(), again)
+    assert all(home_agent.bindings[v.home_address].care_ofs[-1].lifetime == 8 for v in vehicles)
+
+
 def test_each_batch_is_in_the_file_when_its_answers_are_counted(tmp_path: Path) -> None:
     vehicles = fleet.vehicles(4)
     path = tmp_path / "bindings.sqlite"

@@ -3,6 +3,9 @@
 Every vehicle has a home address, a mobile network prefix, an IPv4 home address and a key of its own. Those
 with an even number are in IPv6 networks, the others in IPv4 networks behind a NAT. From round to round each
 moves to another care-of address, so no update is a mere refresh: the most that a Binding Update can ask for.
+
+In a multihomed fleet every tenth vehicle has two care-of addresses, in two IPv6 networks: one Binding Update
+registers both (RFC 5648), which in IPv4 networks only those can do whose NAT is known already.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from dsmip.core.authentication import MINIMUM_SPI, SecurityAssociation, ntp_time
 from dsmip.core.types import DSMIP_PORT, IPAddress, MobileNodeEntry
 from dsmip.wire.constants import BUFlag
 from dsmip.wire.messages import BindingUpdate, encode_message
+from dsmip.wire.multihoming import BindingIdentifier
 from dsmip.wire.options import (
     AlternateCareOfAddress,
     Authentication,
@@ -35,6 +39,8 @@ IPV4_HOME_PREFIX = IPv4Network("10.64.0.0/12")
 MOBILE_PREFIX = IPv6Network("2001:db8:a000::/36")
 #: Where vehicles are: two networks of each kind, for even and odd rounds.
 VISITED = (IPv6Address("2001:db8:200::"), IPv6Address("2001:db8:201::"))
+#: The same for the second care-of addresses of those that have two.
+VISITED_AS_WELL = (IPv6Address("2001:db8:202::"), IPv6Address("2001:db8:203::"))
 IPV4_VISITED = IPv4Address("172.16.0.0")
 NAT_POOLS = (IPv4Address("100.64.0.0"), IPv4Address("100.96.0.0"))
 
@@ -42,15 +48,19 @@ NAT_POOLS = (IPv4Address("100.64.0.0"), IPv4Address("100.96.0.0"))
 LARGEST = 1 << 20
 #: Lifetime asked for, in units of 4 seconds.
 LIFETIME = 900
+#: In a multihomed fleet each vehicle whose number this divides has two care-of addresses: an even number, so
+#: that they are in IPv6 networks.
+MULTIHOMED_EVERY = 10
 _FLAGS = BUFlag.A | BUFlag.H | BUFlag.R
 _FIRST_NAT_PORT = 20000
 
 
 @dataclass(frozen=True, slots=True)
 class Vehicle:
-    """One mobile router of the fleet, numbered from 1."""
+    """One mobile router of the fleet, numbered from 1; `multihomed` are those with two care-of addresses."""
 
     number: int
+    multihomed: bool = False
 
     @property
     def behind_nat(self) -> bool:
@@ -93,6 +103,11 @@ class Vehicle:
             return IPV4_VISITED + self.number
         return VISITED[number % 2] + self.number
 
+    def care_ofs(self, number: int) -> tuple[IPAddress, ...]:
+        """All the addresses it has in a round: `care_of` first, and of the multihomed another one."""
+        first = self.care_of(number)
+        return (first, VISITED_AS_WELL[number % 2] + self.number) if self.multihomed else (first,)
+
     def nat_source(self, number: int) -> tuple[IPv4Address, int]:
         """Address and port the home agent sees in a round, of a vehicle behind a NAT."""
         return NAT_POOLS[number % 2] + self.number, _FIRST_NAT_PORT + number % 40000
@@ -117,17 +132,12 @@ class Vehicle:
         """
         place = number if place is None else place
         care_of = self.care_of(place)
-        address: MobilityOption = (
-            IPv4CareOfAddress(care_of)
-            if isinstance(care_of, IPv4Address)
-            else AlternateCareOfAddress(care_of)
-        )
         message = BindingUpdate(
             number % 65536,
             _FLAGS,
             lifetime,
             (
-                address,
+                *self._addresses(place),
                 MobileNetworkPrefix.of(self.prefix),
                 IPv4HomeAddress(self.ipv4_home_address),
                 MobileNodeIdentifier(self.identifier.encode()),
@@ -144,12 +154,30 @@ class Vehicle:
             return encapsulate_udp(encode_packet(home, HOME_AGENT, header), outer)
         return encode_packet(care_of, HOME_AGENT, header, home_address=home)
 
+    def _addresses(self, place: int) -> tuple[MobilityOption, ...]:
+        """The options that say where it is."""
+        care_of = self.care_of(place)
+        if self.multihomed:
+            addresses = enumerate(self.care_ofs(place), 1)
+            return tuple(BindingIdentifier(bid, priority=bid, care_of=address) for bid, address in addresses)
+        if isinstance(care_of, IPv4Address):
+            return (IPv4CareOfAddress(care_of),)
+        return (AlternateCareOfAddress(care_of),)
 
-def vehicles(count: int) -> list[Vehicle]:
-    """The first `count` of the fleet. Raises ValueError beyond LARGEST."""
+
+def vehicles(count: int, *, multihomed: bool = False) -> list[Vehicle]:
+    """The first `count` of the fleet, a tenth of them with two care-of addresses if it is `multihomed`.
+
+    Raises ValueError beyond LARGEST.
+    """
     if count > LARGEST:
         raise ValueError(f"a fleet of {count}: there are addresses for {LARGEST}")
-    return [Vehicle(number) for number in range(1, count + 1)]
+    return [Vehicle(number, multihomed and number % MULTIHOMED_EVERY == 0) for number in range(1, count + 1)]
+
+
+def care_of_addresses(fleet: Iterable[Vehicle]) -> int:
+    """How many care-of addresses everybody together has."""
+    return sum(2 if vehicle.multihomed else 1 for vehicle in fleet)
 
 
 def updates(fleet: Iterable[Vehicle], number: int, unix: float) -> list[bytes]:

@@ -49,8 +49,10 @@ _ABOUT = {
         "fleet being on the other end."
     ),
     "scale": (
-        "A home agent with so many mobile routers configured and registered. Memory is that of the daemon "
-        "beyond one that serves nobody, plus all of the maps. A restart is `kill -9`, a new start and the "
+        "A home agent with so many mobile routers configured and registered, every tenth of them with two "
+        "care-of addresses. Memory is that of the daemon beyond one that serves nobody, plus all of the "
+        "maps, divided by the mobile routers: a binding is all that is kept for one, however many care-of "
+        "addresses it has. A restart is `kill -9`, a new start and the "
         "first acknowledged Binding Update, with data passing all the while."
     ),
 }

@@ -47,7 +47,7 @@ def measure(collect: Collect, say: Say, *, repeat: int, sizes: Sequence[int], se
 
 
 def _daemon(collect: Collect, say: Say, repeat: int, size: int) -> None:
-    vehicles = fleet.vehicles(size)
+    vehicles = fleet.vehicles(size, multihomed=True)
     with Network() as net, tempfile.TemporaryDirectory() as directory, fleet_end(net) as end:
         place = FilePath(directory)
         (place / "none").mkdir()
@@ -67,6 +67,7 @@ def _daemon(collect: Collect, say: Say, repeat: int, size: int) -> None:
                 raise LabError(f"{bound} bindings after {size} Binding Updates, {unanswered} unanswered")
             used, maps = home_agent.memory(), maps_memory(home_agent.name)
             detail = {
+                "care_of_addresses": fleet.care_of_addresses(vehicles),
                 "daemon_bytes": round((used - empty) / size),
                 "map_bytes": round(maps / size),
                 "maps_when_empty": empty_maps,
