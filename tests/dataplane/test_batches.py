@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dsmip.dataplane.api import DataPlaneError
+from dsmip.dataplane.api import NoRoom
 from dsmip.dataplane.bpf_object import Map
 
 
@@ -111,10 +111,48 @@ def test_a_full_map_takes_what_fits_and_says_so_for_each_of_the_others(
     fleet.hold()
     for key in (0, 1, 2, 7, 3):
         fleet.update(octet(key), octet(9))
-    refusals = fleet.release_updates()
-    assert [str(one).partition("full with ")[2][:1] for one in refusals] == ["3", "3"]
-    assert all(isinstance(one, DataPlaneError) for one in refusals)
+    refused = fleet.release_updates()
+    assert [(key, value) for key, value, _ in refused] == [(octet(2), octet(9)), (octet(3), octet(9))]
+    for _, _, why in refused:
+        assert isinstance(why, NoRoom)
+        assert (why.table, why.full) == ("fleet", True)
+        assert "full with 3 entries" in str(why)
     assert kernel.entries == dict.fromkeys(map(octet, (7, 0, 1)), octet(9))
+
+
+def test_what_is_spared_is_not_set_and_goes_the_next_time_unless_it_is_set_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fleet, kernel = table(monkeypatch, 8)
+    for key in (0, 1, 2):
+        fleet.update(octet(key), octet(5))
+
+    def spared(key: bytes, _: bytes | None) -> bool:
+        return key != octet(2)
+
+    fleet.hold()
+    for key in (0, 1, 2):
+        fleet.delete(octet(key))
+    fleet.update(octet(3), octet(5))
+    assert fleet.release_updates(spared) == []
+    fleet.release_deletions(spared)
+    assert kernel.entries == dict.fromkeys(map(octet, (0, 1)), octet(5))
+    fleet.hold()
+    assert fleet.lookup(octet(0)) is None
+    fleet.update(octet(1), octet(6))
+    assert fleet.release_updates() == []
+    fleet.release_deletions()
+    assert kernel.entries == {octet(1): octet(6)}
+    fleet.hold()
+    assert fleet.lookup(octet(1)) == octet(6)
+
+
+def test_a_kernel_without_memory_is_told_from_a_full_map(monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet, kernel = table(monkeypatch, 3)
+    monkeypatch.setattr(kernel, "bpf_map_update_elem", lambda *_: -errno.ENOMEM)
+    with pytest.raises(NoRoom, match="no memory for another entry of map fleet") as caught:
+        fleet.update(octet(0), octet(0))
+    assert not caught.value.full
 
 
 def test_a_thousand_changes_are_one_call(monkeypatch: pytest.MonkeyPatch) -> None:

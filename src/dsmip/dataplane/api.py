@@ -66,6 +66,31 @@ class DataPlaneError(RuntimeError):
     """The kernel refused something: the message names the feature and the mend."""
 
 
+class NoRoom(DataPlaneError):
+    """The kernel had no room for a new entry: the map has as many as it was made for, `full`, or there is no
+    memory. `table` is the map's name."""
+
+    def __init__(self, table: str, entries: int, *, full: bool) -> None:
+        self.table = table
+        self.full = full
+        super().__init__(
+            f"map {table} is full with {entries} entries: raise max_bindings in the configuration"
+            if full
+            else f"no memory for another entry of map {table}, which has room for {entries}: the machine,"
+            " or the control group of the service, needs more"
+        )
+
+
+class NotInstalled(DataPlaneError):
+    """Of the changes made together the kernel refused some, those of the bindings in `indexes`; `refusals`
+    say why. All other bindings have theirs."""
+
+    def __init__(self, indexes: frozenset[int], refusals: tuple[DataPlaneError, ...]) -> None:
+        self.indexes = indexes
+        self.refusals = refusals
+        super().__init__(str(refusals[0]))
+
+
 def checked_bids(bids: Sequence[int]) -> tuple[int, ...]:
     """Each once, and without 0, which as a plain binding needs no choice. ValueError for more than MAX_BIDS,
     or beyond 16 bits."""
@@ -100,8 +125,13 @@ class DataPlane(Protocol):
 
     def together(self) -> AbstractContextManager[None]:
         """Changes of paths, networks and sources that are made within take effect at its end, in a few system
-        calls: first all that is new, then what has gone. Not to be nested. Raises the first DataPlaneError of
-        those changes, after all of the others have been made."""
+        calls: first all that is new, then what has gone. Not to be nested.
+
+        Raises NotInstalled when the kernel refuses some, after those of all other bindings have been made. Of
+        the bindings concerned some entries are new and others are not, but none is missing yet that there
+        was: what has gone goes at the end of the next time. Whoever says there what these bindings had
+        before, or removes them, leaves nothing behind and interrupts nothing.
+        """
 
     def set_path(self, index: int, path: Path, bid: int = 0) -> None:
         """Send packets of this binding over `path` from the next packet on. Setting it once more keeps what

@@ -17,6 +17,7 @@ from dsmip.core.types import DSMIP_PORT, FlowRule, IPAddress, IPNetwork, Path
 from dsmip.dataplane import libbpf, maps
 from dsmip.dataplane.api import PathState, Role, Traffic
 from dsmip.dataplane.attachment import Attachments, Hooks
+from dsmip.dataplane.batches import HELD, release
 from dsmip.dataplane.bpf_object import Map, Object
 from dsmip.dataplane.bpffs import ensure_bpffs, pin_directory_of, remove_tree
 from dsmip.dataplane.filters import Filters
@@ -32,10 +33,6 @@ MAPS = (
     *("networks6", "networks4", "lengths6", "lengths4", "paths", "choices", "rules", "windows"),
     *("sources", "protected", "payload_spis", "traffic", "local", "settings", "drops", "buckets"),
 )
-
-#: Maps whose changes can be held back, in the order in which new entries are set: a range of addresses comes
-#: after the path that its packets take. Old ones are removed the other way round.
-_HELD = ("traffic", "sources", "paths", "networks6", "networks4")
 
 _DECAP_FLAGS_SINCE = (6, 3)
 LINKS_SINCE = (6, 6)
@@ -173,7 +170,7 @@ class BpfDataPlane:
     @contextmanager
     def together(self) -> Iterator[None]:
         """See `api.DataPlane`."""
-        tables = [self._maps[name] for name in _HELD]
+        tables = [self._maps[name] for name in HELD]
         for table in tables:
             table.hold()
         self._paths.hold()
@@ -183,13 +180,11 @@ class BpfDataPlane:
         finally:
             self._held = False
             self._paths.settle()
-            refusals = [refusal for table in tables for refusal in table.release_updates()]
-            for table in reversed(tables):
-                table.release_deletions()
+            refused = release(tables)
             if self._stale:
                 self._forget_bindings()
-        if refusals:
-            raise refusals[0]
+        if refused is not None:
+            raise refused
 
     def set_path(self, index: int, path: Path, bid: int = 0) -> None:
         """See `api.DataPlane`."""

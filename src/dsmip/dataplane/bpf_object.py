@@ -5,10 +5,10 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from dsmip.dataplane.api import DataPlaneError
+from dsmip.dataplane.api import DataPlaneError, NoRoom
 from dsmip.dataplane.libbpf import LOAD_MEND, KernelRefusal, MapInfo, checked, library, pointer, possible_cpus
 
 # linux/bpf.h
@@ -16,7 +16,10 @@ _ANY = 0
 _MAP_TYPE_PERCPU_ARRAY = 6
 
 _BATCH = 4096
-_FULL_MEND = "The map is full with {entries} entries: raise max_bindings in the configuration"
+_FULL = (-errno.E2BIG, -errno.ENOSPC)
+
+#: Whether a change that is held back is to be left alone, by key and value, None = a removal.
+Spared = Callable[[bytes, bytes | None], bool]
 
 
 class Map:
@@ -40,9 +43,11 @@ class Map:
         self._value = ctypes.create_string_buffer(self._value_room)
         #: Changes that are held back, None as value = deletion; None = none are.
         self._held: dict[bytes, bytes | None] | None = None
+        #: Removals that were put off to the next time that changes are held back.
+        self._put_off: dict[bytes, bytes | None] = {}
 
     def update(self, key: bytes, value: bytes) -> None:
-        """Set an entry. Raises KernelRefusal: E2BIG or ENOSPC when it is full."""
+        """Set an entry. Raises NoRoom or KernelRefusal."""
         if self._held is not None:
             self._held[key] = value
             return
@@ -73,15 +78,17 @@ class Map:
 
     def hold(self) -> None:
         """Keep changes back from now on; `lookup` sees them already."""
-        self._held = {}
+        self._held, self._put_off = self._put_off, {}
 
-    def release_updates(self) -> list[KernelRefusal]:
-        """Set the entries that were held back, in as few system calls as possible; errors come back, one for
-        each entry that the kernel refused. Deletions still wait for `release_deletions`."""
+    def release_updates(self, spared: Spared | None = None) -> list[tuple[bytes, bytes, DataPlaneError]]:
+        """Set the entries that were held back, in as few system calls as possible, but for the `spared` ones.
+        Those that the kernel refused come back, and why. Deletions still wait for `release_deletions`."""
         updates = [(key, value) for key, value in (self._held or {}).items() if value is not None]
+        if spared is not None:
+            updates = [one for one in updates if not spared(*one)]
         keys = b"".join(key for key, _ in updates)
         values = b"".join(value for _, value in updates)
-        refusals = []
+        refused = []
         done = 0
         while done < len(updates):
             count = ctypes.c_uint32(len(updates) - done)
@@ -94,14 +101,18 @@ class Map:
             )
             done += count.value
             if result < 0:
-                refusals.append(self._refusal(result))
+                refused.append((*updates[done], self._refusal(result)))
                 done += 1
-        return refusals
+        return refused
 
-    def release_deletions(self) -> None:
-        """Remove the entries whose removal was held back, and hold nothing back any more."""
+    def release_deletions(self, spared: Spared | None = None) -> None:
+        """Remove the entries whose removal was held back, and hold nothing back any more. What is `spared` is
+        removed the next time, unless it is set anew by then."""
         held, self._held = self._held or {}, None
         keys = [key for key, value in held.items() if value is None]
+        if spared is not None:
+            self._put_off = {key: None for key in keys if spared(key, None)}
+            keys = [key for key in keys if key not in self._put_off]
         done = 0
         while done < len(keys):
             count = ctypes.c_uint32(len(keys) - done)
@@ -111,10 +122,10 @@ class Map:
             # It stops at an entry that is not there.
             done += count.value + (result < 0)
 
-    def _refusal(self, result: int) -> KernelRefusal:
-        full = result in (-errno.E2BIG, -errno.ENOSPC)
-        mend = _FULL_MEND.format(entries=self.max_entries) if full else ""
-        return KernelRefusal(-result, f"map {self.name}", mend)
+    def _refusal(self, result: int) -> DataPlaneError:
+        if result in _FULL or result == -errno.ENOMEM:
+            return NoRoom(self.name, self.max_entries, full=result in _FULL)
+        return KernelRefusal(-result, f"map {self.name}")
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """All entries, in batches. Not of per-CPU maps."""
