@@ -1,43 +1,32 @@
 """The home agent's binding cache (RFC 6275 section 9.1): bindings by home address, and when each ends.
 
 Most of a large fleet is idle most of the time. The bindings of the mobile nodes heard of lately are objects,
-all others octets, which take a quarter of the room.
+all others octets, which take a tenth of the room.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from ipaddress import IPv6Address
 
-import msgspec
-
-from dsmip.core.binding_record import freeze, thaw
 from dsmip.core.calendar import Calendar
-from dsmip.core.types import Binding
+from dsmip.core.frozen_bindings import formats_of, freeze, next_end, thaw
+from dsmip.core.types import Binding, IPAddress, TunnelFormat
 
 #: Bindings that stay objects.
 THAWED = 6144
 
 
-class _Entry(msgspec.Struct, gc=False, eq=False):
-    """A binding as an object or as octets. `deadline` is when it ends, `queued` the earliest time that the
-    calendar has for it."""
-
-    deadline: float
-    queued: float
-    binding: Binding | None = None
-    record: bytes = b""
-
-
 class BindingCache(Mapping[IPv6Address, Binding]):
-    """Read as a mapping from home address to binding. Deadlines are CLOCK_MONOTONIC seconds."""
+    """Read as a mapping from home address to binding. A binding's time is over when its first care-of address
+    ends."""
 
     def __init__(self) -> None:
-        # Addresses as numbers: they are found in half the time.
-        self._entries: dict[int, _Entry] = {}
-        self._thawed: deque[_Entry] = deque()
-        self._calendar = Calendar(self._queued)
+        # Addresses as numbers: they are found in half the time. Octets: see `frozen_bindings`.
+        self._entries: dict[int, Binding | bytes] = {}
+        self._thawed: deque[int] = deque()
+        self._calendar = Calendar(self._deadline)
 
     def __getitem__(self, home_address: IPv6Address) -> Binding:
         binding = self.peek(int(home_address))
@@ -58,29 +47,39 @@ class BindingCache(Mapping[IPv6Address, Binding]):
         """Whether there is a binding of the home address with this number."""
         return number in self._entries
 
-    def containing(self, octets: bytes) -> Iterator[Binding]:
-        """Bindings in whose records these octets may be: an address, or the name of a tunnel format."""
-        for entry in self._entries.values():
-            if entry.binding is not None:
-                yield entry.binding
-            elif octets in entry.record:
-                yield thaw(entry.record)
+    def containing(self, address: IPAddress) -> Iterator[Binding]:
+        """Bindings in which this address may be."""
+        number, octets = int(address), address.packed
+        for home_address, entry in self._entries.items():
+            if not isinstance(entry, bytes):
+                yield entry
+            elif octets in entry or home_address == number:
+                yield thaw(entry, home_address)
+
+    def through(self, formats: Container[TunnelFormat]) -> Iterator[Binding]:
+        """Bindings with such a tunnel."""
+        for home_address, entry in self._entries.items():
+            if not isinstance(entry, bytes):
+                if any(care_of.format in formats for care_of in entry.care_ofs):
+                    yield entry
+            elif any(one in formats for one in formats_of(entry)):
+                yield thaw(entry, home_address)
 
     def peek(self, number: int) -> Binding | None:
         """The binding of the home address with this number, of which perhaps nothing more will be heard."""
         entry = self._entries.get(number)
-        return None if entry is None else entry.binding or thaw(entry.record)
+        return thaw(entry, number) if isinstance(entry, bytes) else entry
 
     def find(self, number: int) -> Binding | None:
         """The binding of the home address with this number, of which more will be heard soon."""
         entry = self._entries.get(number)
-        if entry is None:
-            return None
-        if entry.binding is None:
-            self._keep_thawed(entry, thaw(entry.record))
-        return entry.binding
+        if not isinstance(entry, bytes):
+            return entry
+        binding = self._entries[number] = thaw(entry, number)
+        self._keep_thawed(number)
+        return binding
 
-    def store(self, binding: Binding, deadline: float, number: int | None = None) -> None:
+    def store(self, binding: Binding, number: int | None = None) -> None:
         """Enter the binding, or replace the one of the same home address.
 
         `number` is the address as a number: the very object that others have, so that it is kept once.
@@ -88,66 +87,56 @@ class BindingCache(Mapping[IPv6Address, Binding]):
         if number is None:
             number = int(binding.home_address)
         entry = self._entries.get(number)
-        if entry is None:
-            entry = self._entries[number] = _Entry(deadline, deadline)
-            self._queue(entry, number)
-        entry.deadline = deadline
-        if deadline < entry.queued:
-            entry.queued = deadline
-            self._queue(entry, number)
-        if entry.binding is None:
-            self._keep_thawed(entry, binding)
-        else:
-            entry.binding = binding
+        self._entries[number] = binding
+        deadline = binding.next_end
+        if entry is None or deadline < _end_of(entry):
+            self._queue(deadline, number)
+        if not isinstance(entry, Binding):
+            self._keep_thawed(number)
 
-    def store_frozen(self, number: int, record: bytes, deadline: float) -> None:
-        """Enter a binding as octets (`binding_record.freeze`), of a home address that has none."""
-        entry = self._entries[number] = _Entry(deadline, deadline, None, record)
-        self._queue(entry, number)
+    def store_frozen(self, number: int, frozen: bytes) -> None:
+        """Enter a binding as octets, of a home address that has none."""
+        self._entries[number] = frozen
+        self._queue(next_end(frozen), number)
 
     def remove(self, home_address: IPv6Address) -> Binding | None:
         """Take the binding out; None when there is none."""
-        entry = self._entries.pop(int(home_address), None)
-        return None if entry is None else self._taken(entry)
+        number = int(home_address)
+        binding = self.peek(number)
+        self._entries.pop(number, None)
+        return binding
 
     def expire(self, now: float) -> Iterator[Binding]:
-        """Take out every binding whose lifetime has ended by `now`."""
-        for queued, number in self._calendar.due(now):
-            entry = self._entries.get(number)
-            if entry is None or entry.queued != queued:
-                continue
-            if entry.deadline <= now:
+        """Take out every binding whose time is over at `now`, in CLOCK_MONOTONIC seconds."""
+        for number in self._calendar.due(now):
+            binding = self.peek(number)
+            if binding is not None:
                 del self._entries[number]
-                yield self._taken(entry)
-            else:
-                # A refresh has left the calendar alone.
-                entry.queued = entry.deadline
-                self._queue(entry, number)
+                yield binding
 
     def next_deadline(self) -> float | None:
         """When to call `expire` next. That may turn out to be too early, never too late."""
         return self._calendar.next_time()
 
-    def _queue(self, entry: _Entry, number: int) -> None:
-        self._calendar.enter(entry.queued, number)
+    def _queue(self, deadline: float, number: int) -> None:
+        self._calendar.enter(deadline, number)
         if self._calendar.is_untidy(len(self._entries)):
-            self._calendar = Calendar(self._queued)
-            for each, other in self._entries.items():
-                self._calendar.enter(other.queued, each)
+            self._calendar = Calendar(self._deadline)
+            for each, entry in self._entries.items():
+                self._calendar.enter(_end_of(entry), each)
 
-    def _queued(self, number: int) -> float | None:
+    def _deadline(self, number: int) -> float | None:
         entry = self._entries.get(number)
-        return None if entry is None else entry.queued
+        return None if entry is None else _end_of(entry)
 
-    def _keep_thawed(self, entry: _Entry, binding: Binding) -> None:
-        entry.binding, entry.record = binding, b""
-        self._thawed.append(entry)
+    def _keep_thawed(self, number: int) -> None:
+        self._thawed.append(number)
         if len(self._thawed) > THAWED:
             oldest = self._thawed.popleft()
-            if oldest.binding is not None:
-                oldest.record, oldest.binding = freeze(oldest.binding), None
+            entry = self._entries.get(oldest)
+            if isinstance(entry, Binding):
+                self._entries[oldest] = freeze(entry)
 
-    def _taken(self, entry: _Entry) -> Binding:
-        binding = entry.binding or thaw(entry.record)
-        entry.binding = None
-        return binding
+
+def _end_of(entry: Binding | bytes) -> float:
+    return next_end(entry) if isinstance(entry, bytes) else entry.next_end

@@ -6,11 +6,9 @@ is a decision about the files of running home agents too: it raises `SCHEMA_VERS
 
 from __future__ import annotations
 
-import struct
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
 import msgspec
-from msgspec.structs import replace
 
 from dsmip.core.types import (
     Binding,
@@ -84,26 +82,6 @@ def row_of(record: bytes) -> BindingRecord:
     return _decoder.decode(record)
 
 
-def frozen(record: bytes, end: float) -> bytes:
-    """What `freeze` makes of a binding with this record and a single care-of address that ends then."""
-    return bytes((1,)) + struct.pack("=d", end) + record
-
-
-def freeze(binding: Binding) -> bytes:
-    """A record for this process alone: with the ends of the care-of addresses on its clock in front."""
-    ends = [entry.ends for entry in binding.care_ofs]
-    return bytes((len(ends),)) + struct.pack(f"={len(ends)}d", *ends) + encode_binding(binding)
-
-
-def thaw(record: bytes) -> Binding:
-    """Inverse of `freeze`."""
-    start = 1 + 8 * record[0]
-    binding = decode_binding(memoryview(record)[start:])
-    ends = struct.unpack_from(f"={record[0]}d", record, 1)
-    care_ofs = zip(binding.care_ofs, ends, strict=True)
-    return replace(binding, care_ofs=tuple(replace(entry, ends=end) for entry, end in care_ofs))
-
-
 def encode_binding(binding: Binding) -> bytes:
     """The record of a binding."""
     return _encoder.encode(
@@ -119,10 +97,7 @@ def encode_binding(binding: Binding) -> bytes:
             prefixes=[(prefix.network_address.packed, prefix.prefixlen) for prefix in binding.prefixes],
             ipv4=[(grant.address.packed, grant.prefixlen, grant.dynamic) for grant in binding.ipv4],
             authentication=binding.authentication,
-            flows=[
-                FlowRecord(flow.fid, flow.priority, flow.selector.encode(), list(flow.bids))
-                for flow in binding.flows
-            ],
+            flows=list(map(flow_row, binding.flows)),
             extensions=int(binding.extensions),
             former=None if binding.former is None else binding.former.packed,
         )
@@ -146,7 +121,7 @@ def decode_binding(record: bytes | memoryview) -> Binding:
         prefixes=tuple(IPv6Network(prefix) for prefix in row.prefixes),
         ipv4=tuple(IPv4Grant(IPv4Address(address), length, dynamic) for address, length, dynamic in row.ipv4),
         authentication=row.authentication,
-        flows=tuple(_flow(flow) for flow in row.flows),
+        flows=tuple(flow_of(flow) for flow in row.flows),
         extensions=Extensions(row.extensions),
         former=None if row.former is None else IPv6Address(row.former),
     )
@@ -186,7 +161,13 @@ def _care_of(row: CareOfRecord) -> CareOfBinding:
     )
 
 
-def _flow(row: FlowRecord) -> FlowBinding:
+def flow_row(flow: FlowBinding) -> FlowRecord:
+    """The row of a flow binding."""
+    return FlowRecord(flow.fid, flow.priority, flow.selector.encode(), list(flow.bids))
+
+
+def flow_of(row: FlowRecord) -> FlowBinding:
+    """The flow binding of a row. Raises ValueError for a selector that nothing is known of."""
     selector = decode_traffic_selector(row.selector)
     if isinstance(selector, UnknownTrafficSelector):
         raise ValueError(f"a traffic selector of format {selector.format}")

@@ -14,7 +14,10 @@ _SLACK = 64
 
 
 class Calendar:
-    """Times are in seconds. `when` tells what a number is entered for, None = for nothing any more."""
+    """Times are in seconds. `when` tells what time a number has now, None = none any more.
+
+    A number turns up at the time it has then, so one that has become later need not be entered again.
+    """
 
     def __init__(self, when: Callable[[int], float | None]) -> None:
         self._when = when
@@ -28,7 +31,7 @@ class Calendar:
         return self._entered
 
     def enter(self, time: float, number: int) -> None:
-        """Have the number turn up at that time. Another time it was entered for does not count any more."""
+        """A number is new, or its time is earlier than it was."""
         second = int(time)
         self._entered += 1
         if second <= self._begun:
@@ -39,20 +42,35 @@ class Calendar:
             self._pages[second] = [number]
             heapq.heappush(self._seconds, second)
 
-    def due(self, now: float) -> Iterator[tuple[float, int]]:
-        """Take out what is due by `now`: times and numbers, in order."""
+    def due(self, now: float) -> Iterator[int]:
+        """Take out the numbers whose time has come by `now`, in order. One that was entered several times
+        may come several times, unless it has no time any more."""
         while self._seconds and self._seconds[0] <= now:
-            second = self._begun = heapq.heappop(self._seconds)
-            page = self._pages.pop(second)
-            self._entered -= len(page)
-            times = ((self._when(number), number) for number in page)
-            begun = [(time, number) for time, number in times if time is not None and int(time) == second]
-            self._entered += len(begun)
-            self._now += begun
-            heapq.heapify(self._now)
+            self._begin(heapq.heappop(self._seconds))
         while self._now and self._now[0][0] <= now:
             self._entered -= 1
-            yield heapq.heappop(self._now)
+            _, number = heapq.heappop(self._now)
+            time = self._when(number)
+            if time is not None and time <= now:
+                yield number
+            elif time is not None:
+                self.enter(time, number)
+
+    def _begin(self, second: int) -> None:
+        """Put in order what stands on the page, as far as its time is not a later one."""
+        self._begun = second
+        page = self._pages.pop(second)
+        self._entered -= len(page)
+        begun = []
+        for number in page:
+            time = self._when(number)
+            if time is not None and time < second + 1:
+                begun.append((time, number))
+            elif time is not None:
+                self.enter(time, number)
+        self._entered += len(begun)
+        self._now += begun
+        heapq.heapify(self._now)
 
     def next_time(self) -> float | None:
         """When to ask for what is due next. That may turn out to be too early, never too late."""

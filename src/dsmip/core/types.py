@@ -303,7 +303,8 @@ class Binding(msgspec.Struct, frozen=True, gc=False):
     @property
     def next_end(self) -> float:
         """When the first care-of address ends, in CLOCK_MONOTONIC seconds."""
-        return min(entry.ends for entry in self.care_ofs)
+        care_ofs = self.care_ofs
+        return care_ofs[0].ends if len(care_ofs) == 1 else min(entry.ends for entry in care_ofs)
 
     @property
     def at_home(self) -> bool:

@@ -52,7 +52,7 @@ def _at(engine: HomeAgent, address: IPAddress) -> Iterator[Binding]:
     owner = engine.binding_of(address)
     if owner is not None:
         yield owner
-    for binding in engine.bindings.containing(address.packed):
+    for binding in engine.bindings.containing(address):
         if (owner is None or binding.index != owner.index) and binding.is_at(address):
             yield binding
 
@@ -65,11 +65,7 @@ def _named(engine: HomeAgent, nodes: TablesByAddress, part: str) -> Iterator[Bin
             if binding is not None:
                 yield binding
     formats = {one for one in TunnelFormat if one.value.startswith(part)}
-    for wanted in formats:
-        for binding in engine.bindings.containing(wanted.value.encode()):
-            found = [one.format for one in binding.care_ofs if one.format in formats]
-            if wanted not in found[:1]:
-                continue  # or it has its turn with another one
-            own = nodes.get(engine.configured_address(binding.home_address))
-            if own is None or part not in own.name.lower():
-                yield binding
+    for binding in engine.bindings.through(formats):
+        own = nodes.get(engine.configured_address(binding.home_address))
+        if own is None or part not in own.name.lower():
+            yield binding

@@ -19,8 +19,8 @@ from dsmip.wire.constants import BAStatus
 from dsmip.wire.options import MobileNetworkPrefix
 
 
-def binding(number: int = 0) -> Binding:
-    care_of = CareOfBinding(0, COA1, TunnelFormat.IPV6, 4.0, 0.0, 4.0)
+def binding(number: int = 0, ends: float = 10.0) -> Binding:
+    care_of = CareOfBinding(0, COA1, TunnelFormat.IPV6, 4.0, 0.0, 4.0, ends=ends)
     return Binding(IPv6Address(int(HOME) + number), 1, (care_of,), 0, 0.0)
 
 
@@ -29,7 +29,7 @@ def binding(number: int = 0) -> Binding:
 
 def test_the_cache_is_a_mapping() -> None:
     cache = BindingCache()
-    cache.store(binding(), 10.0)
+    cache.store(binding())
     assert dict(cache) == {HOME: binding()}
     assert cache.remove(HOME) == binding()
     assert cache.remove(HOME) is None
@@ -54,7 +54,7 @@ def test_the_cache_expires_what_a_plain_table_would(steps: list[tuple[str, int, 
     for operation, number, amount in steps:
         home_address = binding(number).home_address
         if operation == "store":
-            cache.store(binding(number), now + amount)
+            cache.store(binding(number, now + amount))
             model[home_address] = now + amount
         elif operation == "remove":
             assert (cache.remove(home_address) is None) == (model.pop(home_address, None) is None)
@@ -75,14 +75,14 @@ def test_the_cache_expires_what_a_plain_table_would(steps: list[tuple[str, int, 
 def test_refreshes_do_not_make_the_calendar_grow() -> None:
     cache = BindingCache()
     for second in range(10_000):
-        cache.store(binding(second % 10), 420.0 + second)
+        cache.store(binding(second % 10, 420.0 + second))
     assert len(cache._calendar) <= 10
 
 
 def test_ever_shorter_lifetimes_do_not_make_the_calendar_grow_without_end() -> None:
     cache = BindingCache()
     for step in range(10_000):
-        cache.store(binding(step % 10), 1_000_000.0 - step)
+        cache.store(binding(step % 10, 1_000_000.0 - step))
     assert len(cache._calendar) < 100
     assert [entry.home_address for entry in cache.expire(990_001.0)] == [binding(9).home_address]
 

@@ -21,9 +21,10 @@ from dsmip.core.actions import (
 )
 from dsmip.core.address_owners import AddressOwners
 from dsmip.core.binding_cache import BindingCache
-from dsmip.core.binding_record import decode_binding, frozen, row_of
+from dsmip.core.binding_record import decode_binding, row_of
 from dsmip.core.binding_resumption import end_of
 from dsmip.core.care_of_lifetimes import cut_short, resumed, unexpired
+from dsmip.core.frozen_bindings import freeze_row
 from dsmip.core.frozen_entries import fields_of
 from dsmip.core.home_agent import events as home_agent_events
 from dsmip.core.home_agent.changes import NodeChanges
@@ -67,7 +68,7 @@ class Bindings:
             self._unbound(previous.home_address)
             moved = {"from": previous.home_address, "to": binding.home_address}
             self._emit(Event("renumbered", {**node.who, **moved}))
-        self.cache.store(binding, binding.next_end, node.number)
+        self.cache.store(binding, node.number)
         self._emit(StoreBinding(binding, node.replay))
         self._emit(InstallBinding(binding, previous, grace))
 
@@ -124,7 +125,7 @@ class Bindings:
             binding = self.of(node)
             return binding if binding is not None and _has(binding, address) else None
         if isinstance(address, IPv4Address) and self.ipv4.is_pooled(address):
-            candidates = self.cache.containing(address.packed)
+            candidates = self.cache.containing(address)
             return next((binding for binding in candidates if _has(binding, address)), None)
         return None
 
@@ -205,7 +206,7 @@ class Bindings:
                 self.restore([decode_binding(record)], now)
             else:
                 node.sequence = row.sequence
-                self.cache.store_frozen(node.number, frozen(record, end), end)
+                self.cache.store_frozen(node.number, freeze_row(row, end))
                 kept.append(node.number)
         return kept
 
@@ -232,7 +233,7 @@ class Bindings:
                 kept = self._still_granted(alive, node)
                 if kept != binding:
                     self._emit(StoreBinding(kept, node.replay))
-                self.cache.store(kept, kept.next_end, node.number)
+                self.cache.store(kept, node.number)
                 self._emit(InstallBinding(kept, None, 0.0, restored=True))
 
     def reconfigure(self, config: HomeAgentConfig, changes: NodeChanges) -> None:
