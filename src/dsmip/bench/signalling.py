@@ -16,8 +16,8 @@ from dsmip.bench.network import Network
 from dsmip.core.actions import ForgetBinding, SendDatagram, SendPacket, StoreBinding, StoreReplay
 from dsmip.core.authentication import mn_ha_authenticator
 from dsmip.core.home_agent.engine import HomeAgent, HomeAgentConfig
-from dsmip.core.types import Instant
 from dsmip.daemon import garbage
+from dsmip.daemon.runtime import instant
 from dsmip.lab.errors import LabError
 from dsmip.store.api import Store
 from dsmip.store.memory import MemoryStore
@@ -80,8 +80,9 @@ def exchange(home_agent: HomeAgent, store: Store, packets: Sequence[bytes], batc
     answered = 0
     began, began_cpu = time.perf_counter(), time.process_time()
     for start in range(0, len(packets), batch):
+        now = instant()
         for packet in packets[start : start + batch]:
-            home_agent.receive(packet, Instant(time.monotonic(), time.time()))
+            home_agent.receive(packet, now)
         for action in home_agent.actions():
             match action:
                 case StoreBinding():

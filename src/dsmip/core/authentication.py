@@ -26,7 +26,8 @@ import hashlib
 import hmac
 from collections.abc import Callable
 from ipaddress import IPv6Address
-from typing import NamedTuple
+
+import msgspec
 
 from dsmip.core.types import IPAddress
 
@@ -52,7 +53,7 @@ _LOW_32 = (1 << 32) - 1
 _TIMESTAMP_MASK = (1 << 64) - 1
 
 
-class SecurityAssociation(NamedTuple):
+class SecurityAssociation(msgspec.Struct, frozen=True, gc=False):
     """The mobility security association of one mobile node with its home agent (RFC 4285 section 5.1).
 
     `identifier` is the mobile node's NAI (RFC 4283). The RFC speaks of a key of 16 octets; any length works.

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address
 from typing import NamedTuple
 
+import msgspec
 from msgspec.structs import replace
 
 from dsmip.core.home_agent.config import HomeAgentConfig
@@ -55,7 +56,7 @@ class Outcome(NamedTuple):
         return BAStatus(status) if status else fine, (_FINE,) * len(self.statuses)
 
 
-class Registration(NamedTuple):
+class Registration(msgspec.Struct, frozen=True):
     """One registration: who asks for what, what is granted and what may be had."""
 
     request: Request

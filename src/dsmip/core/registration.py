@@ -304,13 +304,13 @@ def refusal(
         if request.mobile_router:
             return BAStatus.MOBILE_ROUTER_OPERATION_NOT_PERMITTED
         return "not-a-correspondent" if binding is None else BAStatus.REGISTRATION_TYPE_CHANGE_DISALLOWED
-    home_address = request.home_address
+    home_address, mobile_router = request.home_address, request.mobile_router
     if not (_within(home_address, policy.home_prefixes) or _within(home_address, entry.prefixes)):
         return BAStatus.NOT_HOME_SUBNET
     if not permitted:
         return BAStatus.ADMINISTRATIVELY_PROHIBITED
     deregistration = request.deregistration
-    if binding is not None and binding.mobile_router != request.mobile_router and not deregistration:
+    if binding is not None and binding.mobile_router != mobile_router and not deregistration:
         return BAStatus.REGISTRATION_TYPE_CHANGE_DISALLOWED
     if last_sequence is not None and not is_newer(request.update.sequence, last_sequence):
         return BAStatus.SEQUENCE_NUMBER_OUT_OF_WINDOW
@@ -365,8 +365,9 @@ def _within(address: IPAddress, prefixes: Iterable[IPv6Network]) -> bool:
     if not isinstance(address, IPv6Address):
         return False
     number = int(address)
-    for prefix in prefixes:  # noqa: SIM110
-        if number & int(prefix.netmask) == int(prefix.network_address):
+    for prefix in prefixes:
+        length = 128 - prefix.prefixlen
+        if number >> length == int(prefix.network_address) >> length:
             return True
     return False
 

@@ -28,7 +28,7 @@ from dsmip.host.xfrm import CipherAndMac, Direction, Policy, State, Traffic, Xfr
 from dsmip.wire.constants import NextHeader
 from dsmip.wire.errors import DecodeError
 from dsmip.wire.ip import IPV6_HEADER_SIZE, IPv6Header
-from dsmip.wire.packet import Packet, UdpOuter, decode_packet, encapsulate_udp, encode_packet
+from dsmip.wire.packet import Packet, decode_packet, encapsulate_udp, encode_packet
 
 #: Messages under way between the two halves of their journey; the oldest is forgotten for a new one.
 _UNDER_WAY = 1024
@@ -300,7 +300,7 @@ def _rewrapped(packet: Packet, payload: bytes, next_header: int) -> bytes:
         home_address=packet.home_address,
         routing_home_address=packet.routing_home_address,
     )
-    return octets if packet.udp is None else encapsulate_udp(octets, UdpOuter(*packet.udp))
+    return octets if packet.udp is None else encapsulate_udp(octets, packet.udp)
 
 
 def _traffic(source: IPv6Address, destination: IPv6Address) -> Traffic:

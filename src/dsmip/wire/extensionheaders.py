@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ipaddress import IPv6Address
 from struct import Struct
-from typing import NamedTuple
+
+import msgspec
 
 from dsmip.wire.constants import HOME_ADDRESS_OPTION, ROUTING_TYPE_2, NextHeader
 from dsmip.wire.errors import DecodeError
@@ -37,7 +38,7 @@ EXTENSION_HEADERS = frozenset((_HOP_BY_HOP, _ROUTING, _FRAGMENT_HEADER, _DESTINA
 _HOME_ADDRESS_ONLY = b"\x02" + PADDING[4] + bytes((HOME_ADDRESS_OPTION, _ADDRESS_SIZE))
 
 
-class ExtensionHeaders(NamedTuple):
+class ExtensionHeaders(msgspec.Struct, frozen=True):
     """What the extension headers of a packet said, and where the upper-layer header starts."""
 
     next_header: int

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
-from typing import NamedTuple
+
+import msgspec
 
 from dsmip.wire.checksum import pseudo_checksum_v4
 from dsmip.wire.constants import NextHeader
@@ -33,7 +34,7 @@ _own_ipv4 = lru_cache(64)(IPv4Address)
 _UDP = int(NextHeader.UDP)
 
 
-class UdpOuter(NamedTuple):
+class UdpOuter(msgspec.Struct, frozen=True, gc=False):
     """The UDP and IPv4 headers around a packet, as seen on the wire: after any NAT."""
 
     source: IPv4Address
@@ -42,7 +43,7 @@ class UdpOuter(NamedTuple):
     destination_port: int
 
 
-class Packet(NamedTuple):
+class Packet(msgspec.Struct, frozen=True):
     """A received IPv6 packet, taken apart as far as its upper-layer header.
 
     `source` and `destination` are those of the IPv6 header, `payload` is the upper layer (a mobility header
@@ -94,9 +95,9 @@ def decode_packet(data: bytes, *, verify_udp_checksum: bool = False) -> Packet:
         data = data[:end]
     offset, home_address, routing_home_address = IPV6_HEADER_SIZE, None, None
     if next_header in EXTENSION_HEADERS:
-        next_header, offset, home_address, routing_home_address = walk_extension_headers(
-            data, next_header, IPV6_HEADER_SIZE
-        )
+        found = walk_extension_headers(data, next_header, IPV6_HEADER_SIZE)
+        next_header, offset = found.next_header, found.offset
+        home_address, routing_home_address = found.home_address, found.routing_home_address
     return Packet(
         IPv6Address(source),
         _own_ipv6(destination),

@@ -26,10 +26,10 @@ def authenticate(
     (RFC 4877 section 4.1). With "none" the mobile node is believed. The identifier has to be the configured
     one if it is there (RFC 4283 section 3).
     """
-    options = request.options
-    if options.identifier is not None and node.entry.identifier not in ("", options.identifier):
+    options, entry = request.options, node.entry
+    if options.identifier is not None and entry.identifier not in ("", options.identifier):
         return "identifier-mismatch"
-    if node.entry.authentication == "ipsec":
+    if entry.authentication == "ipsec":
         return None if protected else "not-protected"
     association = node.association
     if association is None:

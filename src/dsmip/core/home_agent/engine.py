@@ -292,8 +292,6 @@ class HomeAgent:
             return
         if packet.raw[24:40] != self._address or packet.routing_home_address is not None:
             self._drop("not-for-us")
-        elif packet.home_address is not None and not is_unicast_routable(packet.home_address):
-            self._drop("home-address-not-routable")
         elif packet.next_header == NextHeader.MOBILITY:
             self._mobility_header(packet, now, protected)
         elif packet.home_address is not None and packet.next_header not in (NextHeader.ESP, NextHeader.AH):
@@ -360,7 +358,7 @@ class HomeAgent:
         """RFC 6275 sections 9.5.1, 10.3.1 and 10.3.2. Nothing happens before authentication."""
         home_address = packet.sender
         node = self._nodes.get(home_address)
-        if node is not None and node.home_address == home_address:
+        if node is not None and node.number == int(home_address):
             home_address = node.home_address  # the same object everywhere is compared in no time
         request = read_request(packet, update, home_address)
         if isinstance(request, str):

@@ -14,16 +14,18 @@ Who = dict[str, Value]
 _NO_BID: dict[str, int] = {}
 
 
-def accepted(binding: Binding, previous: Binding | None, who: Who) -> Iterator[Event]:
+def accepted(binding: Binding, previous: Binding | None, who: Who) -> Iterable[Event]:
     """Of an accepted Binding Update."""
-    if not binding.multiple and not (previous is not None and previous.multiple):
-        entry = binding.care_ofs[0]
-        former = previous.care_ofs[0] if previous is not None else None
-        if former is not None and _is_same_place(entry, former):
-            yield Event("refreshed", {**who, "lifetime": entry.lifetime})
-        else:
-            yield _registered(entry, former, "registered" if former is None else "moved", who)
-        return
+    if binding.multiple or (previous is not None and previous.multiple):
+        return _accepted_multiple(binding, previous, who)
+    entry = binding.care_ofs[0]
+    former = previous.care_ofs[0] if previous is not None else None
+    if former is not None and _is_same_place(entry, former):
+        return (Event("refreshed", {**who, "lifetime": entry.lifetime}),)
+    return (_registered(entry, former, "registered" if former is None else "moved", who),)
+
+
+def _accepted_multiple(binding: Binding, previous: Binding | None, who: Who) -> Iterator[Event]:
     refreshed = []
     for entry in binding.care_ofs:
         former = previous.care_of_binding(entry.bid) if previous is not None else None
@@ -81,7 +83,7 @@ def _bid(entry: CareOfBinding) -> dict[str, int]:
 
 
 def _is_same_place(entry: CareOfBinding, former: CareOfBinding) -> bool:
-    return (entry.care_of, entry.nat_source) == (former.care_of, former.nat_source)
+    return entry.care_of == former.care_of and entry.nat_source == former.nat_source
 
 
 def ipv4_refused(acknowledgements: Iterable[IPv4AddressAcknowledgement], who: Who) -> Iterator[Event]:

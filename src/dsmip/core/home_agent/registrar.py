@@ -41,7 +41,7 @@ from dsmip.core.types import (
     Nat,
     UdpEndpoint,
 )
-from dsmip.wire.constants import BAFlag, BAStatus, BUFlag, IPv4AckStatus
+from dsmip.wire.constants import BAFlag, BAStatus, BUFlag
 from dsmip.wire.extensions import Extensions
 from dsmip.wire.flows import FlowIdentification
 
@@ -286,7 +286,7 @@ class Registrar:
         )
         self._acknowledge(request, node, answer, now)
         self._tell(home_agent_events.accepted(binding, previous, node.who))
-        if any(one.status >= IPv4AckStatus.UNSPECIFIED for one in acknowledgements):
+        if len(grants) < len(acknowledgements):
             self._tell(home_agent_events.ipv4_refused(acknowledgements, node.who))
 
     def _with_flows(

@@ -66,14 +66,14 @@ class Replies:
 
     def __init__(self, address: IPv6Address, *, force_udp: bool, nat_keepalive: int) -> None:
         self._address = address
-        self._force_udp = force_udp
-        self._nat_keepalive = nat_keepalive
+        self.reconfigure(force_udp=force_udp, nat_keepalive=nat_keepalive)
         # Of acknowledgements with the usual options. One per number of IPv4 home addresses asked for.
         self._patterns: dict[Shape, AcknowledgementPattern] = {}
 
     def reconfigure(self, *, force_udp: bool, nat_keepalive: int) -> None:
         """Answer like this from now on."""
-        self._force_udp, self._nat_keepalive = force_udp, nat_keepalive
+        self._nat_found = NatDetection(force_udp, nat_keepalive)
+        self._no_nat = NatDetection(force_udp, NAT_NO_KEEPALIVE)
 
     def acknowledge(
         self, request: Request, answer: Answer, association: SecurityAssociation | None, unix: float
@@ -176,8 +176,7 @@ class Replies:
     def _nat_detection(self, request: Request, answer: Answer) -> NatDetection:
         """Goes into every acknowledgement in UDP, refusals too (RFC 5555 sections 3.2.2 and 4.2)."""
         nat = request.nat if answer.nat is None else answer.nat
-        refresh = self._nat_keepalive if nat else NAT_NO_KEEPALIVE
-        return NatDetection(self._force_udp, refresh)
+        return self._nat_found if nat else self._no_nat
 
 
 def _binding_identifiers(request: Request, statuses: tuple[int, ...]) -> list[MobilityOption]:
