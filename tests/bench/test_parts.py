@@ -104,6 +104,21 @@ def test_scale() -> None:
     assert found["scale/data packets lost meanwhile, 64 bindings"].value.median == 0
 
 
+def test_scale_of_a_fleet_that_is_in_the_store() -> None:
+    found = run.run(["scale"], replace(TINY, restored=64), lambda _: None).figures
+    assert names(list(found)) == {
+        "scale/start with empty maps to Binding Updates served, 64 bindings",
+        "scale/start with empty maps to data for the last, 64 bindings",
+        "scale/memory per binding, 64 bindings",
+        "scale/kill -9 to Binding Updates served, 64 bindings",
+        "scale/data packets lost meanwhile, 64 bindings",
+        "scale/fleet that can move within a minute, by what 64 take",
+        "scale/answer to a refresh, all 64 within a minute, p99",
+        "scale/64 handovers at once, until the last one is answered",
+        "scale/answer while 32 bindings end, p99",
+    }
+
+
 @pytest.mark.lab
 def test_handover() -> None:
     found: list[Figure] = []
@@ -122,9 +137,14 @@ def test_handover() -> None:
     } == names(found)
 
 
-def test_only_throughput_has_another_baseline(capsys: pytest.CaptureFixture[str]) -> None:
+def test_options_of_one_part_are_refused_with_another(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "signalling", "--baseline", "kernel"]) == 2
     assert "is for throughput" in capsys.readouterr().err
+    assert main(["bench", "signalling", "--bindings", "1000000"]) == 2
+    assert "is for scale" in capsys.readouterr().err
+    for bindings in ("9", "1048577"):
+        assert main(["bench", "scale", "--bindings", bindings]) == 2
+        assert "from 10 to 1048576" in capsys.readouterr().err
 
 
 def fail_in(net: Network) -> None:

@@ -44,8 +44,9 @@ VISITED_AS_WELL = (IPv6Address("2001:db8:202::"), IPv6Address("2001:db8:203::"))
 IPV4_VISITED = IPv4Address("172.16.0.0")
 NAT_POOLS = (IPv4Address("100.64.0.0"), IPv4Address("100.96.0.0"))
 
-#: The most vehicles that the addresses above suffice for.
+#: The most vehicles that the addresses above suffice for, and the fewest with one of each kind.
 LARGEST = 1 << 20
+LEAST = 10
 #: Lifetime asked for, in units of 4 seconds.
 LIFETIME = 900
 #: In a multihomed fleet each vehicle whose number this divides has two care-of addresses: an even number, so

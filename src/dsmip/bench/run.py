@@ -32,6 +32,8 @@ class Effort:
     bindings: tuple[int, ...]
     #: Throughput beside the kernel's own tunnels and nothing else.
     kernel_tunnels: bool = False
+    #: Scale with so many bindings in the store of a home agent that starts, and nothing else; 0 = not so.
+    restored: int = 0
 
 
 FULL = Effort(
@@ -158,8 +160,11 @@ def _signalling(effort: Effort, collect: Collect, say: Say) -> None:
 
 
 def _scale(effort: Effort, collect: Collect, say: Say) -> None:
-    from dsmip.bench import scale
+    from dsmip.bench import restored, scale
 
+    if effort.restored:
+        restored.measure(collect, say, effort.restored)
+        return
     scale.measure(
         collect, say, repeat=min(3, effort.repeat), sizes=effort.bindings, seconds=effort.seconds / 2
     )

@@ -50,11 +50,7 @@ def _daemon(collect: Collect, say: Say, repeat: int, size: int) -> None:
     vehicles = fleet.vehicles(size, multihomed=True)
     with Network() as net, tempfile.TemporaryDirectory() as directory, fleet_end(net) as end:
         place = FilePath(directory)
-        (place / "none").mkdir()
-        with HomeAgentProcess(net, place / "none", [], capacity=size) as nobody:
-            nobody.start()
-            nobody.await_answer()
-            empty, empty_maps = nobody.memory(), maps_memory(nobody.name)
+        empty, empty_maps = empty_memory(net, place / "none", size)
         with HomeAgentProcess(net, place, vehicles) as home_agent:
             say(f"{size} bindings: starting a home agent")
             home_agent.start()
@@ -65,30 +61,12 @@ def _daemon(collect: Collect, say: Say, repeat: int, size: int) -> None:
             bound = home_agent.bindings()
             if bound < size:
                 raise LabError(f"{bound} bindings after {size} Binding Updates, {unanswered} unanswered")
-            used, maps = home_agent.memory(), maps_memory(home_agent.name)
-            detail = {
-                "care_of_addresses": fleet.care_of_addresses(vehicles),
-                "daemon_bytes": round((used - empty) / size),
-                "map_bytes": round(maps / size),
-                "maps_when_empty": empty_maps,
-                "daemon_when_empty": empty,
-            }
-            each = (used - empty + maps) / size
-            collect(
-                Figure(
-                    f"scale/memory per binding, {size:,} bindings",
-                    Spread.of([each]),
-                    "octets",
-                    bar=MEMORY_BAR,
-                    at_least=False,
-                    detail=detail,
-                )
-            )
+            collect(memory_figure(home_agent, vehicles, empty, empty_maps, bar=MEMORY_BAR))
             served, lost = [], []
             for number in range(repeat):
                 say(f"{size} bindings: killed and started again, {number + 1} of {repeat}")
                 packets = fleet.updates(vehicles[:256], number + 2, time.time())
-                seconds, gone = _restart(home_agent, net, end, vehicles, packets)
+                seconds, gone = restart(home_agent, net, end, vehicles, packets)
                 served.append(seconds)
                 lost.append(float(gone))
             collect(
@@ -112,7 +90,42 @@ def _daemon(collect: Collect, say: Say, repeat: int, size: int) -> None:
             waves.measure(collect, say, home_agent, end, vehicles, repeat + 2)
 
 
-def _restart(
+def empty_memory(net: Network, directory: FilePath, capacity: int) -> tuple[int, int]:
+    """Octets of RAM of a home agent that serves nobody, and of its maps. `directory` is made for it."""
+    directory.mkdir()
+    with HomeAgentProcess(net, directory, [], capacity=capacity) as nobody:
+        nobody.start()
+        nobody.await_answer()
+        return nobody.memory(), maps_memory(nobody.name)
+
+
+def memory_figure(
+    home_agent: HomeAgentProcess,
+    vehicles: Sequence[fleet.Vehicle],
+    empty: int,
+    empty_maps: int,
+    *,
+    bar: float | None,
+) -> Figure:
+    """What a home agent takes for each vehicle now, beyond `empty` octets without any."""
+    used, maps, size = home_agent.memory(), maps_memory(home_agent.name), len(vehicles)
+    return Figure(
+        f"scale/memory per binding, {size:,} bindings",
+        Spread.of([(used - empty + maps) / size]),
+        "octets",
+        bar=bar,
+        at_least=False,
+        detail={
+            "care_of_addresses": fleet.care_of_addresses(vehicles),
+            "daemon_bytes": round((used - empty) / size),
+            "map_bytes": round(maps / size),
+            "maps_when_empty": empty_maps,
+            "daemon_when_empty": empty,
+        },
+    )
+
+
+def restart(
     home_agent: HomeAgentProcess,
     net: Network,
     end: FleetEnd,

@@ -33,6 +33,13 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="what throughput is compared with: plain forwarding (default), or the kernel's own tunnels "
         "(ip6tnl, sit, ipip, fou), which it must have",
     )
+    bench.add_argument(
+        "--bindings",
+        type=_positive,
+        metavar="N",
+        help="scale with a home agent that starts with so many bindings in its store, such as 1000000, and "
+        "nothing else",
+    )
     bench.add_argument("--quick", action="store_true", help="fewer repetitions and smaller fleets")
     bench.set_defaults(call=_bench)
 
@@ -45,6 +52,7 @@ def _positive(text: str) -> int:
 
 def _bench(options: argparse.Namespace) -> int:
     from dsmip.bench import report
+    from dsmip.bench.fleet import LARGEST, LEAST
     from dsmip.bench.run import FULL, QUICK, run
     from dsmip.lab import requirements
     from dsmip.lab.errors import LabError
@@ -56,9 +64,16 @@ def _bench(options: argparse.Namespace) -> int:
     if options.baseline == "kernel" and options.part != "throughput":
         print("dsmip: --baseline kernel is for throughput", file=sys.stderr)
         return MISUSED
+    if options.bindings and options.part != "scale":
+        print("dsmip: --bindings is for scale", file=sys.stderr)
+        return MISUSED
+    if options.bindings and not LEAST <= options.bindings <= LARGEST:
+        print(f"dsmip: --bindings: from {LEAST} to {LARGEST}", file=sys.stderr)
+        return MISUSED
     parts = _PARTS if options.part == "all" else (options.part,)
     effort = QUICK if options.quick else FULL
-    effort = replace(effort, kernel_tunnels=options.baseline == "kernel")
+    kernel_tunnels = options.baseline == "kernel"
+    effort = replace(effort, kernel_tunnels=kernel_tunnels, restored=options.bindings or 0)
     if options.repeat:
         effort = replace(effort, repeat=options.repeat, tours=options.repeat)
     console = _console(stderr=options.json)
