@@ -1,25 +1,31 @@
 """Which keys of the maps belong to which binding, for a hundred thousand of them.
 
-A binding's keys of all maps are one string of octets, each behind its kind: sets of strings take five times
-as much. Indices are handed out from 1 on, so the strings stand in a list.
+A binding's keys of all maps are one string of octets, without what is the same in all of them or follows from
+the index: sets of strings take eight times as much. Each key stands behind an octet that says what it is, and
+of a network also how long its prefix is. Indices are handed out from 1 on, so the strings stand in a list.
 """
 
 from __future__ import annotations
 
+import socket
+import sys
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from dsmip.dataplane import maps
 
-#: Kinds, and how long their keys are.
 NETWORKS6, NETWORKS4, SOURCES, PROTECTED, SPIS = range(5)
-_SIZES = (
-    maps.NETWORK6.size,
-    maps.NETWORK4.size,
-    maps.SOURCE_KEY.size,
-    maps.PROTECTED.size,
-    maps.U32.size,
-)
-_KINDS = tuple(bytes((kind,)) for kind in range(len(_SIZES)))
+
+# First octets. Those below are prefix lengths of IPv6 networks, then come those of IPv4 networks.
+_FIRST4: Final = 129
+_SOURCE6, _SOURCE4, _PROTECTED, _SPI = range(_FIRST4 + 33, _FIRST4 + 37)
+_KINDS: Final = (*(NETWORKS6,) * _FIRST4, *(NETWORKS4,) * 33, SOURCES, SOURCES, PROTECTED, SPIS)
+#: How long a key is, its first octet included.
+_SIZES: Final = (*(17,) * _FIRST4, *(5,) * 33, 19, 7, 18, 5)
+_FIRST: Final = tuple(bytes((number,)) for number in range(len(_KINDS)))
+
+_IPV6_FAMILY: Final = int(socket.AF_INET6)
+_IPV4_FAMILY: Final = int(socket.AF_INET)
 
 
 class Keys:
@@ -30,45 +36,43 @@ class Keys:
 
     def of(self, index: int, kind: int) -> frozenset[bytes]:
         """The keys of a binding."""
-        return frozenset(key for each, key in self._walk(index) if each == kind)
+        return frozenset(_whole(index, one) for one in self._walk(index) if _KINDS[one[0]] == kind)
 
     def add(self, index: int, kind: int, key: bytes) -> None:
         """One more, unless it is there."""
-        if (kind, key) not in self._walk(index):
-            self.append(index, kind, key)
+        short = _short(kind, key)
+        if short not in self._walk(index):
+            self._put(index, self._of(index) + short)
 
     def append(self, index: int, kind: int, key: bytes) -> None:
         """One more that is known not to be there."""
-        self._put(index, self._of(index) + _KINDS[kind] + key)
+        self._put(index, self._of(index) + _short(kind, key))
 
     def put(self, index: int, kind: int, keys: Iterable[bytes]) -> None:
         """Exactly these of the kind, which are all different."""
-        others = [(each, key) for each, key in self._walk(index) if each != kind]
-        self._write(index, [*others, *((kind, key) for key in keys)])
+        others = [one for one in self._walk(index) if _KINDS[one[0]] != kind]
+        self._put(index, b"".join((*others, *(_short(kind, key) for key in keys))))
 
     def discard(self, index: int, kind: int, key: bytes) -> None:
         """One less, if it is there."""
-        self._write(index, [one for one in self._walk(index) if one != (kind, key)])
+        gone = _short(kind, key)
+        self._put(index, b"".join(one for one in self._walk(index) if one != gone))
 
     def indexes(self, *kinds: int) -> Iterator[int]:
         """Bindings that have any of these kinds."""
         return (
             index
             for index, octets in enumerate(self._octets)
-            if octets and any(kind in kinds for kind, _ in self._walk(index))
+            if octets and any(_KINDS[one[0]] in kinds for one in self._walk(index))
         )
 
-    def _walk(self, index: int) -> Iterator[tuple[int, bytes]]:
+    def _walk(self, index: int) -> Iterator[bytes]:
         octets = self._of(index)
         start = 0
         while start < len(octets):
-            kind = octets[start]
-            end = start + 1 + _SIZES[kind]
-            yield kind, octets[start + 1 : end]
+            end = start + _SIZES[octets[start]]
+            yield octets[start:end]
             start = end
-
-    def _write(self, index: int, keys: list[tuple[int, bytes]]) -> None:
-        self._put(index, b"".join(_KINDS[kind] + key for kind, key in keys))
 
     def _of(self, index: int) -> bytes:
         return self._octets[index] if index < len(self._octets) else b""
@@ -78,3 +82,34 @@ class Keys:
         if missing > 0:
             self._octets.extend([b""] * missing)
         self._octets[index] = octets
+
+
+def _short(kind: int, key: bytes) -> bytes:
+    """A key without what follows from kind and index."""
+    if kind == NETWORKS6:
+        return _FIRST[maps.version_and_length(key)[1]] + key[:16]
+    if kind == NETWORKS4:
+        return _FIRST[_FIRST4 + maps.version_and_length(key)[1]] + key[:4]
+    if kind == SOURCES:
+        if int.from_bytes(key[6:8], sys.byteorder) == _IPV6_FAMILY:
+            return _FIRST[_SOURCE6] + key[4:6] + key[8:]
+        return _FIRST[_SOURCE4] + key[4:6] + key[8:12]
+    if kind == PROTECTED:
+        return _FIRST[_PROTECTED] + maps.protected_short(key)
+    return _FIRST[_SPI] + key
+
+
+def _whole(index: int, short: bytes) -> bytes:
+    """Inverse of `_short`."""
+    first, rest = short[0], short[1:]
+    kind = _KINDS[first]
+    if kind == NETWORKS6:
+        return maps.NETWORK6.pack(rest, first, 0)
+    if kind == NETWORKS4:
+        return maps.NETWORK4.pack(rest, first - _FIRST4)
+    if kind == SOURCES:
+        family = _IPV6_FAMILY if first == _SOURCE6 else _IPV4_FAMILY
+        return maps.SOURCE_KEY.pack(index, rest[:2], family, rest[2:])
+    if kind == PROTECTED:
+        return maps.protected_whole(index, rest)
+    return rest

@@ -220,6 +220,16 @@ def protected_index(key: bytes) -> int:
     return int(PROTECTED.unpack(key)[1])
 
 
+def protected_short(key: bytes) -> bytes:
+    """Such a key without the index: an octet for the prefix length, and the address."""
+    return bytes((int(U32.unpack_from(key)[0]) - _INDEX_BITS,)) + key[2 * U32.size :]
+
+
+def protected_whole(index: int, short: bytes) -> bytes:
+    """Inverse of `protected_short`."""
+    return U32.pack(_INDEX_BITS + short[0]) + U32.pack(index) + short[1:]
+
+
 def encode_spi(spi: int) -> bytes:
     """Key of the SPIs of payload."""
     return spi.to_bytes(4, "big")
