@@ -5,6 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from dsmip.daemon import provisioned
@@ -79,6 +80,24 @@ def test_the_records_of_provisioned_nodes_are_those_of_their_tables(tmp_path: Pa
     assert list(provisioned.read_records(path)) == []
     provisioned.write(path, (NODE,))
     assert list(FrozenTables(provisioned.read_records(path), {})) == [NODE.table]
+
+
+def test_provisioned_nodes_may_be_written_in_other_lines(tmp_path: Path) -> None:
+    path = tmp_path / "nodes.json"
+    provisioned.write(path, (NODE, NODE))
+    path.write_bytes(msgspec.json.format(path.read_bytes(), indent=2))
+    assert list(FrozenTables(provisioned.read_records(path), {})) == [NODE.table, NODE.table]
+
+
+@pytest.mark.parametrize(
+    "damage", [(b",\n{", b"\n{"), (b"}\n]", b"},\n]"), (b"[\n", b""), (b"]\n", b"]\n]"), (b"\n]\n", b"")]
+)
+def test_lines_that_are_no_list_are_told(tmp_path: Path, damage: tuple[bytes, bytes]) -> None:
+    path = tmp_path / "nodes.json"
+    provisioned.write(path, (NODE, NODE))
+    path.write_bytes(path.read_bytes().replace(*damage))
+    with pytest.raises(ConfigError, match="is damaged"):
+        provisioned.read_records(path)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from ipaddress import IPv6Address
 from pathlib import Path
 
@@ -37,7 +37,7 @@ class Disk:
     def load(self) -> tuple[list[Binding], list[ReplayState]]:
         return self._store.load()
 
-    def records(self) -> tuple[list[bytes], list[ReplayState]]:
+    def records(self) -> tuple[Iterable[bytes], Iterable[ReplayState]]:
         return self._store.records()
 
     def flush(self) -> None:

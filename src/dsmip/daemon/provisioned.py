@@ -8,10 +8,10 @@ whether or not the home agent runs.
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import msgspec
 
@@ -125,12 +125,27 @@ def _network(family: int, text: str) -> tuple[bytes, int]:
     return packed, bits
 
 
+def _lines(file: BinaryIO) -> Iterator[_Line]:
+    """What `write` has written, line by line: all of it at once takes several times the room of what is made
+    of it. Raises ValueError when the lines are other ones."""
+    decoder = msgspec.json.Decoder(_Line)
+    if file.readline() != b"[\n":
+        raise ValueError("no beginning")
+    more = True
+    while more:
+        line = file.readline().rstrip()
+        more = line.endswith(b",")
+        yield decoder.decode(line.removesuffix(b","))
+    if file.read() != b"]\n":
+        raise ValueError("no end")
+
+
 def read_records(path: Path) -> Sequence[bytes]:
     """The records of all of them (`core.frozen_entries`), in a fraction of the time of `read`, which
     tells what is wrong if something is. Raises ConfigError."""
     try:
-        lines = msgspec.json.decode(path.read_bytes(), type=tuple[_Line, ...])
-        records = [line.record for line in lines]
+        with path.open("rb") as file:
+            records = [line.record for line in _lines(file)]
     except (OSError, ValueError):
         records = []
     if records and not durable.others_write(path):

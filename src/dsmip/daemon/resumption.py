@@ -9,7 +9,7 @@ turn first, so that the change starts from what is known.
 from __future__ import annotations
 
 import asyncio
-import itertools
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from ipaddress import IPv6Address
@@ -36,23 +36,26 @@ class Resumption:
         self._install = install
         self._bindings = bindings
         self._together = together
-        # Home addresses as numbers, because there are many.
-        self._waiting: dict[int, None] = {}
+        # Home addresses as numbers, because there are many, and in what order they have their turns.
+        self._waiting: set[int] = set()
+        self._turns: deque[int] = deque()
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     def put_off(self, home_addresses: Iterable[int]) -> None:
         """Install the bindings of these home addresses later, in the running event loop."""
-        if not self._waiting:
+        if not self._turns:
             asyncio.get_running_loop().call_soon(self._go_on)
-        self._waiting.update(dict.fromkeys(home_addresses))
+        for number in home_addresses:
+            self._waiting.add(number)
+            self._turns.append(number)
 
     def settle(self, binding: Binding) -> None:
         """Install this binding now, if it is still to be: it is about to change."""
         number = int(binding.home_address)
         if number in self._waiting:
-            del self._waiting[number]
+            self._waiting.remove(number)
             self._install(InstallBinding(binding, None, 0.0, restored=True))
 
     def all_now(self, home_addresses: Iterable[int]) -> None:
@@ -63,10 +66,14 @@ class Resumption:
 
     def _go_on(self) -> None:
         with self._together():
-            for number in list(itertools.islice(self._waiting, SLICE)):
-                binding = self._bindings.get(IPv6Address(number))
+            for _ in range(min(SLICE, len(self._turns))):
+                number = self._turns.popleft()
+                binding = self._bindings.get(IPv6Address(number)) if number in self._waiting else None
                 if binding is not None:
                     self.settle(binding)
-                self._waiting.pop(number, None)
-        if self._waiting:
+                self._waiting.discard(number)
+        if self._turns:
             asyncio.get_running_loop().call_soon(self._go_on)
+        else:
+            # One that is emptied keeps its room.
+            self._waiting = set()

@@ -7,6 +7,7 @@ price of a commit is shared.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from ipaddress import IPv6Address
 from types import TracebackType
 from typing import Protocol, Self
@@ -40,8 +41,11 @@ class Store(Protocol):
     def load(self) -> tuple[list[Binding], list[ReplayState]]:
         """Everything in the store, in no particular order; what was written so far is flushed first."""
 
-    def records(self) -> tuple[list[bytes], list[ReplayState]]:
-        """As `load`, with each binding as its record (`core.binding_record`), which nobody has looked at."""
+    def records(self) -> tuple[Iterable[bytes], Iterable[ReplayState]]:
+        """As `load`, with each binding as its record (`core.binding_record`), which nobody has looked at.
+
+        To be read once, before anything else is done with the store; StoreError may come while they are.
+        """
 
     def flush(self) -> None:
         """Make everything written so far survive the end of this process."""

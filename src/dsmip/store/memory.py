@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from ipaddress import IPv6Address
 from types import TracebackType
 from typing import Self
@@ -34,7 +35,7 @@ class MemoryStore:
         """Everything in the store."""
         return list(self._bindings.values()), list(self._replays.values())
 
-    def records(self) -> tuple[list[bytes], list[ReplayState]]:
+    def records(self) -> tuple[Iterable[bytes], Iterable[ReplayState]]:
         """The same, with each binding as its record."""
         return [encode_binding(binding) for binding in self._bindings.values()], list(self._replays.values())
 

@@ -63,20 +63,27 @@ class SqliteStore(Buffered):
         """Flush, then everything in the store. Raises StoreError for records that cannot be read."""
         records, replays = self.records()
         try:
-            return [decode_binding(record) for record in records], replays
+            return [decode_binding(record) for record in records], list(replays)
         except ValueError as error:
             raise self._error(f"holds a record that cannot be read ({error})") from error
 
-    def records(self) -> tuple[list[bytes], list[ReplayState]]:
-        """The same, with each binding as its record."""
+    def records(self) -> tuple[Iterator[bytes], Iterator[ReplayState]]:
+        """The same, with each binding as its record, one by one: a hundred thousand at once would leave holes
+        in the memory of a process that starts with them."""
         self.flush()
+        records = (record for (record,) in self._rows("SELECT record FROM binding"))
+        return records, self._replays()
+
+    def _replays(self) -> Iterator[ReplayState]:
+        for row in self._rows("SELECT home_address, record FROM replay"):
+            try:
+                yield decode_replay(*row)
+            except ValueError as error:
+                raise self._error(f"holds a record that cannot be read ({error})") from error
+
+    def _rows(self, query: str) -> Iterator[tuple[bytes, ...]]:
         with self._translated():
-            records = self._database.execute("SELECT record FROM binding").fetchall()
-            rows = self._database.execute("SELECT home_address, record FROM replay").fetchall()
-        try:
-            return [record for (record,) in records], [decode_replay(*row) for row in rows]
-        except ValueError as error:
-            raise self._error(f"holds a record that cannot be read ({error})") from error
+            yield from self._database.execute(query)
 
     def flush(self) -> None:
         """Commit: what was written so far survives the end of this process.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import tracemalloc
+from collections import deque
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from typing import Any
@@ -125,6 +126,8 @@ def test_a_binding_that_nothing_is_heard_of_takes_660_octets(
     """With all that the engine keeps of its mobile node. What is an object more for each is above that."""
     monkeypatch.setattr("dsmip.core.binding_cache.THAWED", 1)
     monkeypatch.setattr("dsmip.core.home_agent.nodes.THAWED", 1)
+    # Those of other tests would leave it in their place.
+    monkeypatch.setattr("dsmip.core.home_agent.nodes._thawed", deque())
     vehicles = fleet.vehicles(2000)
     updates = [fleet.updates(vehicles, number, BEGIN.unix + number) for number in (1, 2)]
     config = signalling.engine([])._config

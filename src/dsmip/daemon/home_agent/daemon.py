@@ -106,6 +106,7 @@ class HomeAgentDaemon:
         if config.home_link:
             await self._withdraw_stale()
         self._resume_all(resumed)
+        del resumed
         icmp = HomeAgentIcmpPort(
             self._engine,
             runtime.turn,
