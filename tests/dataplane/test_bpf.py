@@ -317,7 +317,7 @@ def test_of_changes_made_together_those_that_fit_are_made(
 
     with pytest.raises(NotInstalled, match="full with 2 entries") as caught:
         all_three()
-    assert caught.value.indexes == {3}
+    assert caught.value.refusals.keys() == {3}
     assert (entries(small)["paths"], entries(small)["sources"]) == (2, 2)
     small.close(keep=False)
 

@@ -15,6 +15,8 @@ from unittest.mock import patch
 
 from dsmip.core.actions import Action
 from dsmip.core.types import Instant, IPAddress
+from dsmip.daemon.conditions import Conditions
+from dsmip.daemon.rounds import Refusals
 from dsmip.dataplane.api import Role, Traffic
 
 if TYPE_CHECKING:
@@ -112,6 +114,8 @@ class Runtime:
         self.sockets = host
         self.routing = host
         self.events = host
+        self.conditions = Conditions(host.event)
+        self.refusals: Refusals | None = None
         self.turn = host.turn
         self.retired = Traffic()
         #: No IPsec here.

@@ -12,12 +12,12 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Protocol
 
-from dsmip.core.actions import Action, ForwardPacket, RemoveBinding, SendDatagram, SendPacket
+from dsmip.core.actions import Action, SendDatagram, SendPacket
 from dsmip.core.types import Instant
 from dsmip.daemon.admission import Admission, Classify
 from dsmip.daemon.capture import Tap
@@ -29,9 +29,10 @@ from dsmip.daemon.events import EventLog
 from dsmip.daemon.garbage import Collection
 from dsmip.daemon.payload import PayloadProtection
 from dsmip.daemon.protection import SignallingProtection
+from dsmip.daemon.rounds import Refusals, rounds
 from dsmip.daemon.service import Watchdog, notify
 from dsmip.dataplane import features
-from dsmip.dataplane.api import DataPlaneError, Role, Traffic
+from dsmip.dataplane.api import DataPlaneError, NotInstalled, Role, Traffic
 from dsmip.dataplane.bpf import BpfDataPlane
 from dsmip.dataplane.tun import TunDevice
 from dsmip.host import xfrm
@@ -49,8 +50,6 @@ _UPCALLS_PER_WAKE = 256
 _UPCALL_QUEUE = 8192
 #: Upcalls read per wake-up when there are more: those that wait get into an order.
 _READ_PER_WAKE = 2048
-
-_MESSAGES = (SendPacket, SendDatagram, ForwardPacket)
 
 log = logging.getLogger(__name__)
 
@@ -126,6 +125,8 @@ class Runtime:
         self.payload: PayloadProtection | None = None
         #: Asked about each upcall before the engine is: True = it is dealt with.
         self.takers: list[Callable[[bytes], bool]] = []
+        #: Deals with what the kernel refuses of changes made together, None = it is told.
+        self.refusals: Refusals | None = None
 
     # Start and stop ----------------------------------------------------------------------------------------
 
@@ -307,26 +308,37 @@ class Runtime:
         """Carry out what the engine wants, and wake it no more by this."""
         if self._engine is None:
             return
-        actions = self._prepare(self._engine.actions())
-        if self._together:
-            for changes, messages in _rounds(actions):
-                with self.changes():
-                    self._carry_out_each(changes)
-                self._carry_out_each(messages)
-        else:
+        self._carry_out_all(self._prepare(self._engine.actions()))
+        if self.refusals is not None and self.refusals.begin_undoing():
+            self._carry_out_all(self._prepare(self._engine.actions()))
+            self.refusals.end_undoing()
+
+    def _carry_out_all(self, actions: list[Action]) -> None:
+        if not self._together:
             self._carry_out_each(actions)
+            return
+        for each in rounds(actions):
+            with self.changes():
+                self._carry_out_each(each.changes)
+            if self.refusals is not None:
+                self.refusals.settle(each)
+            self._carry_out_each(each.messages)
+            self._carry_out_each(each.events)
 
     @contextmanager
     def changes(self) -> Iterator[None]:
         """Changes of the data plane that are made together (`DataPlane.together`); what the kernel refuses is
-        told."""
+        noted, or told."""
         try:
             with self.dataplane.together():
                 yield
-        except DataPlaneError as error:
-            self.events.event("host-error", {"error": str(error)})
+        except NotInstalled as error:
+            if self.refusals is not None:
+                self.refusals.note(error)
+            else:
+                self.events.event("host-error", {"error": str(error)})
 
-    def _carry_out_each(self, actions: list[Action]) -> None:
+    def _carry_out_each(self, actions: Iterable[Action]) -> None:
         for action in actions:
             self.tap.outgoing(action)
             self._carry_out_safely(action)
@@ -384,21 +396,3 @@ class Runtime:
         if self._engine is not None:
             self._engine.tick(instant())
             self.turn()
-
-
-def _rounds(actions: list[Action]) -> Iterator[tuple[list[Action], list[Action]]]:
-    """Actions in the order in which they are carried out: changes, and the messages after them.
-
-    What is said before a binding ends may go to where it leads, so it does not wait for that.
-    """
-    changes: list[Action] = []
-    messages: list[Action] = []
-    for action in actions:
-        if isinstance(action, _MESSAGES):
-            messages.append(action)
-        elif messages and isinstance(action, RemoveBinding):
-            yield changes, messages
-            changes, messages = [action], []
-        else:
-            changes.append(action)
-    yield changes, messages

@@ -82,13 +82,12 @@ class NoRoom(DataPlaneError):
 
 
 class NotInstalled(DataPlaneError):
-    """Of the changes made together the kernel refused some, those of the bindings in `indexes`; `refusals`
-    say why. All other bindings have theirs."""
+    """Of the changes made together the kernel refused some: `refusals` has the reasons, by the index of the
+    binding concerned. All other bindings have theirs."""
 
-    def __init__(self, indexes: frozenset[int], refusals: tuple[DataPlaneError, ...]) -> None:
-        self.indexes = indexes
+    def __init__(self, refusals: Mapping[int, DataPlaneError]) -> None:
         self.refusals = refusals
-        super().__init__(str(refusals[0]))
+        super().__init__(str(next(iter(refusals.values()))))
 
 
 def checked_bids(bids: Sequence[int]) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ those that would still come, and loses none that it had, until the caller has sa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from dsmip.dataplane import maps
 from dsmip.dataplane.api import DataPlaneError, NotInstalled
@@ -19,18 +19,16 @@ HELD = ("traffic", "sources", "paths", "networks6", "networks4")
 
 def release(tables: Sequence[Map]) -> NotInstalled | None:
     """Make the changes that the maps in `HELD` hold back. What the kernel refused comes back."""
-    indexes: set[int] = set()
-    refusals: list[DataPlaneError] = []
+    refusals: dict[int, DataPlaneError] = {}
     for table in tables:
-        for key, value, refusal in table.release_updates(_of(table, indexes)):
-            indexes.add(_index(table, key, value))
-            refusals.append(refusal)
+        for key, value, refusal in table.release_updates(_of(table, refusals)):
+            refusals.setdefault(_index(table, key, value), refusal)
     for table in reversed(tables):
-        table.release_deletions(_of(table, indexes))
-    return NotInstalled(frozenset(indexes), tuple(refusals)) if refusals else None
+        table.release_deletions(_of(table, refusals))
+    return NotInstalled(refusals) if refusals else None
 
 
-def _of(table: Map, indexes: set[int]) -> Spared | None:
+def _of(table: Map, indexes: Collection[int]) -> Spared | None:
     """Whether a change is of one of these bindings; None where there are none."""
     return (lambda key, value: _index(table, key, value) in indexes) if indexes else None
 

@@ -72,6 +72,18 @@ class Bindings:
         self._emit(StoreBinding(binding, node.replay))
         self._emit(InstallBinding(binding, previous, grace))
 
+    def put_back(self, binding: Binding, kept: Binding | None, node: ServedNode) -> None:
+        """Undo the last change: `kept` takes the place of the binding, None = nothing does.
+
+        Dynamic addresses that it had and gave up come back, unless somebody else has them by now.
+        """
+        if kept is None:
+            self.end(binding, "no-room")
+            return
+        self.ipv4.release(binding.ipv4)
+        ipv4 = self.ipv4.restore(node.entry, kept.ipv4)
+        self.put(kept if ipv4 == kept.ipv4 else replace(kept, ipv4=ipv4), binding, node, 0.0)
+
     def end(self, binding: Binding, reason: str, *, at_home: bool = False) -> None:
         """Take the binding out, and give back what it had from pools."""
         self.cache.remove(binding.home_address)

@@ -10,7 +10,7 @@ decides.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from random import Random
 
@@ -103,6 +103,7 @@ class HomeAgent:
 
     def actions(self) -> list[Action]:
         """What is to be done since the last call, in order."""
+        self._registrar.undoing.hand_over()
         actions = self._actions[:]
         self._actions.clear()
         return actions
@@ -214,6 +215,14 @@ class HomeAgent:
     def dad_finished(self, home_address: IPv6Address, duplicate: bool, now: Instant) -> None:
         """The result of a `StartDad` (RFC 6275 section 10.3.1)."""
         self._registrar.dad_finished(home_address, duplicate, now)
+
+    def not_installed(self, tried: Sequence[Binding], kept: Binding | None, now: Instant) -> list[Action]:
+        """The data plane had no room for these bindings of one mobile node, which were among the actions
+        handed over last, and has `kept` instead, None = nothing. See `undoing`; the next actions do the rest.
+
+        Returns the acknowledgements among those actions that must not leave.
+        """
+        return self._registrar.undoing.undo(tried, kept, now)
 
     def stored(self) -> Iterator[StoreBinding | StoreReplay]:
         """Everything that has to be in the store now."""

@@ -11,6 +11,11 @@ from dsmip.wire.options import IPv4AddressAcknowledgement
 
 Who = dict[str, Value]
 
+#: What is told of a change that was made: untrue of one that is undone.
+OF_CHANGES = frozenset(
+    ("registered", "moved", "refreshed", "care-of-added", "care-of-removed", "flows", "ipv4-refused")
+)
+
 _NO_BID: dict[str, int] = {}
 
 

@@ -30,6 +30,7 @@ from dsmip.core.home_agent.changes import NodeChanges
 from dsmip.core.home_agent.config import HomeAgentConfig
 from dsmip.core.home_agent.nodes import MAX_DELETE_BCE_TIMEOUT, ServedNode, ServedNodes
 from dsmip.core.home_agent.replies import NO_FLAGS, Answer, Replies
+from dsmip.core.home_agent.undoing import Undoing
 from dsmip.core.lifetime import Grant, whole_units
 from dsmip.core.mobile_prefixes import granted
 from dsmip.core.registration import Policy, Request, refusal
@@ -81,6 +82,7 @@ class Registrar:
         self._bound: Callable[[Binding, Instant], None] = lambda _binding, _now: None
         self._pending: dict[IPv6Address, _Pending] = {}
         self._policy = _policy(config)
+        self.undoing = Undoing(nodes, self.bindings, self._refuse, emit)
 
     def watch(self, bound: Callable[[Binding, Instant], None]) -> None:
         """Have this called when a Binding Update is accepted."""
@@ -284,7 +286,8 @@ class Registrar:
             None if offered is None else agreed,
             _nat_known(request, care_ofs),
         )
-        self._acknowledge(request, node, answer, now)
+        acknowledgement = self._acknowledge(request, node, answer, now)
+        self.undoing.accepted.append((binding, request, acknowledgement))
         self._tell(home_agent_events.accepted(binding, previous, node.who))
         if len(grants) < len(acknowledgements):
             self._tell(home_agent_events.ipv4_refused(acknowledgements, node.who))
@@ -326,7 +329,8 @@ class Registrar:
             extensions = None if request.options.extensions is None else left.extensions
             nat = _nat_known(request, binding.care_ofs)
             answer = Answer(status, node.sequence, 0, flags, 0, (), bids, flows, extensions, nat)
-            self._acknowledge(request, node, answer, now)
+            acknowledgement = self._acknowledge(request, node, answer, now)
+            self.undoing.accepted.append((left, request, acknowledgement))
             self._tell(home_agent_events.shrunk(left, binding, "deregistered", node.who))
 
     def _deregister(
@@ -377,8 +381,10 @@ class Registrar:
         if node.has_association:
             self._emit(StoreReplay(node.replay))
 
-    def _acknowledge(self, request: Request, node: ServedNode, answer: Answer, now: Instant) -> None:
-        self._emit(self._replies.acknowledge(request, answer, node.association, now.unix))
+    def _acknowledge(self, request: Request, node: ServedNode, answer: Answer, now: Instant) -> Action:
+        acknowledgement = self._replies.acknowledge(request, answer, node.association, now.unix)
+        self._emit(acknowledgement)
+        return acknowledgement
 
     def _refresh_advice(self, lifetime: Grant) -> int:
         """Units of the Binding Refresh Advice, which has to be below the lifetime; 0 = none."""

@@ -29,7 +29,8 @@ STATUSES: dict[str, Cause] = {
         ' the mobile node must not have `udp = "always"`.',
     ),
     "INSUFFICIENT_RESOURCES": Cause(
-        "the home agent has as many bindings as it is allowed", "Raise `max_bindings` on the home agent."
+        "the home agent has as many bindings as it is allowed, or its kernel has no room for more",
+        "Raise `max_bindings` on the home agent; `dsmip status` there names a map that is full.",
     ),
     "HOME_REGISTRATION_NOT_SUPPORTED": Cause(
         "that machine is no home agent", "Correct `home_agent` in the mobile node's configuration."

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import logging
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from ipaddress import IPv6Address
 from pathlib import Path
 
@@ -41,9 +42,11 @@ from dsmip.daemon.home_agent.plan import (
     signalling_peer,
 )
 from dsmip.daemon.home_agent.questions import HomeAgentQuestions
+from dsmip.daemon.home_agent.refused_bindings import RefusedBindings
 from dsmip.daemon.persistence import Persistence, open_store
 from dsmip.daemon.reload import HomeAgentReload
 from dsmip.daemon.resumption import Resumption
+from dsmip.daemon.rounds import Round
 from dsmip.daemon.runtime import DEVICE, Runtime, StartError, instant
 from dsmip.daemon.watching import Watching
 from dsmip.dataplane.api import DataPlaneError, Role
@@ -80,7 +83,11 @@ class HomeAgentDaemon:
         self._forwarding = Forwarding(self._runtime, lambda: self._config)
         self._payload = HomeAgentPayload(self._runtime, lambda: self._config, self._engine)
         self._keys = HomeAgentKeys(self._runtime, config, self._send, self._engine.index_of)
-        self._resumption = Resumption(self._resume, self._engine.bindings, self._runtime.changes)
+        self._resumption = Resumption(self._resume, self._engine.bindings, self._resuming)
+        self._refused = RefusedBindings(
+            self._runtime, self._engine, self._forwarding, lambda address: self._nodes.get(address), instant
+        )
+        self._runtime.refusals = self._refused
         self._nodes = TablesByAddress(FrozenTables.of(config.mobile_node), self._engine.record_of)
 
     async def run(self, *, keep_forwarding: bool = False) -> None:
@@ -208,10 +215,22 @@ class HomeAgentDaemon:
 
     def _resume(self, action: InstallBinding) -> None:
         """A binding of an earlier process: see `resumption`."""
+        self._refused.resumed(action)
         try:
             self._install(action)
-        except (HostError, DataPlaneError) as error:
+        except DataPlaneError as error:
+            self._refused.note_one(action.binding.index, error)
+        except HostError as error:
             self._runtime.events.event("host-error", {"error": str(error)})
+
+    @contextmanager
+    def _resuming(self) -> Iterator[None]:
+        """Several of them together; those that there is no room for end."""
+        with self._runtime.changes():
+            yield
+        self._refused.settle(Round())
+        if self._refused:
+            self._runtime.turn()
 
     def _forward_to_home_link(self, home_address: IPv6Address) -> None:
         self._forwarding.lead_home(self._engine.index_of(home_address), self._nodes.get(home_address))
@@ -318,7 +337,10 @@ class HomeAgentDaemon:
             return
         if action.previous is not None:
             self._resumption.settle(action.previous)
-        self._install(action)
+        try:
+            self._install(action)
+        except DataPlaneError as error:
+            self._refused.note_one(action.binding.index, error)
 
     def _install(self, action: InstallBinding) -> None:
         binding, previous = action.binding, action.previous

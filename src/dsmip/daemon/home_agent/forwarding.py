@@ -29,6 +29,8 @@ class Forwarding:
 
     def __init__(self, runtime: Runtime, config: Callable[[], HomeAgentFile]) -> None:
         self.home_link = 0
+        #: What the data plane has instead of the last binding it was to have, by index: it was refused.
+        self.instead: dict[int, Binding | None] = {}
         self._runtime = runtime
         self._config = config
         #: Outer sources that are good for a moment longer, and when that ends. None is among those that its
@@ -40,6 +42,8 @@ class Forwarding:
         """Make the data plane have this binding instead of the previous one."""
         dataplane, binding, previous = self._runtime.dataplane, action.binding, action.previous
         index = binding.index
+        if self.instead:
+            previous = self.instead.pop(index, previous)
         sources = outer_sources(binding)
         before = outer_sources(previous) if previous is not None else {}
         for source, until in sources.items():
@@ -62,9 +66,18 @@ class Forwarding:
             if source not in sources:
                 self._grant_grace(binding, source, action.grace, bid)
 
+    def put_back(self, refused: Binding, kept: Binding | None, node: MobileNodeTable | None) -> None:
+        """The data plane had no room for a binding, of this mobile node: make it have what it had before."""
+        if kept is None:
+            self.lead_home(refused.index, node)
+        else:
+            self.install(InstallBinding(kept, refused, 0.0))
+        self.instead[refused.index] = kept
+
     def remove(self, binding: Binding, node: MobileNodeTable | None) -> None:
         """Make the data plane forget a binding, of a mobile node that may be configured no more; what it
         carried stays counted."""
+        self.instead.pop(binding.index, None)
         self._runtime.retired += self._runtime.dataplane.traffic(binding.index)
         self.lead_home(binding.index, node)
 
