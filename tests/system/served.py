@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -70,6 +70,11 @@ class Served:
         events = ask(self.home_agent.name, "events")
         return [int(event["status"]) for event in events if event["event"] == "refused"]
 
+    def care_ofs(self) -> dict[str, str]:
+        """Where the home agent has each mobile node, by name."""
+        rows = ask(self.home_agent.name, "bindings")["bindings"]
+        return {str(row["name"]): str(row["care_of"]) for row in rows}
+
     def told(self) -> list[str]:
         """The kinds of the events about the store, in order, also of those that others pushed out since."""
         events = [
@@ -81,14 +86,23 @@ class Served:
 
 
 @contextmanager
-def served(directory: Path, settings: str = "", capacity: int = 0) -> Iterator[Served]:
+def served(
+    directory: Path,
+    settings: str = "",
+    capacity: int = 0,
+    store: Callable[[Network], AbstractContextManager[str]] | None = None,
+) -> Iterator[Served]:
+    """`store` makes one in the network and gives its URL."""
     if os.geteuid() != 0:
         pytest.skip("needs root: network namespaces and eBPF")
-    with (
-        Network() as net,
-        HomeAgentProcess(net, directory, VEHICLES, capacity=capacity, settings=settings) as home_agent,
-        fleet_end(net) as end,
-    ):
+    with ExitStack() as there:
+        net = there.enter_context(Network())
+        if store is not None:
+            settings += f'store = "{there.enter_context(store(net))}"\n'
+        home_agent = there.enter_context(
+            HomeAgentProcess(net, directory, VEHICLES, capacity=capacity, settings=settings)
+        )
+        end = there.enter_context(fleet_end(net))
         home_agent.start()
         home_agent.await_answer()
         yield Served(net, home_agent, end)

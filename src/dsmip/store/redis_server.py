@@ -22,15 +22,13 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self, TypeVar
 
-from redis import Redis
-from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, RedisError
-from redis.retry import Retry
 
 from dsmip.core.binding_record import SCHEMA_VERSION, decode_binding
 from dsmip.core.types import Binding, ReplayState
 from dsmip.store.api import StoreError, StoreLost
 from dsmip.store.pending import Buffered, decode_replay
+from dsmip.store.redis_address import client, without_password
 
 #: Seconds to wait for the server: at the start, where nothing else can be done, and later; and for how long
 #: it is left alone after it did not answer.
@@ -45,7 +43,8 @@ class RedisStore(Buffered):
     """`dsmip.store.api.Store` in a server. Raises StoreError when that cannot be reached."""
 
     def __init__(self, url: str, name: str) -> None:
-        """`url` is "redis://[user:password@]host[:port][/number]", "rediss://..." or "unix://path".
+        """`url` is "redis://[user:password@]host[:port][/number]", "rediss://...", "unix://path", or names
+        sentinels: see `redis_address`.
 
         `name` is that of the home agent.
         """
@@ -58,9 +57,9 @@ class RedisStore(Buffered):
         base = f"dsmip:{{{name}}}"
         self._schema, self._counter = f"{base}:schema", f"{base}:flushes"
         self._bindings, self._replays = f"{base}:bindings", f"{base}:replays"
-        self._where = _without_password(url)
+        self._where = without_password(url)
         try:
-            self._server, self._patient = _client(url, TIMEOUT), _client(url, PATIENCE)
+            self._server, self._patient = client(url, TIMEOUT, TIMEOUT), client(url, PATIENCE, TIMEOUT)
         except ValueError as error:
             raise StoreError(f"store {self._where}: {error}") from error
         self._check_schema()
@@ -185,18 +184,5 @@ class RedisStore(Buffered):
         )
 
 
-def _client(url: str, timeout: float) -> Redis:
-    """Connects when asked first. Raises ValueError for a URL that is none."""
-    return Redis.from_url(
-        url, socket_timeout=timeout, socket_connect_timeout=timeout, retry=Retry(NoBackoff(), 0)
-    )
-
-
 def _flat(records: Mapping[bytes, bytes]) -> list[bytes]:
     return [octets for pair in records.items() for octets in pair]
-
-
-def _without_password(url: str) -> str:
-    """What may be shown of the address."""
-    scheme, separator, rest = url.partition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}"

@@ -86,7 +86,8 @@ KEYS: dict[type[msgspec.Struct], dict[str, str]] = {
         "mtu": _MTU,
         "allow_unauthenticated": _UNAUTHENTICATED,
         "state_directory": _STATE,
-        "store": "URL of a Redis server to keep bindings in; by default a file in `state_directory`.",
+        "store": "URL of a Redis server, or of its sentinels, to keep bindings in; by default a file in"
+        " `state_directory`.",
         "ike": "What is shown to mobile nodes with certificates, and where strongSwan listens.",
         "mobile_node": "The mobile nodes and mobile routers that are served, besides the provisioned ones.",
         "metrics": "Counters for Prometheus; off by default.",

@@ -171,7 +171,7 @@ class HomeAgentFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, fr
     allow_unauthenticated: bool = False
     state_directory: Path | None = None
     #: Where bindings are kept: a Redis server's URL, or nothing for a file in the state directory.
-    store: Annotated[str, msgspec.Meta(pattern=r"^(rediss?://[^/]|unix:///)")] | None = None
+    store: Annotated[str, msgspec.Meta(pattern=r"^(redis(s|\+sentinel)?://[^/]|unix:///)")] | None = None
     ike: HomeAgentIkeTable | None = None
     #: Octets once they are in use: see `frozen_tables`.
     mobile_node: Sequence[MobileNodeTable] = ()
