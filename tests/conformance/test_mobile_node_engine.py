@@ -28,6 +28,7 @@ from tests.core.mobile_node.mobile_node_bench import (
     Bench,
     asked,
     at,
+    drops,
     registered,
 )
 
@@ -159,6 +160,21 @@ def test_mn_mpd_004_an_answer_ends_the_retransmissions() -> None:
         times.append(time)
     bench.prefix_advertisement(MobilePrefixAdvertisement(first.identifier, options=(home_prefix(7200),)))
     assert not asked(bench.run(400.0), MobilePrefixSolicitation)
+
+
+@pytest.mark.row("MN-MPD-003")
+def test_mn_mpd_003_an_advertisement_without_esp_is_not_believed() -> None:
+    bench = Bench(replace(CONFIG, authentication="ipsec", key=b"", spi=0))
+    bench.attach(0.0, WIFI6)
+    bench.receive(bench.acknowledgement(bench.last), 0.02, protected=True)
+    told = MobilePrefixAdvertisement(0xFFFF, options=(home_prefix(300),))
+    assert drops(bench.prefix_advertisement(told, time=1.0)) == ["not-protected"]
+    [(_, solicitation)] = asked(bench.prefix_advertisement(told, protected=True), MobilePrefixSolicitation)
+    answer = MobilePrefixAdvertisement(solicitation.identifier, options=(home_prefix(300),))
+    assert drops(bench.prefix_advertisement(answer)) == ["not-protected"]
+    assert bench.last.update.lifetime == 150
+    bench.prefix_advertisement(answer, protected=True)
+    assert bench.last.update.lifetime == 75  # in units of 4 s: no longer than the prefix
 
 
 @pytest.mark.row("MN-MPD-002")

@@ -96,7 +96,9 @@ def test_a_mobile_node_negotiates_when_it_has_something_to_send(tmp_path: Path) 
     [description] = [message for name, message in world.charon.asked if name == "load-conn"]
     child = description[NODE.name]["children"]["signalling"]
     assert (child["mode"], child["policies"], child["reqid"]) == ("transport", "no", "77")
-    assert (child["local_ts"], child["remote_ts"]) == ([f"{HOME}/128[135]"], [f"{HOME_AGENT}/128[135]"])
+    # Solicitations go one way, advertisements the other.
+    assert child["local_ts"] == [f"{HOME}/128[135]", f"{HOME}/128[58/146]"]
+    assert child["remote_ts"] == [f"{HOME_AGENT}/128[135]", f"{HOME_AGENT}/128[58/147]"]
     assert description[NODE.name]["local_addrs"] == [str(HOME)]
     assert (description[NODE.name]["mobike"], description[NODE.name]["dpd_delay"]) == ("no", "120s")
     # A daemon that stops leaves nothing behind.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ from dsmip.core.actions import SendDatagram, SendPacket
 from dsmip.core.types import UdpEndpoint
 from dsmip.daemon import protection
 from dsmip.daemon.protection import Peer, Send, SignallingProtection, is_signalling
-from dsmip.host.mobility_socket import Decrypted
+from dsmip.host.protected_socket import Decrypted
+from dsmip.wire.icmpv6 import MobilePrefixSolicitation, encode_icmpv6
 from dsmip.wire.packet import encode_packet
 
 HOME, HOME_AGENT = IPv6Address("2001:db8:100::20"), IPv6Address("2001:db8:ffff::1")
@@ -30,7 +32,8 @@ class FakeXfrm:
 class FakeSocket:
     """What the kernel is given to encrypt, and what it has decrypted."""
 
-    def __init__(self) -> None:
+    def __init__(self, protocol: int) -> None:
+        self.protocol = protocol
         self.sent: list[bytes] = []
         self.arrived: list[Decrypted] = []
 
@@ -61,9 +64,12 @@ class Told:
 class Bench:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 100.0
-        self.socket = FakeSocket()
+        self.socket, self.icmpv6 = FakeSocket(135), FakeSocket(58)
+        opened = SimpleNamespace(
+            of_mobility_headers=lambda _mark: self.socket, of_icmpv6=lambda _types, _mark: self.icmpv6
+        )
         monkeypatch.setattr(protection, "Xfrm", FakeXfrm)
-        monkeypatch.setattr(protection, "MobilitySocket", lambda *_: self.socket)
+        monkeypatch.setattr(protection, "ProtectedSocket", opened)
         monkeypatch.setattr(protection.time, "monotonic", lambda: self.now)
         self.told = Told()
         self.protection = SignallingProtection(
@@ -132,10 +138,44 @@ def test_an_answer_ends_the_silence(bench: Bench) -> None:
     for number in range(7):
         bench.protection.protects(update(number))
     bench.socket.arrived = [Decrypted(HOME_AGENT, HOME, bytes([59, 0, 6, 0, 0, 0]), 0)]
-    bench.protection.decrypted()
+    bench.protection.decrypted(bench.socket)
     bench.now += 30
     bench.protection.protects(update(7))
     assert bench.told.what == ["heard"]
+
+
+def solicitation(interface: str = "eth0", home_agent: IPv6Address = HOME_AGENT) -> SendPacket:
+    octets = encode_icmpv6(MobilePrefixSolicitation(7), HOME, home_agent)
+    return SendPacket(encode_packet(CARE_OF, home_agent, octets, 58, home_address=HOME), interface)
+
+
+def test_a_solicitation_takes_no_binding_updates_place(bench: Bench) -> None:
+    """It calls for keys, and is not kept: it is asked again."""
+    assert bench.protection.protects(update(1))
+    assert bench.protection.protects(solicitation())
+    assert bench.told.what == ["waiting"] * 2
+    assert bench.protection.held(PEER) == update(1)
+    bench.protection.ready(PEER, True)
+    assert (numbers(bench), bench.icmpv6.sent) == ([1], [])
+    assert bench.protection.protects(solicitation())
+    assert [message[0] for message in bench.icmpv6.sent] == [146]
+
+
+def test_solicitations_without_an_answer_call_for_no_other_keys(bench: Bench) -> None:
+    """A home agent may well not advertise."""
+    bench.protection.ready(PEER, True)
+    for _ in range(7):
+        bench.protection.protects(solicitation())
+    bench.now += 30
+    bench.protection.protects(solicitation())
+    assert bench.told.what == []
+
+
+def test_prefix_discovery_does_not_say_where_the_other_end_is(bench: Bench) -> None:
+    bench.protection.ready(PEER, True)
+    bench.icmpv6.arrived = [Decrypted(HOME_AGENT, HOME, bytes([147, 0, 0, 0, 0, 7, 0, 0]), 0)]
+    bench.protection.decrypted(bench.icmpv6)
+    assert bench.told.what == []
 
 
 def test_signalling_for_somebody_without_keys_is_known_as_such(bench: Bench) -> None:
@@ -143,4 +183,8 @@ def test_signalling_for_somebody_without_keys_is_known_as_such(bench: Bench) -> 
     elsewhere = update(1, home_agent=OTHER)
     assert not bench.protection.protects(elsewhere)
     assert is_signalling(elsewhere)
-    assert not is_signalling(SendPacket(encode_packet(CARE_OF, OTHER, bytes(8), 58)))
+    asked = solicitation(home_agent=OTHER)
+    assert not bench.protection.protects(asked)
+    assert is_signalling(asked)
+    for other in (bytes([128, *bytes(7)]), b""):
+        assert not is_signalling(SendPacket(encode_packet(CARE_OF, OTHER, other, 58)))

@@ -23,6 +23,7 @@ ALL4, POOL = IPv4Network("0.0.0.0/0"), IPv4Network("198.51.100.128/25")
         Traffic(ALL4, POOL),
         Traffic(POOL, ALL4, 17),
         Traffic(HOME, HOME, 58, 0),
+        Traffic(HOME, HOME, 58, 146, pair=True),
     ],
 )
 def test_selectors_come_back(traffic: Traffic) -> None:

@@ -88,7 +88,12 @@ def test_security_associations_seen() -> None:
 def test_what_is_seen_in_clear_is_counted_where_it_should_be_under_esp() -> None:
     protected = {"time": 1.0, "kind": "binding-update", "spi": 7}
     wire = Wire(
-        [protected, {"time": 2.0, "kind": "binding-acknowledgement"}, {"time": 3.0, "kind": "dhcp-ack"}],
+        [
+            protected,
+            {"time": 2.0, "kind": "binding-acknowledgement"},
+            {"time": 3.0, "kind": "dhcp-ack"},
+            {"time": 4.0, "kind": "prefix-discovery"},
+        ],
         {
             DataClass(True, "v6", "udp4", "", PORT, spi=9): [1.0],
             DataClass(True, "v6", "udp4", ""): [12.0, 13.0],
@@ -98,8 +103,8 @@ def test_what_is_seen_in_clear_is_counted_where_it_should_be_under_esp() -> None
     )
     stays = [measure.Stay("nat4", 10.0, 11.0, 20.0), measure.Stay("home", 20.0, 20.5, 30.0)]
     assert tour.exposed("", wire, stays) == 0
-    assert tour.exposed(protection.SIGNALLING, wire, stays) == 1
-    assert tour.exposed(protection.ALL, wire, stays) == 1 + 2 + 3
+    assert tour.exposed(protection.SIGNALLING, wire, stays) == 2
+    assert tour.exposed(protection.ALL, wire, stays) == 2 + 2 + 3
     assert tour.exposed(protection.ALL, Wire([protected], {}), stays) == 0
 
 

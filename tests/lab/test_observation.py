@@ -126,6 +126,20 @@ def test_refused_binding_acknowledgement_in_udp() -> None:
     assert (seen.fields["status"], seen.fields["sequence"], seen.fields["care_of"]) == (135, 90, CARE_OF4)
 
 
+@pytest.mark.parametrize("kind", [146, 147])
+def test_prefix_discovery_is_seen_with_and_without_a_tunnel(kind: int) -> None:
+    message = Raw(bytes([kind, *bytes(7)]))
+    option = IPv6ExtHdrDestOpt(nh=58, autopad=0, options=[PadN(optdata=bytes(2)), HAO(hoa=HOME)])
+    routing = IPv6ExtHdrRouting(type=2, segleft=1, addresses=[HOME], nh=58)
+    inner = IPv6(src=HOME, dst=HA, nh=58) / message
+    for up, packet in (
+        (True, IPv6(src=CARE_OF, dst=HA) / option / message),
+        (False, IPv6(src=HA, dst=CARE_OF) / routing / message),
+        (True, IP(src=CARE_OF4, dst=HA4) / UDP_UP / inner),
+    ):
+        assert observe(frame(packet), up) == Control("prefix-discovery", {"up": up})
+
+
 def test_router_advertisement_with_its_prefixes() -> None:
     advertisement = (
         IPv6(src="fe80::1", dst="ff02::1")

@@ -26,7 +26,8 @@ ESP_PRIORITY: Final = 4192
 PRIORITIES: Final = frozenset({PASS_PRIORITY, ESP_PRIORITY})
 
 #: Between home address and home agent these are the mobility protocol's own: echoes (probes, keepalives) and
-#: prefix discovery (RFC 6275 section 6.7). Not errors: they quote packets.
+#: prefix discovery (RFC 6275 section 6.7), which is under ESP of its own where signalling is. Not errors:
+#: they quote packets.
 _MOBILITY: Final = (128, 129, 146, 147)
 #: Neighbour discovery (RFC 4861 section 4), and destinations that no packet leaves the link for.
 _NEIGHBOUR_DISCOVERY: Final = (135, 136)

@@ -1,9 +1,10 @@
 """Signalling under IPsec (RFC 4877, RFC 3776), with all outer headers known.
 
-The kernel encrypts and decrypts; who sends what from where is told here. A protected message arrives as an
-upcall, whole. Its ESP goes back into the kernel through the tunnel device as a plain packet between home
-address and home agent, with a number in its flow label; the Mobility Header that comes out of the socket with
-that number is put back between the headers it came in, outer IPv4 source included. That is what NAT detection
+Signalling is all Mobility Headers between home address and home agent, and prefix discovery (RFC 3776 section
+3.3). The kernel encrypts and decrypts; who sends what from where is told here. A protected message arrives as
+an upcall, whole. Its ESP goes back into the kernel through the tunnel device as a plain packet between home
+address and home agent, with a number in its flow label; the message that comes out of a socket with that
+number is put back between the headers it came in, outer IPv4 source included. That is what NAT detection
 compares (RFC 5555 section 4.2), and what a kernel that decrypts by itself has lost by then.
 
 Outgoing messages take the same way back: through the socket into the kernel, as ESP out of the tunnel device,
@@ -16,17 +17,18 @@ import logging
 import socket
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv6Address
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from dsmip.core.actions import Action, SendDatagram, SendPacket
 from dsmip.dataplane.maps import UPCALL_MARK
-from dsmip.host.mobility_socket import MOBILITY_HEADER, MobilitySocket
+from dsmip.host.protected_socket import ProtectedSocket
 from dsmip.host.xfrm import CipherAndMac, Direction, Policy, State, Traffic, Xfrm, one_address
 from dsmip.wire.constants import NextHeader
 from dsmip.wire.errors import DecodeError
+from dsmip.wire.icmpv6 import MobilePrefixAdvertisement, MobilePrefixSolicitation
 from dsmip.wire.ip import IPV6_HEADER_SIZE, IPv6Header
 from dsmip.wire.packet import Packet, decode_packet, encapsulate_udp, encode_packet
 
@@ -39,6 +41,9 @@ _HOP_LIMITS = range(64, 256)
 #: So many messages over so many seconds without an answer: the other end may have lost its keys. Outages of
 #: handovers are shorter, and no reason to negotiate.
 _SILENT_MESSAGES, _SILENT_TIME = 6, 20.0
+
+#: The ICMPv6 types of prefix discovery, which differ in the last bit.
+PREFIX_DISCOVERY: Final = (MobilePrefixSolicitation.TYPE, MobilePrefixAdvertisement.TYPE)
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +104,11 @@ class SignallingProtection:
     ) -> None:
         self._inject, self._deliver, self._send = inject, deliver, send
         self._xfrm = Xfrm()
-        self.socket = MobilitySocket(UPCALL_MARK)
+        opened = (
+            ProtectedSocket.of_mobility_headers(UPCALL_MARK),
+            ProtectedSocket.of_icmpv6(PREFIX_DISCOVERY, UPCALL_MARK),
+        )
+        self._sockets = {one.protocol: one for one in opened}
         self._peers: dict[tuple[IPv6Address, IPv6Address], Peer] = {}
         self._arriving: OrderedDict[int, Packet] = OrderedDict()
         self._leaving: OrderedDict[int, tuple[Packet, Send]] = OrderedDict()
@@ -117,22 +126,27 @@ class SignallingProtection:
         if not keep:
             for peer in list(self._peers.values()):
                 self.remove(peer)
-        self.socket.close()
+        for one in self.sockets:
+            one.close()
         self._xfrm.close()
+
+    @property
+    def sockets(self) -> Collection[ProtectedSocket]:
+        """To be watched for reading: see `decrypted`."""
+        return self._sockets.values()
 
     # Peers -------------------------------------------------------------------------------------------------
 
     def add(self, peer: Peer) -> None:
         """From now on signalling with this peer is under ESP, both ways. Raises HostError."""
-        outward, inward = _traffic(peer.local, peer.remote), _traffic(peer.remote, peer.local)
         # Policies first: there must be no moment at which the clear text would pass.
-        self._xfrm.set_policy(Policy(outward, Direction.OUT, peer.request))
-        self._xfrm.set_policy(Policy(inward, Direction.IN, peer.request))
+        for traffic, direction in _signalling(peer):
+            self._xfrm.set_policy(Policy(traffic, direction, peer.request))
         self._peers[peer.local, peer.remote] = peer
         if peer.outbound is not None:
-            self._xfrm.set_state(_state(peer.local, peer.remote, peer.outbound, outward, peer.request))
+            self._xfrm.set_state(_state(peer.local, peer.remote, peer.outbound, peer.request))
         if peer.inbound is not None:
-            self._xfrm.set_state(_state(peer.remote, peer.local, peer.inbound, inward, peer.request))
+            self._xfrm.set_state(_state(peer.remote, peer.local, peer.inbound, peer.request))
 
     def remove(self, peer: Peer) -> None:
         """No signalling with this peer any more."""
@@ -142,8 +156,12 @@ class SignallingProtection:
         for association, destination in ((peer.outbound, peer.remote), (peer.inbound, peer.local)):
             if association is not None:
                 self._xfrm.remove_state(destination, association.spi)
-        self._xfrm.remove_policy(_traffic(peer.local, peer.remote), Direction.OUT)
-        self._xfrm.remove_policy(_traffic(peer.remote, peer.local), Direction.IN)
+        for traffic, direction in _signalling(peer):
+            self._xfrm.remove_policy(traffic, direction)
+
+    def is_peer(self, local: IPv6Address, remote: IPv6Address) -> bool:
+        """Whether signalling between these two is under ESP: the kernel lets none pass that is not."""
+        return (local, remote) in self._peers
 
     def ready(self, peer: Peer, there_are_keys: bool) -> None:
         """Whether messages need wait no longer. Of those held back the latest of each interface leave."""
@@ -191,21 +209,21 @@ class SignallingProtection:
         plain[2:4] = (self._label & 0xFFFF).to_bytes(2, "big")
         self._inject(bytes(plain))
 
-    def decrypted(self) -> None:
-        """The socket can be read."""
-        for source, destination, message, label in self.socket.receive():
+    def decrypted(self, of: ProtectedSocket) -> None:
+        """This socket can be read."""
+        for source, destination, message, label in of.receive():
             peer = self._peers.get((destination, source))
             if peer is None:
                 continue
             self._unanswered.pop((destination, source), None)
-            if self.keys is not None:
+            if self.keys is not None and of.protocol == NextHeader.MOBILITY:
                 self.keys.heard(peer)
             packet = self._arriving.pop(label, None) if label else None
             if packet is None:
-                # It came natively, over the home link: these are all the headers it had.
-                self._deliver(encode_packet(source, destination, message))
+                # It came natively, over the home link, or as data does: these are all the headers it had.
+                self._deliver(encode_packet(source, destination, message, of.protocol))
             elif (packet.sender, packet.recipient) == (source, destination):
-                self._deliver(_rewrapped(packet, message, MOBILITY_HEADER))
+                self._deliver(_rewrapped(packet, message, of.protocol))
 
     # Outwards ----------------------------------------------------------------------------------------------
 
@@ -214,27 +232,31 @@ class SignallingProtection:
         if not isinstance(action, SendPacket | SendDatagram):
             return False
         packet = _clear(action)
-        if packet.next_header != NextHeader.MOBILITY:
+        if not _is_signalling(packet):
             return False
         key = (packet.sender, packet.recipient)
         peer = self._peers.get(key)
         if peer is None:
             return False
+        binding = packet.next_header == NextHeader.MOBILITY
         if peer.waits and key not in self._ready:
-            waiting = self._held.setdefault(key, OrderedDict())
-            waiting[action.interface] = action
-            waiting.move_to_end(action.interface)
+            if binding:
+                waiting = self._held.setdefault(key, OrderedDict())
+                waiting[action.interface] = action
+                waiting.move_to_end(action.interface)
+            # Otherwise it is asked again by itself, and must not take a Binding Update's place.
             if self.keys is not None:
                 self.keys.waiting(peer)
             return True
-        if peer.waits:
+        if peer.waits and binding:
             self._expect_answer(peer)
         self._tag = (self._tag + 1) % (_CLASSES * len(_HOP_LIMITS))
         traffic_class, hop_limit = divmod(self._tag, len(_HOP_LIMITS))
         tag = traffic_class << 2 << 8 | _HOP_LIMITS[hop_limit]
         _remember(self._leaving, tag, (packet, action))
         interface = socket.if_nametoindex(action.interface) if is_native(action) and action.interface else 0
-        self.socket.send(packet.sender, packet.recipient, packet.payload, tag, interface)
+        leaving = self._sockets[packet.next_header]
+        leaving.send(packet.sender, packet.recipient, packet.payload, tag, interface)
         return True
 
     def _expect_answer(self, peer: Peer) -> None:
@@ -268,8 +290,14 @@ def is_native(action: Send) -> bool:
 
 
 def is_signalling(action: Send) -> bool:
-    """Whether this is a Mobility Header in clear."""
-    return _clear(action).next_header == NextHeader.MOBILITY
+    """Whether this is a Mobility Header or prefix discovery, in clear."""
+    return _is_signalling(_clear(action))
+
+
+def _is_signalling(packet: Packet) -> bool:
+    if packet.next_header == NextHeader.ICMPV6:
+        return bool(packet.payload) and packet.payload[0] in PREFIX_DISCOVERY
+    return packet.next_header == NextHeader.MOBILITY
 
 
 def _clear(action: Send) -> Packet:
@@ -303,16 +331,19 @@ def _rewrapped(packet: Packet, payload: bytes, next_header: int) -> bytes:
     return octets if packet.udp is None else encapsulate_udp(octets, packet.udp)
 
 
-def _traffic(source: IPv6Address, destination: IPv6Address) -> Traffic:
-    return Traffic(one_address(source), one_address(destination), MOBILITY_HEADER)
+def _signalling(peer: Peer) -> Iterator[tuple[Traffic, Direction]]:
+    """What has to be under ESP. Of prefix discovery both types in both directions, where RFC 4877 section 6.3
+    has one in each: nothing depends on it."""
+    local, remote = one_address(peer.local), one_address(peer.remote)
+    for source, destination, direction in ((local, remote, Direction.OUT), (remote, local, Direction.IN)):
+        yield Traffic(source, destination, NextHeader.MOBILITY), direction
+        yield Traffic(source, destination, NextHeader.ICMPV6, PREFIX_DISCOVERY[0], pair=True), direction
 
 
 def _state(
-    source: IPv6Address,
-    destination: IPv6Address,
-    association: StaticAssociation,
-    traffic: Traffic,
-    request: int,
+    source: IPv6Address, destination: IPv6Address, association: StaticAssociation, request: int
 ) -> State:
-    # No replay window: sequence numbers of Binding Updates are what is left (RFC 3776 section 4.3).
+    # For both protocols: policies say for which packets. No replay window: sequence numbers of Binding
+    # Updates and identifiers of solicitations are what is left (RFC 3776 section 4.3).
+    traffic = Traffic(one_address(source), one_address(destination))
     return State(source, destination, association.spi, association.algorithms, request, traffic)

@@ -14,6 +14,7 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from ipaddress import IPv6Address
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -211,8 +212,8 @@ class Runtime:
                 self._protection = SignallingProtection(self.device.write, self._decrypted, send)
             except (HostError, OSError) as error:
                 raise StartError(str(error)) from error
-            socket_ = self._protection.socket
-            asyncio.get_running_loop().add_reader(socket_.fileno(), self._protection.decrypted)
+            for one in self._protection.sockets:
+                asyncio.get_running_loop().add_reader(one.fileno(), self._protection.decrypted, one)
             self.takers.append(self._protection.takes)
         return self._protection
 
@@ -228,6 +229,10 @@ class Runtime:
     def is_protected(self, action: SendPacket | SendDatagram) -> bool:
         """Whether this leaves by way of IPsec: then it has left."""
         return self._protection is not None and self._protection.protects(action)
+
+    def is_peer(self, local: IPv6Address, remote: IPv6Address) -> bool:
+        """Whether signalling between these two is under IPsec."""
+        return self._protection is not None and self._protection.is_peer(local, remote)
 
     def refused(self) -> dict[str, dict[str, int]]:
         """What was refused or dropped so far, by where and why."""
@@ -257,7 +262,8 @@ class Runtime:
         if self._control is not None:
             await self._control.stop()
         if self._protection is not None:
-            asyncio.get_running_loop().remove_reader(self._protection.socket.fileno())
+            for one in self._protection.sockets:
+                asyncio.get_running_loop().remove_reader(one.fileno())
             self._protection.close(keep=keep_forwarding)
         if self.payload is not None:
             self.payload.close(keep=keep_forwarding)

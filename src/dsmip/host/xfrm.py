@@ -69,17 +69,19 @@ class Mode(enum.IntEnum):
 class Traffic:
     """The packets a policy or a state is for. `protocol` 0 = any.
 
-    `message` is a Mobility Header type, None = any: the kernel compares it where ports stand elsewhere.
+    `message` is a Mobility Header or ICMPv6 type, None = any: the kernel compares it where ports stand
+    elsewhere. `pair`: also the type that differs in the last bit, as questions and answers of ICMPv6 do.
     """
 
     source: IPNetwork
     destination: IPNetwork
     protocol: int = 0
     message: int | None = None
+    pair: bool = False
 
     def encode(self) -> bytes:
         """struct xfrm_selector."""
-        exact = b"\xff\xff"
+        mask = b"\xff\xfe" if self.pair else b"\xff\xff"
         kind = b"\0\0" if self.message is None else self.message.to_bytes(2, "big")
         return _SELECTOR.pack(
             self.destination.network_address.packed,
@@ -87,7 +89,7 @@ class Traffic:
             b"\0\0",
             b"\0\0",
             kind,
-            b"\0\0" if self.message is None else exact,
+            b"\0\0" if self.message is None else mask,
             family(self.source),
             self.destination.prefixlen,
             self.source.prefixlen,
@@ -101,7 +103,8 @@ class Traffic:
         """Inverse of `encode`."""
         destination, source, _, _, kind, mask, version, to, since, protocol, *_ = _SELECTOR.unpack(octets)
         message = int.from_bytes(kind, "big") if any(mask) else None
-        return cls(_network(version, source, since), _network(version, destination, to), protocol, message)
+        ends = _network(version, source, since), _network(version, destination, to)
+        return cls(*ends, protocol, message, pair=mask == b"\xff\xfe")
 
 
 @dataclass(frozen=True, slots=True)

@@ -231,8 +231,12 @@ def associations(wire: Wire) -> list[int]:
 
 
 def signalling_in_clear(wire: Wire) -> int:
-    """How many Binding Updates and Acknowledgements were seen without ESP."""
-    kinds = (observation.BINDING_UPDATE, observation.BINDING_ACKNOWLEDGEMENT)
+    """How many Binding Updates, Acknowledgements and messages of prefix discovery were seen without ESP."""
+    kinds = (
+        observation.BINDING_UPDATE,
+        observation.BINDING_ACKNOWLEDGEMENT,
+        observation.PREFIX_DISCOVERY,
+    )
     return sum(1 for message in wire.control if message["kind"] in kinds and not message.get("spi"))
 
 

@@ -30,12 +30,14 @@ DHCP_ACK = "dhcp-ack"
 ARP_REPLY = "arp-reply"
 BINDING_UPDATE = "binding-update"
 BINDING_ACKNOWLEDGEMENT = "binding-acknowledgement"
+PREFIX_DISCOVERY = "prefix-discovery"
 IKE = "ike"
 #: Of a message that is encrypted.
 UNKNOWN_SEQUENCE = -2
 
 _DSMIP_PORT = 4191  # RFC 5555 section 9
 _DHCP_CLIENT_PORT = 68
+_PREFIX_DISCOVERY_TYPES = {146, 147}  # RFC 6275 sections 6.7 and 6.8
 _IKE_PORTS = {500, 4500}  # RFC 7296 section 2, RFC 3948
 #: Our own: the header in front of a packet of which copies go over several paths.
 _DUPLICATION, _DUPLICATION_OCTETS = 0x01, 8
@@ -117,6 +119,8 @@ def _ipv6(frame: bytes, at: int, up: bool, outer: _Outer) -> DataClass | Control
             carrier = _outer(IN_IPV6, up, str(IPv6Address(source)), str(IPv6Address(destination)))
         length = int.from_bytes(frame[at + 4 : at + 6], "big") - (body - at - 40)
         return _esp(frame, body, up, carrier, length)
+    if header == _ICMPV6 and frame[body] in _PREFIX_DISCOVERY_TYPES:
+        return Control(PREFIX_DISCOVERY, {"up": up})
     if header == _ICMPV6 and outer is _BARE and not up:
         return _icmpv6(frame, body, str(IPv6Address(source)))
     return None

@@ -10,7 +10,7 @@ from typing import Final
 
 from dsmip.lab.streams import PACKET_OCTETS
 
-#: Nothing, Binding Updates and Acknowledgements, or these and all payload.
+#: Nothing, signalling (Binding Updates and Acknowledgements, prefix discovery), or this and all payload.
 NOTHING, SIGNALLING, ALL = "", "signalling", "all"
 CHOICES: Final = (SIGNALLING, ALL)
 

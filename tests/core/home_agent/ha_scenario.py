@@ -181,7 +181,7 @@ class Mobile:
         sign: bool | None,
     ) -> bytes:
         self.sent += 1
-        signed = self.entry.authentication != "none" if sign is None else sign
+        signed = self.entry.authentication == "mn-ha" if sign is None else sign
         all_options: list[MobilityOption] = [*options]
         if identifier is not None:
             all_options.append(MobileNodeIdentifier(identifier.encode()))
@@ -271,8 +271,8 @@ class Scenario:
         self.agent.tick(self.now)
         return Outcome(self.agent.actions())
 
-    def receive(self, data: bytes) -> Outcome:
-        self.agent.receive(data, self.now)
+    def receive(self, data: bytes, *, protected: bool = False) -> Outcome:
+        self.agent.receive(data, self.now, protected=protected)
         return Outcome(self.agent.actions())
 
     def advertise(

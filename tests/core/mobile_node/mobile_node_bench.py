@@ -148,11 +148,11 @@ class Bench:
         self.time = until
         return actions
 
-    def receive(self, data: bytes, time: float | None = None) -> list[Action]:
+    def receive(self, data: bytes, time: float | None = None, *, protected: bool = False) -> list[Action]:
         """A packet for the mobile node."""
         if time is not None:
             self.run(time)
-        self.node.receive(data, at(self.time))
+        self.node.receive(data, at(self.time), protected=protected)
         return self.drain()
 
     def icmpv6(
@@ -168,7 +168,12 @@ class Bench:
         return self.drain()
 
     def prefix_advertisement(
-        self, message: Icmpv6Message, source: IPv6Address = HOME_AGENT, time: float | None = None
+        self,
+        message: Icmpv6Message,
+        source: IPv6Address = HOME_AGENT,
+        time: float | None = None,
+        *,
+        protected: bool = False,
     ) -> list[Action]:
         """A mobile prefix advertisement as a home agent sends it."""
         home_address = self.last.packet.sender
@@ -180,7 +185,7 @@ class Bench:
             NextHeader.ICMPV6,
             routing_home_address=home_address,
         )
-        return self.receive(packet, time)
+        return self.receive(packet, time, protected=protected)
 
     def echo_reply(self, identifier: int, sequence: int, time: float | None = None) -> list[Action]:
         """An answered path probe."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import socket
 from typing import Any
 
 import pytest
 
 from dsmip.daemon import control
-from tests.system.conftest import Namespaces, namespaces
+from dsmip.lab.namespaces import open_socket
+from tests.system.conftest import PREFIX, Namespaces, namespaces
 
 __all__ = ["namespaces"]
 
@@ -66,6 +68,12 @@ def address_in(network: Namespaces, address: str, router: str) -> None:
     nodad = ("nodad",) if ":" in address else ()
     network.run("mn", "ip", "addr", "add", address, "dev", "eth0", *nodad)
     network.run("mn", "ip", family, "route", "replace", "default", "via", router, "dev", "eth0")
+
+
+def send_in_clear(node: str, packet: bytes) -> None:
+    """Send a whole IPv6 packet from a namespace, which no policy of its kernel asks about."""
+    with open_socket(f"{PREFIX}{node}", socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
+        raw.sendto(packet, (socket.inet_ntop(socket.AF_INET6, packet[24:40]), 0))
 
 
 TRANSLATION = (

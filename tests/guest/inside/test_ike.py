@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,11 +15,12 @@ from typing import Any
 import pytest
 
 from dsmip.host.vici import Vici
+from dsmip.lab.namespaces import open_socket
 from tests.guest.inside.charon import Charon, authority, certificate
 from tests.guest.inside.conftest import TRANSLATION, address_in, ask, cable
 from tests.guest.inside.test_payload import PATTERN
-from tests.guest.inside.test_signalling import CLEAR_SIGNALLING, ESP_SIGNALLING
-from tests.system.conftest import Namespaces, run, wait_until
+from tests.guest.inside.test_signalling import CLEAR_PREFIX_DISCOVERY, CLEAR_SIGNALLING, ESP_SIGNALLING
+from tests.system.conftest import PREFIX, Namespaces, run, wait_until
 from tests.system.two_machines import HOME_AGENT_OF_A_LAPTOP, LAPTOP, WATCHED_INTERFACE
 
 SECRET = "000102030405060708090a0b0c0d0e0f"
@@ -185,6 +187,17 @@ def test_one_negotiation_serves_all_networks(world: World) -> None:
     told(world, lambda: world.is_registered("ipv6"), 90, "registered over IPv6")
     world.use_ipv4("10.0.0.55")
     told(world, lambda: world.is_registered("udp4"), 90, "registered through the NAT again")
+    # The keys are good for prefix discovery. What the daemon itself has not asked, it does not believe.
+    with open_socket(f"{PREFIX}mn", socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6) as raw:
+        raw.bind((LAPTOP_ADDRESS, 0))
+        raw.sendto(bytes([146, 0, 0, 0, 0, 7, 0, 0]), ("2001:db8:ffff::1", 0))
+    told(
+        world,
+        lambda: "unknown-sender" in ask("laptop", "stats")["signalling_refused"],
+        30,
+        "a solicitation under ESP is answered under ESP",
+    )
+    assert "not-protected" not in ask("ha", "stats")["signalling_refused"]
     assert world.status()["ike_negotiations"] == 1
     for charon in world.charon.values():
         assert charon.log.count("IKE_SA_INIT request 0") == 1
@@ -195,7 +208,7 @@ def test_one_negotiation_serves_all_networks(world: World) -> None:
     def seen(what: str) -> int:
         return len(run("tcpdump", "-nr", str(capture), what).stdout.splitlines())
 
-    assert seen(CLEAR_SIGNALLING) == 0
+    assert seen(CLEAR_SIGNALLING) == seen(CLEAR_PREFIX_DISCOVERY) == 0
     assert seen(ESP_SIGNALLING) >= 6
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.guest.inside.conftest import TRANSLATION, address_in, ask
+from dsmip.wire.constants import NextHeader
+from dsmip.wire.icmpv6 import MobilePrefixAdvertisement, MobilePrefixSolicitation, encode_icmpv6
+from dsmip.wire.packet import encode_packet
+from tests.guest.inside.conftest import TRANSLATION, address_in, ask, send_in_clear
 from tests.system.conftest import Namespaces, run, wait_until
 from tests.system.two_machines import HOME_AGENT_OF_A_LAPTOP, LAPTOP, WATCHED_INTERFACE
 
@@ -35,6 +39,17 @@ CLEAR_SIGNALLING = (
 ESP_SIGNALLING = (
     "ip6[6] = 50 or (ip6[6] = 60 and ip6[40] = 50) or (ip6[6] = 43 and ip6[40] = 50)"
     " or (udp port 4191 and udp[14] = 50)"
+)
+#: Mobile Prefix Solicitations and Advertisements: on their own, behind one extension header, and in tunnels.
+CLEAR_PREFIX_DISCOVERY = " or ".join(
+    f"({carrier} and ({kind} = 146 or {kind} = 147))"
+    for carrier, kind in (
+        ("ip6[6] = 58", "ip6[40]"),
+        ("(ip6[6] = 60 or ip6[6] = 43) and ip6[40] = 58", "ip6[64]"),
+        ("ip6[6] = 41 and ip6[46] = 58", "ip6[80]"),
+        ("ip proto 41 and ip[26] = 58", "ip[60]"),
+        ("udp port 4191 and udp[14] = 58", "udp[48]"),
+    )
 )
 
 
@@ -92,6 +107,21 @@ def test_nat_is_detected_under_esp_and_nothing_is_in_clear(node: Namespaces, tmp
     listener.wait(20)
     assert seen(CLEAR_SIGNALLING) == 0
 
+    # Prefix discovery in clear is believed by neither end.
+    home_agent, home, care_of = map(IPv6Address, ("2001:db8:ffff::1", "2001:db8:100::20", "2001:db8:1::33"))
+    asked = encode_icmpv6(MobilePrefixSolicitation(7), home, home_agent)
+    send_in_clear("mn", encode_packet(care_of, home_agent, asked, NextHeader.ICMPV6, home_address=home))
+    wait_until(lambda: not_protected("ha") == 1, 20, "the home agent counts a solicitation")
+    told = encode_icmpv6(MobilePrefixAdvertisement(7), home_agent, home)
+    send_in_clear(
+        "ha", encode_packet(home_agent, care_of, told, NextHeader.ICMPV6, routing_home_address=home)
+    )
+    wait_until(lambda: not_protected("laptop") == 1, 20, "the mobile node counts an advertisement")
+
+
+def not_protected(name: str) -> int:
+    return int(ask(name, "stats")["signalling_refused"].get("not-protected", 0))
+
 
 def test_without_esp_a_binding_update_does_nothing(node: Namespaces, tmp_path: Path) -> None:
     """Neither in clear nor under other keys."""
@@ -109,7 +139,7 @@ def test_without_esp_a_binding_update_does_nothing(node: Namespaces, tmp_path: P
         wait_until(lambda: ask("laptop", "status").get("state") == "registering", 60, "trying")
         if name == "clear.toml":
             wait_until(
-                lambda: ask("ha", "stats")["signalling_refused"].get("not-protected", 0) > 0,
+                lambda: not_protected("ha") > 0,
                 30,
                 "counted",
             )

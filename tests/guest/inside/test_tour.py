@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from dsmip.lab import plan, protection
+from dsmip.lab import daemons, plan, protection
 from dsmip.lab.lab import Lab
 from dsmip.lab.result import Result
 from dsmip.lab.tour import Tour
 from dsmip.lab.transfers import NAMES, _Content
-from tests.guest.inside.test_signalling import CLEAR_SIGNALLING, ESP_SIGNALLING
-from tests.system.conftest import run
+from tests.guest.inside.test_signalling import CLEAR_PREFIX_DISCOVERY, CLEAR_SIGNALLING, ESP_SIGNALLING
+from tests.system.conftest import run, wait_until
 
 #: IPv6, a NAT, a firewall that lets only UDP through, and home again, where payload is not protected.
 ROUTE = ("wifi6", "nat4", "fw4", "home")
@@ -25,6 +25,8 @@ PACE, DWELL, PATIENCE = 20, 3.0, 60.0
 
 IN_IPV6, IN_UDP = "ip6[6] = 41", "udp port 4191"
 ESP, ICMPV6 = 50, 58
+#: So that the home agent advertises prefixes to whoever has registered, and is asked about them.
+AT_ONCE = "min_mobile_prefix_interval = 0.1\nmax_mobile_prefix_interval = 0.2\n"
 #: Of what is inside a tunnel, only ESP and echoes may be seen, and never a Mobility Header.
 CLEAR_PAYLOAD = (
     f"({IN_IPV6} and ip6[46] != {ESP} and ip6[46] != {ICMPV6}) or ip6[6] = 4"
@@ -43,9 +45,15 @@ def seen(capture: Path, what: str) -> list[str]:
     return run("tcpdump", "-nr", str(capture), what).stdout.splitlines()
 
 
+def told(lab: Lab, node: str) -> list[str]:
+    """The events of a daemon so far."""
+    return [event["event"] for event in daemons.ask(lab.instance(node), "events")]
+
+
 def travel(lab: Lab, route: Sequence[str], protect: str, directory: Path) -> tuple[Result, dict[str, Path]]:
     """What came of a tour in which nothing breaks, and captures of the networks visited, by name."""
-    lab.write_configs(protect=protect)
+    home_agent, _ = lab.write_configs(protect=protect)
+    home_agent.write_text(AT_ONCE + home_agent.read_text())
     visited = [plan.NETWORKS[name] for name in route if name != plan.HOME]
     captures = {access.name: directory / f"{access.name}.pcap" for access in visited}
     listeners = [
@@ -67,6 +75,9 @@ def travel(lab: Lab, route: Sequence[str], protect: str, directory: Path) -> tup
     ]
     lab.start_daemons()
     result = Tour(lab, route, dwell=DWELL, patience=PATIENCE, pace=PACE, protect=protect).run()
+    if route[-1] != plan.HOME:
+        # Asked and answered, under ESP: nothing else is believed.
+        wait_until(lambda: "home-prefix" in told(lab, "mr"), 30, "prefixes advertised")
     for listener in listeners:
         listener.terminate()
         listener.wait(30)
@@ -77,6 +88,7 @@ def travel(lab: Lab, route: Sequence[str], protect: str, directory: Path) -> tup
     assert (result.exposed, result.key_exchanges) == (0, 0)
     for name, capture in captures.items():
         assert seen(capture, CLEAR_SIGNALLING) == [], name
+        assert seen(capture, CLEAR_PREFIX_DISCOVERY) == [], name
     return result, captures
 
 

@@ -80,7 +80,11 @@ class HomeAgent:
         )
         self._registrar = Registrar(config, self._nodes, self._replies, self._actions.append)
         self._icmp = HomeAgentIcmp(
-            config, self._registrar.bindings, self._actions.append, randomness or Random()
+            config,
+            self._registrar.bindings,
+            self._actions.append,
+            randomness or Random(),
+            self._demands_ipsec,
         )
         self._registrar.watch(self._icmp.bound)
         self._registrar.bindings.watch(self._icmp.unbound)
@@ -304,7 +308,9 @@ class HomeAgent:
         elif packet.next_header == NextHeader.MOBILITY:
             self._mobility_header(packet, now, protected)
         elif packet.home_address is not None and packet.next_header not in (NextHeader.ESP, NextHeader.AH):
-            self._home_address_option(packet, now)
+            self._home_address_option(packet, now, protected)
+        elif protected and packet.next_header == NextHeader.ICMPV6:
+            self._icmp.decrypted(packet, now)
         else:
             self._drop("not-signalling", f"next header {packet.next_header}")
 
@@ -326,7 +332,7 @@ class HomeAgent:
             case _:
                 self._drop("unexpected-message", type(message).__name__)
 
-    def _home_address_option(self, packet: Packet, now: Instant) -> None:
+    def _home_address_option(self, packet: Packet, now: Instant, protected: bool) -> None:
         """A packet with a home address option needs a binding with its source (RFC 6275 section 9.3.1)."""
         binding = self._registrar.bindings.cache.get(packet.sender)
         if binding is None or packet.udp is not None or not binding.is_at(packet.source):
@@ -343,11 +349,15 @@ class HomeAgent:
                     self._actions.append(self._replies.echo_reply(packet, message))
                     return
                 case MobilePrefixSolicitation():
-                    self._icmp.solicitation(packet, message, now)
+                    self._icmp.solicitation(packet, message, now, protected=protected)
                     return
                 case _:
                     pass
         self._drop("not-signalling", f"next header {packet.next_header}")
+
+    def _demands_ipsec(self, home_address: IPv6Address) -> bool:
+        node = self._nodes.get(home_address)
+        return node is not None and node.entry.authentication == "ipsec"
 
     def _binding_error(self, packet: Packet, status: BEStatus, reason: str, now: Instant) -> None:
         if is_unicast_routable(packet.source):

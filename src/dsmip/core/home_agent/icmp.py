@@ -51,7 +51,10 @@ class HomeAgentIcmp:
         bindings: Bindings,
         emit: Callable[[Action], None],
         randomness: Random,
+        demands_ipsec: Callable[[IPv6Address], bool],
     ) -> None:
+        """`demands_ipsec` tells whether the mobile node with this home address signals under IPsec."""
+        self._demands_ipsec = demands_ipsec
         self._config = config
         self._bindings = bindings
         self._emit = emit
@@ -126,7 +129,7 @@ class HomeAgentIcmp:
             case HomeAgentAddressDiscoveryRequest():
                 self._discover(message, source, destination, now)
             case MobilePrefixSolicitation():
-                self._solicitation_in_tunnel(message, source, now)
+                self._solicitation_in_tunnel(message, source, now, protected=False)
             case _:
                 if self._relay_rate.allow(now.monotonic):
                     self._relayed(relay_icmpv6(message, self._config, self._belongs))
@@ -145,10 +148,27 @@ class HomeAgentIcmp:
         else:
             self._relayed(relay_icmpv4(message, self._config, self._belongs))
 
-    def solicitation(self, packet: Packet, message: MobilePrefixSolicitation, now: Instant) -> None:
-        """A Mobile Prefix Solicitation from a care-of address that is bound (RFC 6275 section 10.6.2)."""
+    def decrypted(self, packet: Packet, now: Instant) -> None:
+        """A message from home address to home agent that was under IPsec, without a home address option."""
+        try:
+            message = decode_icmpv6(packet.payload, packet.sender, packet.recipient)
+        except DecodeError as error:
+            self._emit(Drop(error.reason, error.detail))
+            return
+        if isinstance(message, MobilePrefixSolicitation):
+            self._solicitation_in_tunnel(message, packet.sender, now, protected=True)
+        else:
+            self._emit(Drop("not-signalling", type(message).__name__))
+
+    def solicitation(
+        self, packet: Packet, message: MobilePrefixSolicitation, now: Instant, *, protected: bool
+    ) -> None:
+        """A Mobile Prefix Solicitation from a care-of address that is bound (RFC 6275 section 10.6.2).
+
+        `protected`: it was under the IPsec of its home address.
+        """
         home_address = packet.sender
-        if self._may_tell(home_address, now):
+        if self._may_tell(home_address, now, protected):
             header = self._message(message.identifier, home_address, now)
             self._emit(
                 SendPacket(
@@ -203,18 +223,22 @@ class HomeAgentIcmp:
     # Prefixes ----------------------------------------------------------------------------------------------
 
     def _solicitation_in_tunnel(
-        self, message: MobilePrefixSolicitation, source: IPv6Address, now: Instant
+        self, message: MobilePrefixSolicitation, source: IPv6Address, now: Instant, *, protected: bool
     ) -> None:
         """From an IPv4 network the home address itself is the source, and the answer takes the same way."""
         binding = self._bindings.cache.get(source)
         if binding is None or not any(isinstance(entry.care_of, IPv4Address) for entry in binding.care_ofs):
             self._emit(Drop("home-address-option-missing", f"from {source}"))
-        elif self._may_tell(source, now):
+        elif self._may_tell(source, now, protected):
             header = self._message(message.identifier, source, now)
             packet = encode_packet(self._config.address, source, header, NextHeader.ICMPV6)
             self._emit(ForwardPacket(packet))
 
-    def _may_tell(self, home_address: IPv6Address, now: Instant) -> bool:
+    def _may_tell(self, home_address: IPv6Address, now: Instant, protected: bool) -> bool:
+        if not protected and self._demands_ipsec(home_address):
+            # RFC 3776 section 4.1, RFC 4877 section 4.1.
+            self._emit(Drop("not-protected", "prefix solicitation without IPsec", str(home_address)))
+            return False
         if not self._config.mobile_prefix_advertisements:
             self._emit(Drop("prefix-advertisements-disabled", str(home_address)))
             return False

@@ -103,9 +103,10 @@ class MobileNode(MobileNodeView):
             return
         message = opened.message
         bare = self.config.authentication == "ipsec" and not protected
-        if isinstance(message, BindingAcknowledgement) and bare:
-            # RFC 6275 section 11.7.3, RFC 4877 section 4.1.
-            self._emit(Drop("not-protected", f"acknowledgement from {opened.packet.source} without IPsec"))
+        if isinstance(message, BindingAcknowledgement | MobilePrefixAdvertisement) and bare:
+            # RFC 6275 sections 11.4.3 and 11.7.3, RFC 4877 section 4.1.
+            what = f"{type(message).__name__} from {opened.packet.source}"
+            self._emit(Drop("not-protected", f"{what} without IPsec"))
         elif isinstance(message, BindingAcknowledgement):
             self._acknowledgement(opened.packet, message, now)
         elif isinstance(message, MobilePrefixAdvertisement):

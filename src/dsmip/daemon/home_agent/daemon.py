@@ -117,6 +117,7 @@ class HomeAgentDaemon:
         icmp = HomeAgentIcmpPort(
             self._engine,
             runtime.turn,
+            runtime.is_peer,
             prefixes=config.home_prefixes,
             interface=self._forwarding.home_link or runtime.device_index,
             home_link=config.home_link or "",
@@ -277,7 +278,8 @@ class HomeAgentDaemon:
                 if not runtime.is_protected(action):
                     self._send(action)
             case ForwardPacket():
-                runtime.sockets.send_ipv6(action.packet)
+                if not runtime.is_protected(SendPacket(action.packet)):
+                    runtime.sockets.send_ipv6(action.packet)
             case SendIPv4():
                 runtime.sockets.send_ipv4(action.packet, action.interface)
             case TooBig():

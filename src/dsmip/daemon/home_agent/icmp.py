@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from ipaddress import IPv6Network
+from ipaddress import IPv6Address, IPv6Network
 
 from dsmip.core.home_agent.engine import HomeAgent
 from dsmip.core.home_agents_list import anycast_address
 from dsmip.daemon.runtime import instant
 from dsmip.host.home_link import link_local_address
 from dsmip.host.icmp_sockets import IcmpSockets, ReceivedIcmpv6
+from dsmip.wire.icmpv6 import MobilePrefixSolicitation
 
 log = logging.getLogger(__name__)
 
 
 class HomeAgentIcmpPort:
-    """Listens while it is open. `turn` is called after the engine was told something.
+    """Listens while it is open. `turn` is called after the engine was told something. `is_peer` tells whether
+    signalling between two addresses, the first of them ours, is under IPsec.
 
     Anycast addresses of the `prefixes` are joined on `interface`; `home_link` ("" = there is none) is the one
     whose router advertisements count.
@@ -26,6 +28,7 @@ class HomeAgentIcmpPort:
         self,
         engine: HomeAgent,
         turn: Callable[[], None],
+        is_peer: Callable[[IPv6Address, IPv6Address], bool],
         *,
         prefixes: Iterable[IPv6Network],
         interface: int,
@@ -34,6 +37,7 @@ class HomeAgentIcmpPort:
     ) -> None:
         self._engine = engine
         self._turn = turn
+        self._is_peer = is_peer
         self._home_link = home_link
         self._home_link_index = home_link_index
         self._sockets = IcmpSockets(self._received, self._received_ipv4)
@@ -49,6 +53,10 @@ class HomeAgentIcmpPort:
         self._sockets.close()
 
     def _received(self, message: ReceivedIcmpv6) -> None:
+        solicitation = message.data[:1] == bytes([MobilePrefixSolicitation.TYPE])
+        if solicitation and self._is_peer(message.destination, message.source):
+            # A copy of what comes as decrypted; the kernel has let none pass that was not under ESP.
+            return
         home_link = bool(self._home_link) and message.interface == self._home_link_index
         self._engine.receive_icmpv6(
             message.data,

@@ -12,8 +12,9 @@ from ipaddress import IPv6Address
 from typing import Final
 
 from dsmip.core.types import IPNetwork
-from dsmip.host.mobility_socket import MOBILITY_HEADER
 from dsmip.host.vici import Request
+from dsmip.wire.constants import NextHeader
+from dsmip.wire.icmpv6 import MobilePrefixAdvertisement, MobilePrefixSolicitation
 
 #: The child SA of signalling.
 SIGNALLING: Final = "signalling"
@@ -106,8 +107,8 @@ class Connection:
         children = {
             SIGNALLING: {
                 **_child("transport", self.request),
-                "local_ts": [_selector(self.local)],
-                "remote_ts": [_selector(self.remote)],
+                "local_ts": _selectors(self.local, self.home_address),
+                "remote_ts": _selectors(self.remote, self.home_address),
             }
         }
         if self.payload is not None:
@@ -130,8 +131,12 @@ def _child(mode: str, request: int) -> dict[str, str | list[str]]:
     }
 
 
-def _selector(address: IPv6Address) -> str:
-    return f"{address}/128[{MOBILITY_HEADER}]"
+def _selectors(address: IPv6Address, home_address: IPv6Address) -> list[str]:
+    """Traffic selectors of one end: Mobility Headers, and its half of prefix discovery (RFC 4877 section
+    7.2.3). One child SA has them all: it takes one exchange, and the kernel's policies tell them apart."""
+    message = MobilePrefixSolicitation if address == home_address else MobilePrefixAdvertisement
+    protocols = (str(int(NextHeader.MOBILITY)), f"{int(NextHeader.ICMPV6)}/{message.TYPE}")
+    return [f"{address}/128[{protocol}]" for protocol in protocols]
 
 
 @dataclass(frozen=True, slots=True)

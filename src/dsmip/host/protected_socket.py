@@ -1,4 +1,4 @@
-"""The raw socket for Mobility Headers that IPsec protects.
+"""Raw sockets for signalling that IPsec protects: Mobility Headers, and ICMPv6 of prefix discovery.
 
 What the kernel has decrypted arrives here without its outer headers, and what is sent here leaves the
 kernel encrypted by way of the tunnel device. Which packet is which is told by marks in the IPv6 header that
@@ -12,11 +12,12 @@ import ipaddress
 import logging
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from ipaddress import IPv6Address
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-MOBILITY_HEADER: Final = 135
+from dsmip.host.icmpv6_filter import open_icmpv6
+from dsmip.wire.constants import NextHeader
 
 _IPV6_FLOWINFO = 11
 _FLOW_LABEL = 0xFFFFF
@@ -29,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 class Decrypted(NamedTuple):
-    """A Mobility Header, and the flow label of the packet it was in (0 = none)."""
+    """An upper-layer message, and the flow label of the packet it was in (0 = none)."""
 
     source: IPv6Address
     destination: IPv6Address
@@ -37,18 +38,29 @@ class Decrypted(NamedTuple):
     label: int
 
 
-class MobilitySocket:
-    """The constructor raises OSError without CAP_NET_RAW and CAP_NET_ADMIN."""
+class ProtectedSocket:
+    """Messages of one upper-layer protocol. Making one raises OSError without CAP_NET_RAW, CAP_NET_ADMIN."""
 
-    def __init__(self, mark: int) -> None:
+    def __init__(self, opened: socket.socket, protocol: int, mark: int) -> None:
         """`mark` is what the data plane takes for packets for the daemon."""
-        self._socket = socket.socket(
-            socket.AF_INET6, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, MOBILITY_HEADER
-        )
+        self.protocol = protocol
+        self._socket = opened
         self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
         # So that what leaves by the tunnel device, encrypted, is known to be for the daemon.
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
         self._socket.setsockopt(socket.IPPROTO_IPV6, _IPV6_FLOWINFO, 1)
+
+    @classmethod
+    def of_mobility_headers(cls, mark: int) -> ProtectedSocket:
+        """For all Mobility Headers."""
+        kind = socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+        opened = socket.socket(socket.AF_INET6, kind, NextHeader.MOBILITY)
+        return cls(opened, NextHeader.MOBILITY, mark)
+
+    @classmethod
+    def of_icmpv6(cls, types: Iterable[int], mark: int) -> ProtectedSocket:
+        """For ICMPv6 messages of these types. The kernel writes and verifies their checksums."""
+        return cls(open_icmpv6(types), NextHeader.ICMPV6, mark)
 
     def fileno(self) -> int:
         """For the event loop."""
@@ -61,7 +73,7 @@ class MobilitySocket:
     def send(
         self, source: IPv6Address, destination: IPv6Address, message: bytes, tag: int, interface: int = 0
     ) -> bool:
-        """Send a Mobility Header through IPsec. `tag` (16 bits) becomes traffic class and hop limit.
+        """Send a message through IPsec. `tag` (16 bits) becomes traffic class and hop limit.
 
         `interface` is the number of the one to leave by, 0 = by the routing table.
 
@@ -87,7 +99,7 @@ class MobilitySocket:
             except BlockingIOError:
                 return
             except OSError as error:
-                log.warning("the Mobility Header socket: %s", error.strerror)
+                log.warning("the socket of protocol %d: %s", self.protocol, error.strerror)
                 return
             destination, label = None, 0
             for level, kind, data in control:
