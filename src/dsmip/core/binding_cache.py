@@ -6,13 +6,13 @@ all others octets, which take a tenth of the room.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Container, Iterator, Mapping
 from ipaddress import IPv6Address
 
 from dsmip.core.calendar import Calendar
 from dsmip.core.frozen_bindings import formats_of, freeze, next_end, thaw
-from dsmip.core.types import Binding, IPAddress, TunnelFormat
+from dsmip.core.lately import Lately
+from dsmip.core.types import Binding, IPAddress, MobileNodeEntry, TunnelFormat
 
 #: Bindings that stay objects.
 THAWED = 6144
@@ -25,7 +25,7 @@ class BindingCache(Mapping[IPv6Address, Binding]):
     def __init__(self) -> None:
         # Addresses as numbers: they are found in half the time. Octets: see `frozen_bindings`.
         self._entries: dict[int, Binding | bytes] = {}
-        self._thawed: deque[int] = deque()
+        self._lately = Lately(self._freeze)
         self._calendar = Calendar(self._deadline)
 
     def __getitem__(self, home_address: IPv6Address) -> Binding:
@@ -66,18 +66,14 @@ class BindingCache(Mapping[IPv6Address, Binding]):
                 yield thaw(entry, home_address)
 
     def peek(self, number: int) -> Binding | None:
-        """The binding of the home address with this number, of which perhaps nothing more will be heard."""
+        """The binding of the home address with this number."""
         entry = self._entries.get(number)
         return thaw(entry, number) if isinstance(entry, bytes) else entry
 
-    def find(self, number: int) -> Binding | None:
-        """The binding of the home address with this number, of which more will be heard soon."""
+    def find(self, number: int, configured: MobileNodeEntry) -> Binding | None:
+        """The same, of a mobile node that is configured like this: see `frozen_bindings`."""
         entry = self._entries.get(number)
-        if not isinstance(entry, bytes):
-            return entry
-        binding = self._entries[number] = thaw(entry, number)
-        self._keep_thawed(number)
-        return binding
+        return thaw(entry, number, configured) if isinstance(entry, bytes) else entry
 
     def store(self, binding: Binding, number: int | None = None) -> None:
         """Enter the binding, or replace the one of the same home address.
@@ -87,12 +83,11 @@ class BindingCache(Mapping[IPv6Address, Binding]):
         if number is None:
             number = int(binding.home_address)
         entry = self._entries.get(number)
-        self._entries[number] = binding
+        stays = isinstance(entry, Binding) or self._lately.let_in(number, THAWED)
+        self._entries[number] = binding if stays else freeze(binding)
         deadline = binding.next_end
         if entry is None or deadline < _end_of(entry):
             self._queue(deadline, number)
-        if not isinstance(entry, Binding):
-            self._keep_thawed(number)
 
     def store_frozen(self, number: int, frozen: bytes) -> None:
         """Enter a binding as octets, of a home address that has none."""
@@ -129,13 +124,10 @@ class BindingCache(Mapping[IPv6Address, Binding]):
         entry = self._entries.get(number)
         return None if entry is None else _end_of(entry)
 
-    def _keep_thawed(self, number: int) -> None:
-        self._thawed.append(number)
-        if len(self._thawed) > THAWED:
-            oldest = self._thawed.popleft()
-            entry = self._entries.get(oldest)
-            if isinstance(entry, Binding):
-                self._entries[oldest] = freeze(entry)
+    def _freeze(self, number: int) -> None:
+        entry = self._entries.get(number)
+        if isinstance(entry, Binding):
+            self._entries[number] = freeze(entry)
 
 
 def _end_of(entry: Binding | bytes) -> float:

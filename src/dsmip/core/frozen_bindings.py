@@ -15,7 +15,16 @@ from typing import Final
 import msgspec
 
 from dsmip.core.binding_record import BindingRecord, CareOfRecord, FlowRecord, flow_of, flow_row
-from dsmip.core.types import Binding, CareOfBinding, IPAddress, IPv4Grant, Nat, TunnelFormat, UdpEndpoint
+from dsmip.core.types import (
+    Binding,
+    CareOfBinding,
+    IPAddress,
+    IPv4Grant,
+    MobileNodeEntry,
+    Nat,
+    TunnelFormat,
+    UdpEndpoint,
+)
 from dsmip.wire.extensions import Extensions
 
 #: Index, created, sequence, flags, extensions; how many care-of addresses, prefixes and IPv4 grants, and
@@ -181,8 +190,12 @@ def _places(frozen: bytes) -> range:
     return range(_HEAD.size, _HEAD.size + _CARE_OF.size * frozen[_COUNT], _CARE_OF.size)
 
 
-def thaw(frozen: bytes, home_address: int) -> Binding:
-    """The binding of this home address, a number."""
+def thaw(frozen: bytes, home_address: int, entry: MobileNodeEntry | None = None) -> Binding:
+    """The binding of this home address, a number.
+
+    What its mobile node is configured with, if that is given, is in it as the very objects of the entry:
+    they are neither made again nor compared for long.
+    """
     index, created, sequence, flags, extensions, *lengths = _HEAD.unpack_from(frozen)
     care_of_count, prefix_count, ipv4_count, identifier_length = lengths
     place = _HEAD.size + care_of_count * _CARE_OF.size
@@ -190,16 +203,16 @@ def thaw(frozen: bytes, home_address: int) -> Binding:
     for numbers in _places(frozen):
         care_of, place = _care_of(frozen, numbers, place)
         care_ofs.append(care_of)
-    prefixes = []
-    for _ in range(prefix_count):
-        end = place + _IPV6_SIZE
-        # From a number: a network made of octets goes by way of its text.
-        prefixes.append(IPv6Network((int.from_bytes(frozen[place:end]), frozen[end])))
-        place = end + 1
+    end = place + prefix_count * (_IPV6_SIZE + 1)
+    prefixes = _prefixes(frozen[place:end], () if entry is None else entry.prefixes)
+    place = end
     ipv4 = []
+    own = None if entry is None else entry.ipv4_home_address
     for _ in range(ipv4_count):
         end = place + _IPV4_SIZE
-        ipv4.append(IPv4Grant(IPv4Address(frozen[place:end]), frozen[end], bool(frozen[end + 1])))
+        octets = frozen[place:end]
+        address = own if own is not None and own.packed == octets else IPv4Address(octets)
+        ipv4.append(IPv4Grant(address, frozen[end], bool(frozen[end + 1])))
         place = end + 2
     end = place + identifier_length
     identifier = frozen[place:end].decode()
@@ -208,8 +221,9 @@ def thaw(frozen: bytes, home_address: int) -> Binding:
         former = IPv6Address(frozen[end : end + _IPV6_SIZE])
         end += _IPV6_SIZE
     flows = _flows_decoder.decode(memoryview(frozen)[end:]) if end < len(frozen) else ()
+    at_its_own = entry is not None and int(entry.home_address) == home_address
     return Binding(
-        home_address=IPv6Address(home_address),
+        home_address=entry.home_address if entry and at_its_own else IPv6Address(home_address),
         index=index,
         care_ofs=tuple(care_ofs),
         sequence=sequence,
@@ -217,12 +231,23 @@ def thaw(frozen: bytes, home_address: int) -> Binding:
         identifier=identifier,
         mobile_router=bool(flags & _ROUTER),
         link_local=bool(flags & _LINK_LOCAL),
-        prefixes=tuple(prefixes),
+        prefixes=prefixes,
         ipv4=tuple(ipv4),
         authentication=_AUTHENTICATION_NAMES[flags >> _AUTHENTICATION_SHIFT],
         flows=tuple(map(flow_of, flows)),
-        extensions=Extensions(extensions),
+        extensions=Extensions(extensions) if extensions else Extensions.NONE,
         former=former,
+    )
+
+
+def _prefixes(octets: bytes, own: tuple[IPv6Network, ...]) -> tuple[IPv6Network, ...]:
+    """Mobile network prefixes; `own` if these are they."""
+    if octets == b"".join([prefix.network_address.packed + _OCTETS[prefix.prefixlen] for prefix in own]):
+        return own
+    # From numbers: a network made of octets goes by way of its text.
+    return tuple(
+        IPv6Network((int.from_bytes(octets[place : place + _IPV6_SIZE]), octets[place + _IPV6_SIZE]))
+        for place in range(0, len(octets), _IPV6_SIZE + 1)
     )
 
 

@@ -43,7 +43,7 @@ def test_what_is_not_heard_of_for_long_is_octets_and_reads_the_same(monkeypatch:
     before = dict(cache)
     assert sum(isinstance(entry, Binding) for entry in cache._entries.values()) == 2
     for vehicle in vehicles:
-        binding = cache.find(int(vehicle.home_address))
+        binding = cache.find(int(vehicle.home_address), vehicle.entry())
         assert binding == before[vehicle.home_address]
         assert binding is not None
         assert binding.next_end == BEGIN.monotonic + 4 * fleet.LIFETIME

@@ -100,7 +100,7 @@ class Bindings:
 
     def of(self, node: ServedNode) -> Binding | None:
         """The binding of a mobile node, whichever its home address is."""
-        binding = self.cache.find(node.number) if node.index else None
+        binding = self.cache.find(node.number, node.entry) if node.index else None
         return binding if binding is not None and binding.index == node.index else None
 
     def may_have(self, node: ServedNode, home_address: IPv6Address, identifier: str | None) -> bool:

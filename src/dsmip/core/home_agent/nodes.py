@@ -20,6 +20,7 @@ from dsmip.core.actions import Value
 from dsmip.core.authentication import SecurityAssociation
 from dsmip.core.frozen_entries import freeze, labels_of, number_of, records_of, thaw
 from dsmip.core.home_agent.changes import NodeChanges
+from dsmip.core.lately import Lately
 from dsmip.core.rate_limit import RateLimit
 from dsmip.core.types import MobileNodeEntry, ReplayState
 
@@ -34,6 +35,9 @@ CORRECTION_BURST = 10
 
 #: Entries that stay thawed: those of the mobile nodes heard of lately. All others are octets.
 THAWED = 6144
+
+#: Further ones that are thawed, those of the mobile nodes heard of last: a few Binding Updates.
+PASSING = 8
 
 
 class ServedNode(msgspec.Struct, gc=False, eq=False):
@@ -68,10 +72,15 @@ class ServedNode(msgspec.Struct, gc=False, eq=False):
 
     def _thaw(self) -> MobileNodeEntry:
         entry = self._entry = thaw(self.record)
-        _thawed.append(self)
-        if len(_thawed) > THAWED:
-            _thawed.popleft()._entry = None
+        if not _lately.let_in(self, THAWED):
+            _passing.append(self)
+            if len(_passing) > PASSING:
+                _passing.popleft().forget_entry()
         return entry
+
+    def forget_entry(self) -> None:
+        """Have it as octets only, until it is asked for."""
+        self._entry = None
 
     @property
     def home_address(self) -> IPv6Address:
@@ -123,8 +132,9 @@ class ServedNode(msgspec.Struct, gc=False, eq=False):
         return ReplayState(self.entry.home_address, self.sequence, self.timestamp, self.index)
 
 
-#: Those whose entries are thawed, in the order in which that happened.
-_thawed: deque[ServedNode] = deque()
+_lately = Lately(ServedNode.forget_entry)
+#: Those whose entries are thawed for a moment only.
+_passing: deque[ServedNode] = deque()
 
 
 class Identifiers:
