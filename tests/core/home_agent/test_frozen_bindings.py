@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import tracemalloc
-from collections import deque
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from typing import Any
@@ -20,6 +19,8 @@ from dsmip.core.frozen_bindings import formats_of, freeze, freeze_row, next_end,
 from dsmip.core.frozen_entries import FrozenEntries
 from dsmip.core.frozen_entries import freeze as freeze_entry
 from dsmip.core.home_agent.engine import HomeAgent
+from dsmip.core.home_agent.nodes import ServedNode
+from dsmip.core.lately import Lately
 from dsmip.core.types import (
     Binding,
     CareOfBinding,
@@ -127,7 +128,7 @@ def test_a_binding_that_nothing_is_heard_of_takes_660_octets(
     monkeypatch.setattr("dsmip.core.binding_cache.THAWED", 1)
     monkeypatch.setattr("dsmip.core.home_agent.nodes.THAWED", 1)
     # Those of other tests would leave it in their place.
-    monkeypatch.setattr("dsmip.core.home_agent.nodes._thawed", deque())
+    monkeypatch.setattr("dsmip.core.home_agent.nodes._lately", Lately(ServedNode.forget_entry))
     vehicles = fleet.vehicles(2000)
     updates = [fleet.updates(vehicles, number, BEGIN.unix + number) for number in (1, 2)]
     config = signalling.engine([])._config
