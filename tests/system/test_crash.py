@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from dsmip.daemon.control import ControlError, ask
-from dsmip.lab import measure, streams
+from dsmip.lab import measure, plan, streams
 from dsmip.lab.lab import Lab
 from tests.system.conftest import wait_until
 
@@ -52,6 +52,17 @@ def lost_between(lab: Lab, directory: Path, begin: float, end: float) -> dict[st
     time.sleep(0.2)
     lab.processes.stop(streams.LABELS)
     return {name: measure.lost(stream, begin, end) for name, stream in streams.load(directory).items()}
+
+
+def flows_again(directory: Path) -> None:
+    """Wait until a packet that is on its way from now on arrives in all four streams."""
+    since = time.monotonic()
+
+    def flowing() -> bool:
+        last = [streams.arrived(directory, way, f)[1] for way in ("down", "up") for f in streams.FAMILIES]
+        return min(last) > since
+
+    wait_until(flowing, 15, "packets flow in all four streams")
 
 
 @pytest.fixture
@@ -105,3 +116,38 @@ def test_after_a_restart_the_binding_is_refreshed_not_replaced(lab: Lab) -> None
     assert after["registered_for"] >= before["registered_for"]
     kinds = [json.loads(line)["event"] for line in lab.events_file("ha").read_text().splitlines()]
     assert "host-error" not in kinds
+
+
+def test_killed_at_home_and_started_elsewhere(lab: Lab, traffic: Path) -> None:
+    """Its addresses and routes of the home link do not lead astray what it sends from another network."""
+    lab.move("home")
+    wait_until(lambda: status(lab, "mr").get("state") == "at home", 15, "the mobile router settles at home")
+    lab.kill_daemon("mr")
+    lab.move("nat4")
+    lab.start_daemons(only="mr")
+    flows_again(traffic)
+    on_uplink = lab.exec("mr", ["ip", "-j", "addr", "show", "dev", "wan0"], capture_output=True).stdout
+    assert str(plan.HOME_ADDRESS) not in on_uplink
+    assert str(plan.IPV4_HOME_ADDRESS) not in on_uplink
+
+
+def test_killed_elsewhere_and_started_at_home(lab: Lab, traffic: Path) -> None:
+    """Nothing of its home address goes into the tunnel any more."""
+    lab.kill_daemon("mr")
+    lab.move("home")
+    lab.start_daemons(only="mr")
+    flows_again(traffic)
+    routes = lab.exec("mr", ["ip", "route", "show", "table", "all", "dev", "dsmip0"], capture_output=True)
+    assert "/1 " not in routes.stdout
+
+
+def test_kill_9_at_home_loses_no_packet(lab: Lab, traffic: Path) -> None:
+    wait_until(lambda: status(lab, "mr").get("state") == "at home", 15, "the mobile router settles at home")
+    flows_again(traffic)
+    begin = time.monotonic()
+    lab.kill_daemon("mr")
+    time.sleep(1.0)
+    lab.start_daemons(only="mr")
+    wait_until(lambda: status(lab, "mr").get("state") == "at home", 15, "the mobile router is at home again")
+    end = time.monotonic()
+    assert lost_between(lab, traffic, begin, end) == {"down-v6": 0, "up-v6": 0, "down-v4": 0, "up-v4": 0}

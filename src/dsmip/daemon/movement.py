@@ -38,6 +38,10 @@ LOG = logging.getLogger(__name__)
 #: Changes in the memory of known networks are written to disk after this, s.
 SAVE_DELAY = 2.0
 
+#: Default routes of an earlier process are used for so long, s, unless a router is heard of sooner: by then
+#: three Router Solicitations were in vain (RFC 4861 section 10).
+LEFT_IN_USE = 12.0
+
 OnNeighbor = Callable[[str, NeighborAdvertisement, IPv6Address, bytes], None]
 
 
@@ -87,6 +91,7 @@ class MovementService:
         self._dhcp: dict[str, DhcpClient] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._saving: asyncio.TimerHandle | None = None
+        self._left: asyncio.TimerHandle | None = None
         self._wire = 0.0
         self._busy = asyncio.Lock()
         #: Called with interface, message, source and link-layer source of every Neighbor Advertisement.
@@ -135,6 +140,7 @@ class MovementService:
             self._dhcp[name] = DhcpClient(name, partial(self._leased, name), partial(self._unleased, name))
             autoconf.take_over(name, self._settings)
         removed = await addressing.clean(names)
+        self._left = asyncio.get_running_loop().call_later(LEFT_IN_USE, addressing.remove_left)
         if removed:
             self._tell("leftovers-removed", {"count": removed}, instant())
 
@@ -160,15 +166,17 @@ class MovementService:
             for config in self._interfaces:
                 self._engine.link_down(config.name, now)
             self._drain(now)
-        for timer in (self._timer, self._saving):
+        for timer in (self._timer, self._saving, self._left):
             if timer is not None:
                 timer.cancel()
-        self._timer = self._saving = None
+        self._timer = self._saving = self._left = None
         for client in self._dhcp.values():
             await client.close()
         for name in [*self._sockets]:
             self._close_sockets(name)
         if self._addressing is not None:
+            if not keep:
+                self._addressing.remove_left()
             self._addressing.close()
             self._addressing = None
         self._save()

@@ -45,6 +45,8 @@ class Addressing:
 
     def __init__(self) -> None:
         self._netlink = RequestSocket()
+        #: Default routes of an earlier process: (interface index, gateway, metric).
+        self._left: list[tuple[int, IPAddress, int]] = []
 
     def close(self) -> None:
         """Close the netlink socket."""
@@ -99,6 +101,16 @@ class Addressing:
         body = _route_body(ifindex, gateway, metric, source=source, flags=on_link)
         flags = nl.NLM_F_CREATE | nl.NLM_F_REPLACE
         self._request(nl.RTM_NEWROUTE, flags, body, f"default route by {gateway}")
+        for left in [left for left in self._left if (left[0], left[1].version) == (ifindex, gateway.version)]:
+            self._left.remove(left)
+            if left != (ifindex, gateway, metric):
+                self.remove_default_route(*left)
+
+    def remove_left(self) -> None:
+        """Remove the default routes of an earlier process that nothing has taken the place of."""
+        for left in self._left:
+            self.remove_default_route(*left)
+        self._left.clear()
 
     def remove_default_route(self, ifindex: int, gateway: IPAddress, metric: int) -> None:
         """Remove the default route."""
@@ -115,10 +127,11 @@ class Addressing:
 
     async def clean(self, interfaces: Collection[str]) -> int:
         """Remove what an earlier process or the kernel left on these interfaces, which dsmip alone configures
-        from now on; returns the number of things removed.
+        from now on; returns the number of things found.
 
-        Default routes: ours, and the kernel's from router advertisements. Addresses: every one that has a
-        lifetime, which an administrator's has not.
+        Default routes: ours, and the kernel's from router advertisements. Ours are used until there is
+        another one, or `remove_left` is called: the node may be where it was, and at home packets take them.
+        Addresses: every one that has a lifetime, which an administrator's has not.
         """
         from pyroute2 import AsyncIPRoute
 
@@ -143,8 +156,15 @@ class Addressing:
         for route in routes:
             gateway = route.get_attr("RTA_GATEWAY")
             if gateway and not route["dst_len"]:
-                metric = route.get_attr("RTA_PRIORITY") or 0
-                self._remove_route(route.get_attr("RTA_OIF"), ip_address(gateway), metric, route["proto"])
+                place = (
+                    route.get_attr("RTA_OIF"),
+                    ip_address(gateway),
+                    route.get_attr("RTA_PRIORITY") or 0,
+                )
+                if route["proto"] == LINK_PROTOCOL:
+                    self._left.append(place)
+                else:
+                    self._remove_route(*place, route["proto"])
                 found += 1
         for entry in addresses:
             flags = entry.get_attr("IFA_FLAGS") or entry["flags"]

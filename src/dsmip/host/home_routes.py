@@ -6,7 +6,7 @@ the home link's interface as well, where neighbours can find it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Network
 from typing import Final
 
@@ -31,6 +31,9 @@ _DEFAULT4: Final = IPv4Network("0.0.0.0/0")
 _EVERYTHING6: Final = tuple(_DEFAULT6.subnets())
 _EVERYTHING4: Final = tuple(_DEFAULT4.subnets())
 
+#: Interface index, address, prefix length.
+_Address = tuple[int, IPAddress, int]
+
 
 class HomeRoutes:
     """Keeps addresses, rules and routes of one mobile node in step with where it is."""
@@ -46,7 +49,26 @@ class HomeRoutes:
         self._approached: Route | None = None
         self._tunnel_routes: tuple[Route, ...] = ()
         self._own: frozenset[IPv6Address] = frozenset()
+        #: Of a stay at home that an earlier process did not end.
+        self._left_routes: list[Route] = []
+        self._left_addresses: list[_Address] = []
         self.networks: tuple[IPNetwork, ...] = ()
+
+    async def adopt(self) -> None:
+        """Take over what an earlier process left, one that was killed or replaced; call this first.
+
+        It may have been at home when this node is elsewhere now, and the other way round.
+        """
+        routes, addresses = await self._routing.routes(), await self._routing.addresses()
+        # The home addresses are on the tunnel device all the time.
+        ours = {address for interface, address, _ in addresses if interface == self._device}
+        self._tunnel_routes = tuple(route for route in routes if route.interface == self._device)
+        self._left_routes = [route for route in routes if route.interface != self._device]
+        self._left_addresses = [found for found in addresses if found[0] != self._device and found[1] in ours]
+
+    def found_elsewhere(self) -> None:
+        """This node is not at home: what an earlier process left of its stay there would lead astray."""
+        self._forget_left()
 
     @property
     def ipv4_home_address(self) -> IPv4Address | None:
@@ -117,7 +139,10 @@ class HomeRoutes:
         for route in wanted:
             if route not in self._tunnel_routes:
                 self._routing.add_route(route)
-        self._tunnel_routes = wanted
+        # An earlier process may have had an IPv4 home address that has not been granted to this one yet.
+        replaced = {_place(route) for route in wanted}
+        others = (route for route in self._tunnel_routes if _place(route) not in replaced)
+        self._tunnel_routes = (*wanted, *others)
 
     def restore(self) -> None:
         """Put back what another program may have taken out; what is there stays as it is."""
@@ -145,6 +170,7 @@ class HomeRoutes:
             return
         self._approached = Route(self._home_prefix, home.ifindex, metric=_HOME_METRIC)
         self._routing.add_route(self._approached)
+        self._forget_left([self._approached])
 
     def arrive(self, home: HomeAttachment, ipv4: IPv4Interface | None) -> None:
         """Put the home addresses on the home link's interface; no duplicate address detection, since the
@@ -155,11 +181,15 @@ class HomeRoutes:
         if self._at_home is not None and self._at_home[0].ifindex != home.ifindex:
             self.depart()
         self._at_home = (home, ipv4)
-        self._routing.add_address(home.ifindex, self._home_address, self._home_prefix.prefixlen)
-        if ipv4 is not None:
-            self._routing.add_address(home.ifindex, ipv4.ip, ipv4.network.prefixlen)
-        for route in self._home_routes(home, ipv4):
+        addresses = self._home_addresses(home, ipv4)
+        for address in addresses:
+            self._routing.add_address(*address)
+        routes = self._home_routes(home, ipv4)
+        for route in routes:
             self._routing.add_route(route)
+        # The advertisement may come before the lease: until then the IPv4 router is who it was.
+        awaited = () if home.ipv4_router else [one for one in self._left_routes if one.network == _DEFAULT4]
+        self._forget_left(routes, addresses, awaited)
 
     def depart(self) -> None:
         """Take the home addresses off the home link's interface."""
@@ -171,17 +201,39 @@ class HomeRoutes:
         home, ipv4 = self._at_home
         for route in reversed(self._home_routes(home, ipv4)):
             self._routing.remove_route(route)
-        self._routing.remove_address(home.ifindex, self._home_address, self._home_prefix.prefixlen)
-        if ipv4 is not None:
-            self._routing.remove_address(home.ifindex, ipv4.ip, ipv4.network.prefixlen)
+        for address in self._home_addresses(home, ipv4):
+            self._routing.remove_address(*address)
         self._at_home = None
 
     def close(self) -> None:
         """Take everything out."""
         self.use_home_link()
         self.depart()
+        self._forget_left()
         self.set_own_addresses(())
         self.set_networks(())
+
+    def _forget_left(
+        self,
+        keep: Collection[Route] = (),
+        keep_addresses: Collection[_Address] = (),
+        awaited: Collection[Route] = (),
+    ) -> None:
+        """Remove what an earlier process left of a stay at home, except for what is in use again or has yet
+        to be heard of (`awaited`)."""
+        for route in self._left_routes:
+            if route not in keep and route not in awaited:
+                self._routing.remove_route(route)
+        for address in self._left_addresses:
+            if address not in keep_addresses:
+                self._routing.remove_address(*address)
+        self._left_routes, self._left_addresses = list(awaited), []
+
+    def _home_addresses(self, home: HomeAttachment, ipv4: IPv4Interface | None) -> list[_Address]:
+        addresses: list[_Address] = [(home.ifindex, self._home_address, self._home_prefix.prefixlen)]
+        if ipv4 is not None:
+            addresses.append((home.ifindex, ipv4.ip, ipv4.network.prefixlen))
+        return addresses
 
     def _home_routes(self, home: HomeAttachment, ipv4: IPv4Interface | None) -> list[Route]:
         """On-link home prefixes, and the IPv4 default route (the IPv6 one comes with the advertisement)."""
@@ -204,6 +256,11 @@ class HomeRoutes:
         if ipv4 is not None:
             routes += [Route(half, self._device, source=ipv4) for half in _EVERYTHING4]
         return tuple(routes)
+
+
+def _place(route: Route) -> tuple[IPNetwork, int, int]:
+    """Two routes with the same one replace each other."""
+    return route.network, route.table, route.metric
 
 
 def _rules(network: IPNetwork) -> list[Rule]:

@@ -12,7 +12,7 @@ import socket
 import struct
 from collections.abc import Collection
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
 from dsmip.core.types import IPAddress, IPNetwork
@@ -179,22 +179,43 @@ class Routing:
                         found.append(kind(entry.get("dst")))
         return found
 
+    async def routes(self) -> list[Route]:
+        """Every route of ours, whichever process put it in."""
+        from pyroute2 import AsyncIPRoute
+
+        found: list[Route] = []
+        async with AsyncIPRoute() as dump:
+            for family, everything in ((socket.AF_INET6, "::/0"), (socket.AF_INET, "0.0.0.0/0")):
+                async for entry in await dump.route("dump", family=family):
+                    if entry["proto"] != ROUTE_PROTOCOL or entry.get("oif") is None:
+                        continue
+                    network = f"{entry.get('dst')}/{entry['dst_len']}" if entry["dst_len"] else everything
+                    gateway, source = (
+                        ip_address(entry.get(name)) if entry.get(name) else None
+                        for name in ("gateway", "prefsrc")
+                    )
+                    table, metric = entry.get("table"), entry.get("priority") or 0
+                    found.append(Route(ip_network(network), entry.get("oif"), table, metric, gateway, source))
+        return found
+
+    async def addresses(self) -> list[tuple[int, IPAddress, int]]:
+        """Every address of this node: interface index, address, prefix length."""
+        from pyroute2 import AsyncIPRoute
+
+        async with AsyncIPRoute() as dump:
+            return [
+                (entry["index"], ip_address(entry.get("local") or entry.get("address")), entry["prefixlen"])
+                async for entry in await dump.addr("dump")
+            ]
+
     async def flush(self, interface: int) -> None:
         """Remove every route of ours that leads to this interface, and every rule of ours."""
         from pyroute2 import AsyncIPRoute
 
-        routes: list[Route] = []
+        routes = [route for route in await self.routes() if route.interface == interface]
         rules: list[Rule] = []
         async with AsyncIPRoute() as dump:
-            for family, everything in ((socket.AF_INET6, "::/0"), (socket.AF_INET, "0.0.0.0/0")):
-                async for entry in await dump.route("dump", family=family):
-                    if entry["proto"] == ROUTE_PROTOCOL and entry.get("oif") == interface:
-                        network = f"{entry.get('dst')}/{entry['dst_len']}" if entry["dst_len"] else everything
-                        routes.append(
-                            Route(
-                                ip_network(network), interface, entry.get("table"), entry.get("priority") or 0
-                            )
-                        )
+            for family in (socket.AF_INET6, socket.AF_INET):
                 async for entry in await dump.rule("dump", family=family):
                     if entry.get("FRA_PROTOCOL") == ROUTE_PROTOCOL:
                         ends = [

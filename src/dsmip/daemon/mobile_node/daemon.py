@@ -138,6 +138,7 @@ class MobileNodeDaemon:
         )
         self._routes = HomeRoutes(runtime.routing, runtime.device_index, told.home_address, told.home_prefix)
         self._home = HomeStay(config, self._engine, runtime, self._movement, self._routes, self._send)
+        await self._routes.adopt()
         self._set_up_forwarding()
         guard = RouteGuard(runtime.routing.port, self._restore_routes)
         messages = Icmpv6Socket(_ICMPV6_TYPES, self._icmpv6)
@@ -294,6 +295,8 @@ class MobileNodeDaemon:
             # The networks of two uplinks may have the same addresses; and each carries ICMP from anywhere.
             self._runtime.settings.allow_any_source(interface)
         self._paths.set_local(attachments.care_of)
+        if attachments.care_of and attachments.home is None:
+            self._routes.found_elsewhere()
         self._engine.attachments_changed(attachments, now)
         self._runtime.turn()
         self._guard_own_addresses()
