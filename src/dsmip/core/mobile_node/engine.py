@@ -5,14 +5,15 @@ the best care-of address, nowhere. `registration` does it, with the help of the 
 `choice` ranks care-of addresses, `delivery` numbers and repeats Binding Updates, `updates` builds them,
 `receive` and `acknowledgement` check what comes back, `refusals` interprets refusals, `hold` keeps quiet,
 `encapsulation` and `probing` find the tunnel format of IPv4 networks, `ipv4` asks for IPv4 home addresses,
-`tunnel` tells the data plane, `path_mtu` and `sizes` find how large packets may be, `home` knows the home
-link, `search`, `home_agents` and `discovery` find a home agent that serves, `prefix` knows how long the
-home address is good for, `renumbering` changes it.
+`return_traffic` notices when nothing comes back, `tunnel` tells the data plane, `path_mtu` and `sizes` find
+how large packets may be, `home` knows the home link, `search`, `home_agents` and `discovery` find a home
+agent that serves, `prefix` knows how long the home address is good for, `renumbering` changes it.
 """
 
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import replace
 from ipaddress import IPv6Address
 
@@ -132,6 +133,13 @@ class MobileNode(MobileNodeView):
             size_answered(self._tunnels(), probe, len(data), now)
         elif self._active is not None:
             self._active.probe_answered(probe, now)
+
+    def count(self, traffic: Mapping[int, tuple[int, int]], now: Instant) -> None:
+        """Packets sent and received so far, by binding identifier (0 = the plain binding)."""
+        if self._active is not None:
+            self._active.count(traffic, now)
+        elif self._home.abroad:
+            self._registration.count(*traffic.get(0, (0, 0)), now)
 
     def icmpv4(self, data: bytes, now: Instant) -> None:
         """An ICMP error to one of our IPv4 addresses, without its IPv4 header."""

@@ -107,6 +107,11 @@ def fallback(care_of: CareOfAddress, reason: str) -> Event:
     return Event("fallback", {**_where(care_of), "reason": reason})
 
 
+def nothing_comes_back(care_of: CareOfAddress) -> Event:
+    """Packets leave from this care-of address and none arrives: the home agent is asked."""
+    return Event("nothing-comes-back", _where(care_of))
+
+
 def probe(care_of: CareOfAddress, result: str) -> Event:
     """A path probe came to an end."""
     return Event("probe", {**_where(care_of), "result": result})

@@ -25,6 +25,7 @@ from dsmip.core.mobile_node.home_agents import PASSED_OVER
 from dsmip.core.mobile_node.probing import Prober
 from dsmip.core.mobile_node.refusals import HOLD, Reaction, reaction_to
 from dsmip.core.mobile_node.registration_state import RegistrationState
+from dsmip.core.mobile_node.return_traffic import ReturnTraffic
 from dsmip.core.mobile_node.several import OneOfSeveral, status_of
 from dsmip.core.mobile_node.tunnel import Tunnel
 from dsmip.core.mobile_node.updates import Purpose, Request
@@ -59,6 +60,7 @@ class Registration(RegistrationState):
         self._encapsulation = EncapsulationChoice(config, common.memory, bid or common.rng.randrange(0x10000))
         self._prober = Prober(config, self._encapsulation, common.emit, bid)
         self._hold = Hold()
+        self._return_traffic = ReturnTraffic()
         self._cleared = False
         self.attached: tuple[CareOfAddress, ...] = ()
         self.care_of: CareOfAddress | None = None
@@ -74,6 +76,7 @@ class Registration(RegistrationState):
         previous, self.care_of = self.care_of, care_of
         self._encapsulation.leave()
         self._hold.moved()
+        self._return_traffic.start_over()
         self.register(now, go_on=go_on)
         self._emit(events.care_of_address(care_of, previous))
 
@@ -182,6 +185,15 @@ class Registration(RegistrationState):
             return
         self._emit(Event(why, {"care_of": str(self.care_of.address)}))
         self.register(now)
+
+    def count(self, sent: int, received: int, now: Instant) -> None:
+        """So many packets have passed through the tunnel. If nothing comes back any more the home agent is
+        asked: its answer renews the mapping of a NAT, and without one there may be another network."""
+        if not self.tunnel.path or not self._return_traffic.count(sent, received, now.monotonic):
+            return
+        if self.care_of is not None and self.entry is not None and self._delivery.request is None:
+            self._emit(events.nothing_comes_back(self.care_of))
+            self.register(now)
 
     def note_silence(self, now: Instant) -> bool:
         """Nothing is heard over the care-of address: remember that. True when it is news."""

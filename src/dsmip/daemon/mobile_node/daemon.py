@@ -163,8 +163,8 @@ class MobileNodeDaemon:
             **self._reloads.handlers(runtime.events.event, runtime.conditions),
         }
         traffic = TrafficWatch(self._paths, self._count)
+        traffic.start()
         if self._engine.multihoming is not None:
-            traffic.start()
             self._signals.use(signal_thresholds(config.interface))
         name = self._name = follow(config, self._engine, runtime)
         if name is not None:
@@ -323,9 +323,8 @@ class MobileNodeDaemon:
 
     def _count(self, traffic: Mapping[int, tuple[int, int]]) -> None:
         """So many packets went over each path so far."""
-        if self._engine.multihoming is not None:
-            self._engine.multihoming.count(traffic, instant())
-            self._runtime.turn()
+        self._engine.count(traffic, instant())
+        self._runtime.turn()
 
     def _signal(self, interface: str, weak: bool, strength: int | None) -> None:
         """The signal of an uplink is too weak, or good again."""
