@@ -17,13 +17,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, help="only this much of the schedule")
     parser.add_argument("--nodes", help="only these mobile nodes: 0,3,7")
     parser.add_argument(
+        "--full-maps", action="store_true", help="with home agents that have no room at times"
+    )
+    parser.add_argument(
         "--shrink", action="store_true", help="look for a shorter schedule that fails as well"
     )
     options = parser.parse_args(arguments)
     only = frozenset(int(number) for number in options.nodes.split(",")) if options.nodes else None
     began = time.process_time()
     try:
-        result = play(options.seed, steps=options.steps, only=only)
+        result = play(options.seed, steps=options.steps, only=only, full_maps=options.full_maps)
     except Failure as failure:
         found = shrink(failure) if options.shrink else failure
         print(found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from ipaddress import IPv6Address
 from typing import Any
 
@@ -12,6 +12,7 @@ from dsmip.core.types import IPAddress, UdpEndpoint
 from dsmip.daemon.conditions import Conditions
 from dsmip.daemon.home_agent.daemon import HomeAgentDaemon
 from dsmip.daemon.persistence import Persistence
+from dsmip.daemon.rounds import Refusals, rounds
 from dsmip.dataplane.api import Role
 from dsmip.wire.packet import UdpOuter, encapsulate_udp
 from tests.simulation import glue
@@ -24,6 +25,7 @@ from tests.simulation.ledger import Ledger
 from tests.simulation.node import NodeHost
 from tests.simulation.oracle import Oracle
 from tests.simulation.plan import HOME_LINK, AgentPlan
+from tests.simulation.undone import judge_undoing
 
 #: Seconds that duplicate address detection takes: one probe (RFC 4862 section 5.4).
 DAD_TIME = 1.0
@@ -173,19 +175,52 @@ class AgentHost(Machine):
         with glue.on(self):
             rest = self._runtime.prepare(actions)
             self._trusted = not self.disk.dirty
-            for action in rest:
-                if changes and self.crash_in is not None:
-                    self.crash_in -= 1
-                    if self.crash_in <= 0:
-                        self.crash()
-                        return
-                self._carry_out(action, changes)
+            if self.dataplane.room is None:
+                self._carry_out_all(rest, changes)
+            else:
+                concerned += self._carry_out_rounds(rest, changes)
+            if not self.up:
+                return
             while self.soon:
                 self.soon.pop(0)()
         self._outer.clear()
         self.arm(self.engine.timeout())
         for home_address in concerned:
             self.oracle.check(self, home_address)
+
+    def _carry_out_all(self, actions: Iterable[Action], changes: bool) -> None:
+        """One by one, up to where the process ends."""
+        for action in actions:
+            if changes and self.up and self.crash_in is not None:
+                self.crash_in -= 1
+                if self.crash_in <= 0:
+                    self.crash()
+            if not self.up:
+                return
+            self._carry_out(action, changes)
+
+    def _carry_out_rounds(self, actions: list[Action], changes: bool) -> list[IPv6Address]:
+        """As the daemon's runtime does, where changes may be refused. Home addresses of what was undone."""
+        refusals, concerned = self._runtime.refusals, []
+        assert refusals is not None
+        self._carry_out_round_by_round(refusals, actions, changes)
+        if self.up and refusals.begin_undoing():
+            undoing = self.engine.actions()
+            concerned = judge_undoing(self.oracle, self, undoing)
+            rest = self._runtime.prepare(undoing)
+            self._trusted = not self.disk.dirty
+            self._carry_out_round_by_round(refusals, rest, True)
+            refusals.end_undoing()
+        return concerned
+
+    def _carry_out_round_by_round(self, refusals: Refusals, actions: list[Action], changes: bool) -> None:
+        for each in rounds(actions):
+            with self._runtime.changes():
+                self._carry_out_all(each.changes, changes)
+            if not self.up:
+                return
+            refusals.settle(each)
+            self._carry_out_all((*each.messages, *each.events), changes)
 
     def _carry_out(self, action: Action, changes: bool) -> None:
         if changes and isinstance(action, SendPacket | SendDatagram) and self.disk.dirty:

@@ -6,11 +6,12 @@ names the binding, a path tells where to, and an outer source has to be on the l
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from dsmip.core.types import FlowRule, IPAddress, IPNetwork, Path, TunnelFormat
-from dsmip.dataplane.api import PathState, Role, Traffic
+from dsmip.dataplane.api import DataPlaneError, NoRoom, NotInstalled, PathState, Role, Traffic
 from dsmip.wire.trafficselectors import IPv4TrafficSelector
 from tests.simulation.frames import Frame, Inner
 
@@ -66,6 +67,17 @@ class Entry:
         found = [self.paths[bid] for bid in bids if bid in self.paths]
         return [path for path in found if path.expires is None or now <= path.expires]
 
+    def copy(self) -> Entry:
+        """As it is now."""
+        return replace(
+            self,
+            paths=dict(self.paths),
+            silent_after=dict(self.silent_after),
+            networks=dict(self.networks),
+            sources=dict(self.sources),
+            bids=dict(self.bids),
+        )
+
     @property
     def empty(self) -> bool:
         return not (self.paths or self.networks or self.sources or self.preference or self.flows)
@@ -79,12 +91,31 @@ class ModelDataPlane:
 
     def __init__(self, role: Role) -> None:
         self.entries: dict[int, Entry] = {}
+        #: Outer sources that there is room for, None = for all that there are.
+        self.room: int | None = None
+        self._refused: dict[int, DataPlaneError] = {}
         self.home_link = 0
         self._role = role
         self._owners: dict[Prefix, int] = {}
         self._lengths: dict[int, dict[int, int]] = {4: {}, 6: {}}
 
     # api.DataPlane -----------------------------------------------------------------------------------------
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Changes are made at once, but those of a binding that there is no room for are not: only the outer
+        sources are new that did find room, and none is missing."""
+        before = {index: entry.copy() for index, entry in self.entries.items()}
+        self._refused = {}
+        yield
+        for index in self._refused:
+            entry, partly = before.get(index, Entry()), self._entry(index)
+            self.set_networks(index, entry.networks.values())
+            entry.sources, entry.bids = partly.sources | entry.sources, partly.bids | entry.bids
+            self.entries[index] = entry
+            self._tidy(index)
+        if self._refused:
+            raise NotInstalled(self._refused)
 
     def set_path(self, index: int, path: Path, bid: int = 0) -> None:
         entry = self._entry(index)
@@ -134,6 +165,9 @@ class ModelDataPlane:
         self, index: int, address: IPAddress, port: int, until: float | None, bid: int = 0
     ) -> None:
         entry = self._entry(index)
+        if self.room is not None and (address, port) not in entry.sources and self.listed >= self.room:
+            self._refused[index] = NoRoom("sources", self.room, full=True)
+            return
         entry.sources[address, port] = until
         entry.bids[address, port] = bid
 
@@ -174,6 +208,11 @@ class ModelDataPlane:
 
     def drops(self) -> Mapping[str, int]:
         return {}
+
+    @property
+    def listed(self) -> int:
+        """Outer sources that there are."""
+        return sum(len(entry.sources) for entry in self.entries.values())
 
     # The program -------------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from dsmip.core.actions import Action
 from dsmip.core.types import Instant, IPAddress
 from dsmip.daemon.conditions import Conditions
 from dsmip.daemon.rounds import Refusals
-from dsmip.dataplane.api import Role, Traffic
+from dsmip.dataplane.api import NotInstalled, Role, Traffic
 
 if TYPE_CHECKING:
     from tests.simulation.agent import AgentHost
@@ -122,8 +122,17 @@ class Runtime:
         self.payload = None
 
     def changes(self) -> AbstractContextManager[None]:
-        """Each change is made at once here."""
-        return nullcontext()
+        """Each change is made at once here, and refused where there is no room."""
+        return self._changes() if self.dataplane.room is not None else nullcontext()
+
+    @contextmanager
+    def _changes(self) -> Iterator[None]:
+        assert self.refusals is not None
+        try:
+            with self.dataplane.together():
+                yield
+        except NotInstalled as error:
+            self.refusals.note(error)
 
     def is_protected(self, action: Action) -> bool:
         """No IPsec here."""
@@ -150,6 +159,7 @@ def substituted() -> Iterator[None]:
         ),
         patch("dsmip.daemon.home_agent.forwarding.asyncio", Asyncio),
         patch("dsmip.daemon.persistence.asyncio", Asyncio),
+        patch("dsmip.daemon.full_maps.asyncio", Asyncio),
         patch("dsmip.daemon.resumption.asyncio", Asyncio),
     ):
         yield

@@ -39,6 +39,7 @@ from tests.simulation.ledger import Authentic, Ledger
 from tests.simulation.outer import outer_sources, route_of, sources_until
 from tests.simulation.plan import AgentPlan, entry_of
 from tests.simulation.several import check_several
+from tests.simulation.undone import Former
 
 if TYPE_CHECKING:
     from tests.simulation.agent import AgentHost
@@ -83,6 +84,8 @@ class Oracle:
         self._probing: dict[IPv6Address, _Probe] = {}
         self._holders: dict[IPv4Network, IPv6Address] = {}
         self._detached: set[IPv6Address] = set()
+        #: What was bound before the changes of this turn, by home address, the latest last.
+        self.former: dict[IPv6Address, list[Former | None]] = {}
 
     @property
     def believes(self) -> bool:
@@ -94,13 +97,16 @@ class Oracle:
     def judge(self, host: AgentHost, actions: list[Action], outer: set[Source]) -> list[IPv6Address]:
         """Check a turn's actions; `outer` is where the turn's packets came from. Home addresses concerned."""
         concerned: list[IPv6Address] = []
+        self.former.clear()
         for action in actions:
             match action:
                 case StoreBinding():
+                    if host.dataplane.room is not None:
+                        self._remember(action.binding.home_address)
                     self._stored(host, action, outer)
                     concerned.append(action.binding.home_address)
                 case StoreReplay():
-                    self._replay_state(host, action.replay)
+                    self.replay_state(host, action.replay)
                 case InstallBinding():
                     home_address = action.binding.home_address
                     if self.bindings.get(home_address) != action.binding:
@@ -111,7 +117,7 @@ class Oracle:
                 case ForgetBinding():
                     self._detached.add(action.home_address)
                 case RemoveBinding():
-                    self._removed(host, action)
+                    self.removed(host, action)
                     concerned.append(action.binding.home_address)
                 case StartDad():
                     # A probe that nobody reported on is forgotten with what it was for.
@@ -125,6 +131,22 @@ class Oracle:
         if self._detached:
             raise Violation(f"{host.name} forgets without removing: {self._detached}")
         return concerned
+
+    def _remember(self, home_address: IPv6Address) -> None:
+        binding = self.bindings.get(home_address)
+        known = None
+        if binding is not None:
+            known = Former(binding, self.deadlines[home_address], self.permitted[home_address])
+        self.former.setdefault(home_address, []).append(known)
+
+    def take_back(self, known: Former, binding: Binding) -> None:
+        """It is bound as it was, less some dynamic addresses maybe."""
+        home_address = binding.home_address
+        self._release(home_address, binding)
+        self._holders.update((grant.network, home_address) for grant in binding.ipv4)
+        self.bindings[home_address] = binding
+        self.deadlines[home_address] = known.deadlines
+        self.permitted[home_address] = known.permitted
 
     def probed(self, home_address: IPv6Address) -> None:
         """Duplicate address detection has reported, and the engine has acted."""
@@ -284,7 +306,8 @@ class Oracle:
         self.deadlines[home_address] = deadlines
         self.permitted[home_address] = permitted
 
-    def _replay_state(self, host: AgentHost, replay: ReplayState) -> None:
+    def replay_state(self, host: AgentHost, replay: ReplayState) -> None:
+        """What is written down as believed."""
         home_address, timestamp = replay.home_address, replay.timestamp
         believed = self._believed.get(home_address, 0)
         if timestamp < believed:
@@ -297,7 +320,8 @@ class Oracle:
             if home_address in self._probing:
                 self._probing[home_address].timestamps.add(timestamp)
 
-    def _removed(self, host: AgentHost, action: RemoveBinding) -> None:
+    def removed(self, host: AgentHost, action: RemoveBinding) -> None:
+        """A binding has ended: there has to be a reason."""
         home_address = action.binding.home_address
         self._detached.discard(home_address)
         if action.reason == "expired":
@@ -310,7 +334,7 @@ class Oracle:
                 for update in sent
             )
         else:
-            ended = False
+            ended = action.reason == "no-room" and host.dataplane.room is not None
         if not ended:
             raise Violation(f"{host.name} removes the binding of {home_address}: {action.reason}")
         self._release(home_address, None)

@@ -47,6 +47,8 @@ class Scale:
     accesses: int
     steps: int
     pace: float
+    #: Whether the maps of home agents are full from time to time.
+    full_maps: bool = False
 
     @classmethod
     def of(cls, seed: int) -> Scale:

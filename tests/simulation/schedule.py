@@ -73,5 +73,8 @@ def draw(seed: int, scale: Scale) -> list[Step]:
     for who, what in rng.choices(kinds, weights, k=scale.steps):
         actor = rng.randrange(scale.agents if who == "agent" else scale.nodes)
         steps.append((rng.uniform(0, end), who, actor, what))
+    if scale.full_maps:
+        for _ in range(scale.steps // 4):
+            steps.append((rng.uniform(0, end), "agent", rng.randrange(scale.agents), "maps full"))
     steps.sort()
     return [Step(number, *step, rng.getrandbits(32)) for number, step in enumerate(steps)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from tests.simulation.plan import Scale
 from tests.simulation.schedule import draw
@@ -19,10 +20,10 @@ def shrink(failure: Failure) -> Failure:
     return _fewer_nodes(best, limit)
 
 
-def attempt(seed: int, steps: int | None, only: frozenset[int] | None) -> Failure | None:
+def attempt(seed: int, steps: int | None, only: frozenset[int] | None, full_maps: bool) -> Failure | None:
     """How this much of the seed fails, None if it does not."""
     try:
-        play(seed, steps=steps, only=only)
+        play(seed, steps=steps, only=only, full_maps=full_maps)
     except Failure as failure:
         return failure
     return None
@@ -31,10 +32,11 @@ def attempt(seed: int, steps: int | None, only: frozenset[int] | None) -> Failur
 def _fewer_steps(failure: Failure, limit: float) -> Failure:
     """Bisection: faults before the guilty one seldom mend what it does."""
     seed, best = failure.seed, failure
-    works, fails = 0, failure.steps or len(draw(seed, Scale.of(seed)))
+    scale = replace(Scale.of(seed), full_maps=failure.full_maps)
+    works, fails = 0, failure.steps or len(draw(seed, scale))
     while works + 1 < fails and time.process_time() < limit:
         middle = (works + fails) // 2
-        found = attempt(seed, middle, failure.only)
+        found = attempt(seed, middle, failure.only, failure.full_maps)
         if found is None:
             works = middle
         else:
@@ -51,7 +53,7 @@ def _fewer_nodes(failure: Failure, limit: float) -> Failure:
         removed = False
         for start in range(0, len(nodes), size):
             fewer = nodes[:start] + nodes[start + size :]
-            found = attempt(seed, best.steps, frozenset(fewer)) if fewer else None
+            found = attempt(seed, best.steps, frozenset(fewer), failure.full_maps) if fewer else None
             if found is not None:
                 best, nodes, removed = found, fewer, True
                 break

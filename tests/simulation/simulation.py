@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tests.simulation import agreement, glue, plan, schedule
 from tests.simulation.agent import AgentHost
@@ -199,6 +199,10 @@ class Simulation:
             case "disk full":
                 self._fill(agent, True)
                 self.world.after(rng.uniform(0, 10), self._fill, agent, False)
+            case "maps full":
+                # For nothing more, for one more, or less than there is.
+                agent.dataplane.room = max(0, agent.dataplane.listed + rng.choice((0, 0, 1, -2)))
+                self.world.after(rng.uniform(1, 30), self._make_room, agent)
             case "stall":
                 agent.stall(rng.uniform(0, 4))
             case "set clock":
@@ -212,6 +216,9 @@ class Simulation:
 
     def _fill(self, agent: AgentHost, full: bool) -> None:
         agent.disk.full = full
+
+    def _make_room(self, agent: AgentHost) -> None:
+        agent.dataplane.room = None
 
     def _look_at_everything(self) -> None:
         for agent in self.agents:
@@ -229,6 +236,7 @@ class Simulation:
             agent.crash_in = None
             agent.busy_until = self.world.time
             agent.disk.full = False
+            agent.dataplane.room = None
             agent.duplicates.clear()
             agent.start()
         for node in self.nodes:
@@ -280,8 +288,10 @@ def play(
     steps: int | None = None,
     only: frozenset[int] | None = None,
     scale: Scale | None = None,
+    full_maps: bool = False,
 ) -> Result:
     """Run one seed. Raises Failure for whatever went wrong."""
+    scale = replace(scale or Scale.of(seed), full_maps=full_maps)
     with glue.substituted():
         simulation = Simulation(seed, steps=steps, only=only, scale=scale)
         try:
@@ -293,15 +303,18 @@ def play(
             )
             reached = step.number + 1 if step is not None else steps
             raise Failure(
-                seed, reached, only, f"{where}, at {simulation.world.time:.3f} s: {error!r}"
+                seed, reached, only, f"{where}, at {simulation.world.time:.3f} s: {error!r}", full_maps
             ) from error
 
 
 class Failure(AssertionError):
     """A seed that failed: `steps` is how far the schedule got, None = to its end."""
 
-    def __init__(self, seed: int, steps: int | None, only: frozenset[int] | None, what: str) -> None:
+    def __init__(
+        self, seed: int, steps: int | None, only: frozenset[int] | None, what: str, full_maps: bool
+    ) -> None:
         self.seed = seed
+        self.full_maps = full_maps
         self.steps = steps
         self.only = only
         self.what = what
@@ -310,4 +323,6 @@ class Failure(AssertionError):
             command += f" --steps {steps}"
         if only is not None:
             command += f" --nodes {','.join(map(str, sorted(only)))}"
+        if full_maps:
+            command += " --full-maps"
         super().__init__(f"{what}\nreproduce: {command}")

@@ -21,6 +21,12 @@ def test_seed(seed: int, steps: int | None) -> None:
     assert play(seed, steps=steps).events > 0
 
 
+@pytest.mark.parametrize("number", range(24))
+def test_full_maps(number: int) -> None:
+    """Home agents have no room for what is new, from time to time."""
+    assert play(number, full_maps=True).events > 0
+
+
 def test_the_same_seed_is_the_same_run() -> None:
     assert play(11) == play(11)
 

@@ -9,6 +9,7 @@ turn first, so that the change starts from what is known.
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -19,6 +20,8 @@ from dsmip.core.types import Binding
 
 #: Bindings gone through at a time: some milliseconds.
 SLICE = 32
+#: The same where nobody waits: what they become is in memory until all of them are in.
+BATCH = 1024
 
 
 class Resumption:
@@ -60,9 +63,13 @@ class Resumption:
 
     def all_now(self, home_addresses: Iterable[int]) -> None:
         """Install the bindings of these home addresses now: there is nothing yet that could go on."""
-        with self._together():
-            for number in home_addresses:
-                self._install(InstallBinding(self._bindings[IPv6Address(number)], None, 0.0, restored=True))
+        numbers = iter(home_addresses)
+        while some := list(itertools.islice(numbers, BATCH)):
+            with self._together():
+                for number in some:
+                    binding = self._bindings.get(IPv6Address(number))
+                    if binding is not None:
+                        self._install(InstallBinding(binding, None, 0.0, restored=True))
 
     def _go_on(self) -> None:
         with self._together():

@@ -137,6 +137,10 @@ def test_dynamic_addresses_go_back_to_the_pool_or_to_who_had_them() -> None:
     assert gave_up.ipv4 == ()
     refused(agent, [gave_up], had)
     assert agent.binding.ipv4 == had.ipv4
+    granted = agent.receive(
+        Mobile(other, spi=other.spi).update(options=[ANY4], identifier="other")
+    ).installed.binding.ipv4
+    assert granted != had.ipv4
     assert agent.receive(mobile.update(sequence=18)).installed.previous == had
 
 
