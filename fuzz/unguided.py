@@ -6,6 +6,7 @@ Ends with status 1, a traceback and the input in fuzz/findings/ when the target 
 from __future__ import annotations
 
 import hashlib
+import math
 import random
 import signal
 import sys
@@ -24,13 +25,13 @@ _PATIENCE = 10
 _ROUNDS = 4
 
 
-def run(name: str, target: Target, seconds: float, seed: int) -> int:
-    """Try mutations for so long and return how many it were; what the target raises, passes through."""
+def run(name: str, target: Target, seed: int, *, seconds: float = math.inf, inputs: float = math.inf) -> int:
+    """Try so many mutations, or for so long; their number. What the target raises, passes through."""
     source = random.Random(seed)
     start = list(seeds(name))
     end = time.monotonic() + seconds
     count = 0
-    while time.monotonic() < end:
+    while count < inputs and time.monotonic() < end:
         data = source.choice(start)
         for _ in range(source.randint(1, _ROUNDS)):
             data = mutate(data, source)
@@ -61,7 +62,7 @@ def main() -> None:
     name, seconds = sys.argv[1], float(sys.argv[2])
     seed = random.SystemRandom().randrange(1 << 32)
     signal.signal(signal.SIGALRM, _hangs)
-    count = run(name, TARGETS[name], seconds, seed)
+    count = run(name, TARGETS[name], seed, seconds=seconds)
     sys.stdout.write(f"{count} inputs, seed {seed}\n")
 
 

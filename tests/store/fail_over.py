@@ -46,6 +46,11 @@ class Group:
         self._spawn("sentinel", ["redis-server", str(config), "--sentinel"])
         self._until(lambda: int(self._watched()["num-slaves"]) == 1)
 
+    def catch_up(self) -> None:
+        """Until the replica has what the master has."""
+        told = int(self.ask("first", "INFO", "replication")["master_repl_offset"])
+        self._until(lambda: int(self.ask("second", "INFO", "replication")["slave_repl_offset"]) >= told)
+
     def forsake_replica(self) -> None:
         """From now on the replica learns nothing more."""
         self.ask("second", "REPLICAOF", "127.0.0.1", "1")

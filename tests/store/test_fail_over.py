@@ -29,6 +29,7 @@ def test_the_store_follows_to_the_promoted_replica(servers: Group) -> None:
     with RedisStore(servers.url, "ha") as store:
         put(store, 1)
         store.flush()
+        servers.catch_up()
         servers.end_master()
         put(store, 2)
         with pytest.raises(StoreError, match="cannot be used"):

@@ -133,6 +133,19 @@ class Services:
                 return found
 
 
+def processes(end: bytes) -> list[Path]:
+    """Those that were started with these last arguments, but not who starts them."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if words.endswith(end) and b"setpriv" not in words:
+            found.append(process)
+    return found
+
+
 @pytest.fixture
 def services(namespaces: Namespaces, tmp_path: Path) -> Iterator[Services]:
     made = Services(namespaces, tmp_path)
@@ -170,12 +183,7 @@ def test_a_mobile_node_registers_with_nobody_being_root(services: Services, tmp_
             }
 
         wait_until(lambda: families() == {4, 6}, 15, "router advertisements and DHCP are heard")
-        (process,) = [
-            path.parent
-            for path in Path("/proc").glob("[0-9]*/cmdline")
-            if path.read_bytes().endswith(b"\0run\0/mnt/etc/ha.toml\0")
-            and b"setpriv" not in path.read_bytes()
-        ]
+        (process,) = processes(b"\0run\0/mnt/etc/ha.toml\0")
         status = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
         assert status["Uid"].split() == [str(USER)] * 4
         assert int(status["CapEff"], 16).bit_count() == len(setting("AmbientCapabilities").split())
