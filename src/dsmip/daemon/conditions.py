@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dsmip.daemon.events import Fields
+from dsmip.daemon.records import Told
 
 
 class Conditions:
     """Standing problems by a short key. A sentence says what is wrong and what mends it."""
 
-    def __init__(self, event: Callable[[str, Fields], None]) -> None:
+    def __init__(self, event: Callable[[str, Told], None]) -> None:
         self._event = event
         self._standing: dict[str, str] = {}
 

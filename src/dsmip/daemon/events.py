@@ -6,24 +6,13 @@ import contextlib
 import json
 import logging
 import os
-import socket
 import time
 from collections import Counter, deque
-from collections.abc import Mapping
-from ipaddress import IPv4Address, IPv6Address
 from typing import IO
 
-from dsmip.core.types import IPAddress
 from dsmip.daemon.feed import Feed, Subscription
 from dsmip.daemon.journal import RECENT, Journal
-
-Value = str | int | float | bool
-Fields = Mapping[str, Value]
-
-_ADDRESSES = (IPv4Address, IPv6Address)
-
-# IPv4-compatible and IPv4-mapped addresses, which the C library writes with dots.
-_DOTTED = (0, 0xFFFF)
+from dsmip.daemon.records import Record, Told, Value, readable
 
 #: Lines a second that events may fill the log with: beyond that a busy home agent would do little else. The
 #: others are counted, and are in the JSON stream and on the control socket all the same.
@@ -60,12 +49,12 @@ class EventLog:
     """Records events and refusals."""
 
     def __init__(self) -> None:
-        self.recent: deque[Fields] = deque(maxlen=RECENT)
+        self._recent: deque[Told] = deque(maxlen=RECENT)
         self.drops: Counter[str] = Counter()
         #: Events so far by kind.
         self.counts: Counter[str] = Counter()
         self.journal = Journal()
-        self.feed: Feed[Fields] = Feed()
+        self.feed: Feed[Record] = Feed()
         self._logged: dict[str, tuple[float, int]] = {}
         #: The second that is being logged, how many lines it has, and how many were left out.
         self._second, self._lines, self._left_out = 0, 0, 0
@@ -74,22 +63,25 @@ class EventLog:
         if path:
             self._stream = open(path, "a", buffering=1, encoding="utf-8")  # noqa: SIM115 - lives as long as we do
 
-    def event(self, kind: str, told: Mapping[str, Value | IPAddress]) -> None:
+    @property
+    def recent(self) -> list[Record]:
+        """The latest events of any kind, oldest first."""
+        return [readable(told) for told in self._recent]
+
+    def event(self, kind: str, fields: Told) -> None:
         """Record one event now."""
         now = time.monotonic()
-        fields: Fields = {
-            name: written(value) if isinstance(value, _ADDRESSES) else value for name, value in told.items()
-        }
-        record: Fields = {**fields, "event": kind, "time": now, "unix": time.time()}
-        self.recent.append(record)
+        told: Told = {**fields, "event": kind, "time": now, "unix": time.time()}
+        self._recent.append(told)
         self.counts[kind] += 1
-        self.journal.event(kind, record)
-        self.feed.publish(record)
+        self.journal.event(kind, told)
+        if self.feed.followed:
+            self.feed.publish(readable(told))
         if self._stream is not None:
-            self._write(json.dumps(record) + "\n")
+            self._write(json.dumps(readable(told)) + "\n")
         level = logging.WARNING if kind in _WARNINGS else logging.INFO
         if self._has_room(now, level) and log.isEnabledFor(level):
-            line = " ".join(f"{name}={_text(value)}" for name, value in fields.items())
+            line = " ".join(f"{name}={_text(value)}" for name, value in readable(fields).items())
             log.log(level, "%s %s", kind, line)
 
     def _has_room(self, now: float, level: int) -> bool:
@@ -129,7 +121,7 @@ class EventLog:
             return
         more = self.drops[reason] - told_of - 1
         self._logged[reason] = (now, self.drops[reason])
-        told: Fields = {
+        told: Record = {
             "reason": reason,
             "detail": detail,
             "home_address": node or "",
@@ -140,9 +132,9 @@ class EventLog:
             "refused reason=%s %s%s", reason, detail, f" (and {more} more like it)" if more > 0 else ""
         )
 
-    def follow(self, past: int = 0) -> Subscription[Fields]:
+    def follow(self, past: int = 0) -> Subscription[Record]:
         """Every event from now on, after the `past` latest. Raises TooManyReaders."""
-        return self.feed.subscribe(list(self.recent)[-past:] if past > 0 else ())
+        return self.feed.subscribe(self.recent[-past:] if past > 0 else ())
 
     def close(self) -> None:
         """Close the JSON stream."""
@@ -150,15 +142,6 @@ class EventLog:
             with contextlib.suppress(OSError):
                 self._stream.close()
             self._stream = None
-
-
-def written(address: IPAddress) -> str:
-    """What `str` says of an address without a scope, in a fraction of the time."""
-    if isinstance(address, IPv4Address):
-        return socket.inet_ntoa(address.packed)
-    if int(address) >> 32 in _DOTTED:
-        return str(address)
-    return socket.inet_ntop(socket.AF_INET6, address.packed)
 
 
 def _text(value: Value) -> str:

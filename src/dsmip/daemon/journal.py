@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import sys
 from collections import OrderedDict, deque
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import NamedTuple
 
-Value = str | int | float | bool
-Record = Mapping[str, Value]
+from dsmip.daemon.records import Record, Told, readable, text_of
 
 #: Mobile nodes whose stories are kept; the one that was quiet for longest goes first.
 MAX_STORIES = 16384
@@ -74,13 +73,18 @@ class Journal:
         self._most = stories
         self._stories: OrderedDict[str, Story] = OrderedDict()
         #: The latest event of each kind; kinds are words of the program, so this is bounded.
-        self.latest: dict[str, Record] = {}
+        self._latest: dict[str, Told] = {}
         #: The latest turns of all mobile nodes, oldest first.
-        self.timeline: deque[Record] = deque(maxlen=TIMELINE)
+        self._timeline: deque[Told] = deque(maxlen=TIMELINE)
         #: How many turns there have been.
         self.turns = 0
         #: The last Binding Update for a home address that nobody has, of `strangers` in all.
         self.stranger: Refusal | None = None
+
+    @property
+    def latest(self) -> dict[str, Record]:
+        """The latest event of each kind."""
+        return {kind: readable(told) for kind, told in self._latest.items()}
 
     def story(self, home_address: str = "") -> Story | None:
         """What is known of the mobile node with this home address."""
@@ -101,20 +105,21 @@ class Journal:
         """The turns after the first so many, as far as they are kept. More than there were means that whoever
         asks has counted those of an earlier process: all of them."""
         new = self.turns - turns if 0 <= turns <= self.turns else self.turns
-        return list(self.timeline)[len(self.timeline) - min(new, len(self.timeline)) :]
+        kept = len(self._timeline)
+        return [readable(told) for told in islice(self._timeline, kept - min(new, kept), None)]
 
-    def event(self, kind: str, record: Record) -> None:
-        """An event; `record` has its fields and `unix`."""
-        self.latest[kind] = record
+    def event(self, kind: str, told: Told) -> None:
+        """An event; `told` has its fields and `unix`."""
+        self._latest[kind] = told
         if kind not in TURNS:
             return
-        self.timeline.append(record)
+        self._timeline.append(told)
         self.turns += 1
-        home_address = str(record.get("home_address", ""))
+        home_address = text_of(told.get("home_address", ""))
         if kind == "registered" and home_address not in self._stories:
             # Most of a fleet that has just been switched on: its bindings say as much by themselves.
             return
-        moment = moment_of(kind, record)
+        moment = moment_of(kind, told)
         story = self._open(home_address)
         story.moments = (*story.moments[1 - MOMENTS :], moment)
         if kind in ("refused", "binding-refused"):
@@ -152,12 +157,13 @@ def _count(refusals: dict[str, Refusal], reason: str, detail: str, unix: float) 
         known.count, known.last, known.detail = known.count + 1, unix, detail
 
 
-def moment_of(kind: str, record: Record) -> Moment:
+def moment_of(kind: str, record: Told) -> Moment:
     """A turn as it is kept of it."""
 
     def text(name: str) -> str:
         # The same few words and addresses in thousands of stories.
-        return sys.intern(str(record.get(name, "")))
+        value = record.get(name, "")
+        return sys.intern(value if type(value) is str else text_of(value))
 
     match kind:
         case "binding-refused":
@@ -169,8 +175,9 @@ def moment_of(kind: str, record: Record) -> Moment:
             detail = sys.intern(f"the signal of {record.get('interface', '')} is {state}")
         case _:
             detail = text("reason") or text("step")
+    unix = record.get("unix", 0.0)
     return Moment(
-        float(record.get("unix", 0.0)),
+        float(unix) if isinstance(unix, int | float) else 0.0,
         sys.intern(kind),
         text("care_of"),
         text("previous"),

@@ -22,9 +22,9 @@ from dsmip.daemon.config.problems import ConfigError, Problem, locate
 from dsmip.daemon.config.schema import ConfigFile, HomeAgentFile, MobileNodeFile
 from dsmip.daemon.config.uplinks import is_multihomed
 from dsmip.daemon.control_server import Handler, Refusal, plain
-from dsmip.daemon.events import Fields
 from dsmip.daemon.frozen_tables import FrozenTables
 from dsmip.daemon.provisioning import NODES_CHANGED
+from dsmip.daemon.records import Told
 from dsmip.daemon.service import notify
 
 _File = TypeVar("_File", bound=ConfigFile)
@@ -113,10 +113,10 @@ class Reload(Generic[_File]):
         self._apply = apply
         self._busy = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._event: Callable[[str, Fields], None] = lambda _kind, _fields: None
+        self._event: Callable[[str, Told], None] = lambda _kind, _fields: None
         self._conditions: Conditions | None = None
 
-    def handlers(self, event: Callable[[str, Fields], None], conditions: Conditions) -> dict[str, Handler]:
+    def handlers(self, event: Callable[[str, Told], None], conditions: Conditions) -> dict[str, Handler]:
         """Questions for the control socket; SIGHUP is taken from now on. For the event loop's thread."""
         self._event, self._conditions = event, conditions
         self._look_for_exposed_keys()
@@ -186,7 +186,7 @@ class HomeAgentReload(Reload[HomeAgentFile]):
         super().__init__(config, path, HOME_AGENT_LIVE, apply)
         self.complete = config if path is None else provisioned.complete(config, path)
 
-    def handlers(self, event: Callable[[str, Fields], None], conditions: Conditions) -> dict[str, Handler]:
+    def handlers(self, event: Callable[[str, Told], None], conditions: Conditions) -> dict[str, Handler]:
         """See `Reload.handlers`."""
         return {**super().handlers(event, conditions), NODES_CHANGED: plain(self.nodes_changed)}
 

@@ -180,7 +180,7 @@ class Runtime:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGUSR1, self._hand_over)
-        answers: dict[str, Handler] = {"events": lambda _arguments: list(self.events.recent), **handlers}
+        answers: dict[str, Handler] = {"events": lambda _arguments: self.events.recent, **handlers}
         streams: dict[str, Stream] = {
             "events": lambda arguments: self.events.follow(whole_number(arguments, "past", 0)),
             "capture": lambda _arguments: self.tap.follow(),

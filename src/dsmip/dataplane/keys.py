@@ -41,8 +41,10 @@ class Keys:
     def add(self, index: int, kind: int, key: bytes) -> None:
         """One more, unless it is there."""
         short = _short(kind, key)
-        if short not in self._walk(index):
-            self._put(index, self._of(index) + short)
+        octets = self._of(index)
+        # Where nothing looks like it there is nothing to go through.
+        if short not in octets or short not in self._walk(index):
+            self._put(index, octets + short)
 
     def append(self, index: int, kind: int, key: bytes) -> None:
         """One more that is known not to be there."""

@@ -8,7 +8,8 @@ from typing import Any
 
 from dsmip.daemon.explain import sentences as explain
 from dsmip.daemon.explain.sentences import Kind, Sentence, ago
-from dsmip.daemon.journal import Record, Story
+from dsmip.daemon.journal import Story
+from dsmip.daemon.records import Record
 from dsmip.daemon.words import counted, duration, octets
 
 #: States of a path that is none yet.
