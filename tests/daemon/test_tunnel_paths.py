@@ -97,6 +97,20 @@ def test_care_of_addresses_go_on_receiving_for_the_grace_time() -> None:
     asyncio.run(scenario())
 
 
+def test_after_the_end_nothing_is_taken_from_a_data_plane_that_is_closed() -> None:
+    plane = FakeDataPlane()
+
+    async def scenario() -> None:
+        paths = TunnelPaths(plane, 1, 0.0)
+        paths.set_local([care_of(WLAN, 1)])
+        paths.set_local([])
+        paths.close()
+        await asyncio.sleep(0.01)
+        assert plane.local_addresses() == {(WLAN, 1)}
+
+    asyncio.run(scenario())
+
+
 def test_the_traffic_of_each_path_is_told() -> None:
     plane = FakeDataPlane()
     told = []

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import shutil
 import signal
 import sys
 import tempfile
@@ -27,7 +28,7 @@ from typing import Any
 from pyroute2.netlink.nfnetlink.nfctsocket import NFCTSocket
 
 from dsmip.daemon.control import ControlError, ask
-from dsmip.lab import namespaces, plan, streams, transfers
+from dsmip.lab import daemons, namespaces, plan, streams, transfers
 from dsmip.lab.errors import LabError
 from dsmip.lab.lab import Lab, ended_in_order
 from dsmip.lab.uplinks import MULTIHOMED, SINGLE, Uplink
@@ -38,6 +39,8 @@ PATIENCE = 30.0
 
 _POLL = 0.02
 
+#: Bridges, at which no address or route is lost when they go down and come up again.
+_CABLES = ((plan.LINKS, plan.HOME), (plan.LINKS, "home-ha"))
 _NATS = {"nat4": ("nat4",), "cgn4": ("cgn4", "cgn4-cpe")}
 
 
@@ -75,6 +78,8 @@ class Unrest:
         self._dark: set[str] = set()
         self._frozen: set[str] = set()
         self._dead: set[str] = set()
+        self._muted: set[str] = set()
+        self._pulled: set[tuple[str, str]] = set()
         self._faults: dict[Callable[[], str], int] = {
             self._move: 8,
             self._race: 3,
@@ -86,6 +91,9 @@ class Unrest:
             self._restart: 1,
             self._reload: 1,
             self._flush: 2,
+            self._mute: 2,
+            self._wipe: 1,
+            self._cut: 2,
         }
 
     def run(self, seconds: float) -> list[Round]:
@@ -191,6 +199,35 @@ class Unrest:
         self._revive(node)
         return f"{node} stopped and started"
 
+    def _wipe(self) -> str:
+        """A home agent on a new machine: no bindings, no store, nothing in the kernel."""
+        self._thaw("ha")
+        if "ha" not in self._dead:
+            self._lab.kill_daemon("ha")
+            self._dead.add("ha")
+        name = self._lab.instance("ha")
+        self._lab.exec("ha", ["ip", "link", "del", "dsmip0"], capture_output=True)
+        daemons.forget(name)
+        shutil.rmtree(self._lab.directory / "state" / name, ignore_errors=True)
+        self._revive("ha")
+        return "ha begins from nothing"
+
+    def _mute(self) -> str:
+        """Servers of the networks that answer nobody: no advertisement, no lease."""
+        labels = [one for one in self._lab.processes.labels() if one.startswith(("radvd-", "dnsmasq-"))]
+        label = self._random.choice(labels)
+        self._lab.processes.signal(label, signal.SIGSTOP)
+        self._muted.add(label)
+        return f"{label} is mute"
+
+    def _cut(self) -> str:
+        """A cable in the middle of the network."""
+        node, interface = self._random.choice(_CABLES)
+        argv = ["ip", "link", "set", interface, "down"]
+        self._lab.exec(node, argv, check=True)
+        self._pulled.add((node, interface))
+        return f"{interface} of {node} is down"
+
     def _reload(self) -> str:
         node = self._daemon()
         self._lab.processes.signal(f"dsmip-{node}", signal.SIGHUP)
@@ -198,7 +235,7 @@ class Unrest:
 
     def _flush(self) -> str:
         """Somebody else on the mobile router cleans up."""
-        argv = self._random.choice(_FLUSHES)
+        argv = self._random.choice(_FLUSHES).format(uplink=self._uplink().interface)
         self._lab.exec("mr", ["ip", *argv.split()], capture_output=True)
         return f"mr: ip {argv}"
 
@@ -208,6 +245,12 @@ class Unrest:
         for router in self._dark:
             self._lab.exec(router, ["nft", "delete", "table", "inet", "darkness"], check=True)
         self._dark.clear()
+        for label in self._muted:
+            self._lab.processes.signal(label, signal.SIGCONT)
+        self._muted.clear()
+        for node, interface in self._pulled:
+            self._lab.exec(node, ["ip", "link", "set", interface, "up"], check=True)
+        self._pulled.clear()
         for node in list(self._frozen):
             self._thaw(node)
         for node in list(self._dead):
@@ -312,9 +355,9 @@ table inet darkness {
 _NEVER = ("host-error", "internal-error")
 
 _FLUSHES = (
-    "addr flush dev wan0 scope global",
-    "route flush dev wan0",
-    "-6 route flush dev wan0",
+    "addr flush dev {uplink} scope global",
+    "route flush dev {uplink}",
+    "-6 route flush dev {uplink}",
     "-6 rule flush protocol 191",
     "-4 rule flush protocol 191",
     "-6 route flush dev dsmip0",

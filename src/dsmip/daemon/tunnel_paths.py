@@ -87,6 +87,12 @@ class TunnelPaths:
             if place not in present and timer is None:
                 self._local[place] = loop.call_later(self._grace, self._forget_local, place)
 
+    def close(self) -> None:
+        """Forget no address any more: the data plane goes, or is left as it is."""
+        for timer in self._local.values():
+            if timer is not None:
+                timer.cancel()
+
     def _forget_local(self, place: tuple[IPAddress, int]) -> None:
         del self._local[place]
         self._identifiers.pop(place, None)

@@ -196,6 +196,7 @@ class MobileNodeDaemon:
             await self._movement.stop(keep=keep_forwarding)
             if not keep_forwarding:
                 self._routes.close()
+            self._paths.close()
             await runtime.close(keep_forwarding=keep_forwarding)
 
     def _protect_payload(self) -> None:
