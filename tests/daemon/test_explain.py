@@ -168,6 +168,15 @@ def test_the_latest_turns_come_last_with_the_last_one_first() -> None:
     )
 
 
+def test_a_binding_that_found_no_room_at_a_start() -> None:
+    journal = Journal()
+    journal.event("not-resumed", {"home_address": BUS, "care_of": "192.0.2.9", "unix": NOW - 5})
+    told = home_agent(journal, None)
+    assert "has no binding: it ended 5 s ago." in told
+    assert "started with no room for it in the kernel." in told
+    assert "raise `max_bindings`." in told
+
+
 # The mobile node's own story -------------------------------------------------------------------------------
 
 STATUS: dict[str, Any] = {

@@ -72,7 +72,7 @@ class Served:
 
     def care_ofs(self) -> dict[str, str]:
         """Where the home agent has each mobile node, by name."""
-        rows = ask(self.home_agent.name, "bindings")["bindings"]
+        rows = ask(self.home_agent.name, "bindings")
         return {str(row["name"]): str(row["care_of"]) for row in rows}
 
     def told(self) -> list[str]:

@@ -38,6 +38,7 @@ _WARNINGS = frozenset(
         "clock-corrected",
         "ipv4-refused",
         "routes-restored",
+        "not-resumed",
         "keys-refused",
     )
 )

@@ -31,7 +31,7 @@ TURNS = frozenset(
         *("care-of-added", "care-of-removed", "path-health", "single-binding", "mobile-router-not-supported"),
         *("handover", "home", "detached", "binding-refused", "fallback", "home-agent", "signal"),
         *("keys-negotiated", "keys-refused", "keys-gone", "network-cut-off"),
-        "simultaneous-home-refused",
+        *("simultaneous-home-refused", "not-resumed"),
     )
 )
 

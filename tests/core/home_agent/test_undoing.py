@@ -14,6 +14,7 @@ from ha_scenario import (
     ENTRY,
     HOME,
     MNP1,
+    NAT4,
     Mobile,
     Outcome,
     Scenario,
@@ -26,11 +27,12 @@ from dsmip.core.actions import (
     ForgetBinding,
     InstallBinding,
     RemoveBinding,
+    SendDatagram,
     SendPacket,
     StoreBinding,
     StoreReplay,
 )
-from dsmip.core.types import Binding
+from dsmip.core.types import Binding, UdpEndpoint
 from dsmip.wire.constants import BAStatus
 from dsmip.wire.multihoming import BindingIdentifier
 from dsmip.wire.options import IPv4HomeAddress, MobileNetworkPrefix
@@ -166,3 +168,26 @@ def test_what_a_restart_cannot_put_back_ends_and_is_told() -> None:
     assert undone.kinds() == ["ForgetBinding", "RemoveBinding", "Event"]
     assert undone.one(Event).kind == "not-resumed"
     assert not second.bound
+
+
+def test_what_waited_for_duplicate_address_detection_is_refused_to_who_asked_last() -> None:
+    agent, mobile = scenario(home_link=True)
+    agent.receive(mobile.update(sequence=1))
+    agent.receive(mobile.update(sequence=2, source=COA2))
+    agent.agent.receive(mobile.update(sequence=3, with_timestamp=False), agent.now)
+    agent.agent.actions()
+    accepted = agent.dad(HOME, duplicate=False)
+    assert accepted.ba.sequence == 2
+    held_back, undone = refused(agent, [accepted.installed.binding], None)
+    assert held_back == [accepted.one(SendPacket)]
+    assert (undone.ba.status, undone.ba.sequence) == (BAStatus.INSUFFICIENT_RESOURCES, 2)
+    assert authentic(undone.ba_packet, COA2)
+
+
+def test_behind_a_nat_the_refusal_takes_the_way_the_update_came() -> None:
+    agent, mobile = scenario()
+    accepted = agent.receive(mobile.update_in_udp(outer=NAT4, port=40000))
+    _, undone = refused(agent, [accepted.installed.binding], None)
+    sent = undone.one(SendDatagram)
+    assert sent.remote == accepted.one(SendDatagram).remote == UdpEndpoint(NAT4, 40000)
+    assert undone.ba.status == BAStatus.INSUFFICIENT_RESOURCES

@@ -298,6 +298,7 @@ class HomeAgent:
         return self._ipv4_address is not None and ipv4_destination == self._ipv4_address
 
     def _signalling(self, data: bytes, now: Instant, protected: bool) -> None:
+        self._registrar.undoing.packet = data
         try:
             packet = decode_packet(data)
         except DecodeError as error:

@@ -60,9 +60,11 @@ _K = int(BUFlag.K)
 
 @dataclass(slots=True)
 class _Pending:
-    """A first registration that waits for duplicate address detection; `request` is the latest one."""
+    """A first registration that waits for duplicate address detection; `request` is the latest one, and came
+    in `packet`."""
 
     request: Request
+    packet: bytes
     node: ServedNode
     prefixes: tuple[IPv6Network, ...]
     deadline: float
@@ -163,7 +165,7 @@ class Registrar:
         if duplicate:
             self._refuse(pending.request, pending.node, BAStatus.DUPLICATE_ADDRESS_DETECTION_FAILED, now)
         else:
-            node = pending.node
+            node, self.undoing.packet = pending.node, pending.packet
             self._accept(pending.request, node, pending.prefixes, self.bindings.of(node), now)
 
     def _register(self, request: Request, node: ServedNode, binding: Binding | None, now: Instant) -> None:
@@ -209,14 +211,16 @@ class Registrar:
         addresses = [home_address]
         if request.link_local:
             addresses.append(IPv6Address(_LINK_LOCAL_PREFIX | int(home_address) & _INTERFACE_IDENTIFIER))
-        self._pending[home_address] = _Pending(request, node, prefixes, now.monotonic + DAD_PATIENCE)
+        self._pending[home_address] = _Pending(
+            request, self.undoing.packet, node, prefixes, now.monotonic + DAD_PATIENCE
+        )
         self._store_replay(node)
         self._emit(StartDad(home_address, tuple(addresses)))
 
     def _absorb(self, pending: _Pending, request: Request, prefixes: tuple[IPv6Network, ...]) -> None:
         """A retransmission while duplicate address detection runs: the latest one will be answered."""
         if is_newer(request.update.sequence, pending.request.update.sequence):
-            pending.request, pending.prefixes = request, prefixes
+            pending.request, pending.packet, pending.prefixes = request, self.undoing.packet, prefixes
         self._store_replay(pending.node)
 
     def _accept(
@@ -287,7 +291,7 @@ class Registrar:
             _nat_known(request, care_ofs),
         )
         acknowledgement = self._acknowledge(request, node, answer, now)
-        self.undoing.accepted.append((binding, request, acknowledgement))
+        self.undoing.accepted.append((binding, self.undoing.packet, acknowledgement))
         self._tell(home_agent_events.accepted(binding, previous, node.who))
         if len(grants) < len(acknowledgements):
             self._tell(home_agent_events.ipv4_refused(acknowledgements, node.who))
@@ -330,7 +334,7 @@ class Registrar:
             nat = _nat_known(request, binding.care_ofs)
             answer = Answer(status, node.sequence, 0, flags, 0, (), bids, flows, extensions, nat)
             acknowledgement = self._acknowledge(request, node, answer, now)
-            self.undoing.accepted.append((left, request, acknowledgement))
+            self.undoing.accepted.append((left, self.undoing.packet, acknowledgement))
             self._tell(home_agent_events.shrunk(left, binding, "deregistered", node.who))
 
     def _deregister(

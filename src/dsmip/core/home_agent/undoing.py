@@ -20,12 +20,15 @@ from collections.abc import Callable, Sequence
 from dsmip.core.actions import Action, Event
 from dsmip.core.home_agent.bindings import Bindings
 from dsmip.core.home_agent.nodes import ServedNode, ServedNodes
-from dsmip.core.registration import Request
+from dsmip.core.registration import Request, read_request
 from dsmip.core.types import Binding, Instant
 from dsmip.wire.constants import BAStatus
+from dsmip.wire.messages import BindingUpdate, decode_message
+from dsmip.wire.packet import decode_packet
 
-#: What an accepted update left: the binding, the update, its acknowledgement.
-Accepted = tuple[Binding, Request, Action]
+#: What an accepted update left: the binding, the packet it came in, its acknowledgement. The packet is there
+#: anyway; what it was taken apart into is not kept for something that hardly ever happens.
+Accepted = tuple[Binding, bytes, Action]
 
 
 class Undoing:
@@ -41,6 +44,8 @@ class Undoing:
         refuse: Callable[[Request, ServedNode, BAStatus, Instant], None],
         emit: Callable[[Action], None],
     ) -> None:
+        #: The packet that is being dealt with.
+        self.packet = b""
         #: Since the actions were handed over the last time.
         self.accepted: list[Accepted] = []
         self._in_doubt: list[Accepted] = []
@@ -68,7 +73,17 @@ class Undoing:
         if node is not None and self._bindings.of(node) == latest:
             self._bindings.put_back(latest, kept, node)
             if answered:
-                self._refuse(answered[-1][1], node, BAStatus.INSUFFICIENT_RESOURCES, now)
+                self._refuse(_read_again(answered[-1][1]), node, BAStatus.INSUFFICIENT_RESOURCES, now)
             else:
                 self._emit(Event("not-resumed", {**node.who, "care_of": latest.care_of}))
         return [acknowledgement for _, _, acknowledgement in answered]
+
+
+def _read_again(data: bytes) -> Request:
+    """The request in a packet that was accepted."""
+    packet = decode_packet(data)
+    update = decode_message(packet.payload, packet.sender, packet.recipient)
+    assert isinstance(update, BindingUpdate)
+    request = read_request(packet, update, packet.sender)
+    assert isinstance(request, Request)
+    return request

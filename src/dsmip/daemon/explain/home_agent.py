@@ -118,11 +118,19 @@ def _traffic(row: Mapping[str, Any]) -> Iterable[Sentence]:
 def _unbound(facts: Facts) -> Iterable[Sentence]:
     story, now = facts.story, facts.now
     who = f"{facts.name} ({facts.home_address})"
-    ends = [moment for moment in story.moments if moment.kind in ("expired", "deregistered")]
+    ends = [moment for moment in story.moments if moment.kind in ("expired", "deregistered", "not-resumed")]
     last = ends[-1] if ends else None
     if last is not None and last.kind == "deregistered":
         yield Sentence(Kind.STATE, f"{who} has no binding: it ended it itself {ago(last.unix, now)}.")
         yield Sentence(Kind.FACT, "That is what a mobile node does that came home or was stopped.")
+        return
+    if last is not None and last.kind == "not-resumed":
+        yield Sentence(Kind.STATE, f"{who} has no binding: it ended {ago(last.unix, now)}.")
+        yield Sentence(Kind.PROBLEM, "This home agent started with no room for it in the kernel.")
+        yield Sentence(
+            Kind.MEND,
+            "It registers again by itself, at its next refresh. If that is refused, raise `max_bindings`.",
+        )
         return
     if last is not None:
         at = f"; it was at {last.care_of}" if last.care_of else ""

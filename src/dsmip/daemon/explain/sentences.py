@@ -125,6 +125,8 @@ def turn(moment: Moment) -> str:
             return f"its binding expired{f' at {where}' if where else ''}"
         case "deregistered":
             return "de-registered"
+        case "not-resumed":
+            return "its binding ended at a start of the home agent, for which there was no room"
         case "keys-negotiated":
             return "keys were negotiated by IKE"
         case "keys-refused":
