@@ -108,11 +108,20 @@ def test_an_uplink_that_was_left_and_came_back_is_used_again() -> None:
     world.agree()
 
 
+def test_a_lease_of_half_a_minute_that_is_renewed_moves_no_traffic() -> None:
+    world = settled(replace(WLAN, valid_until=30.0), LTE)
+    for renewal in range(1, 5):
+        world.run(15.0 * renewal + 0.5)  # asked for at half its time, and granted
+        assert world.preference == (WLAN_BID, LTE_BID)
+        world.move(replace(WLAN, valid_until=15.0 * renewal + 30.0), LTE)
+    world.agree()
+
+
 def test_traffic_leaves_an_address_before_its_end() -> None:
     world = settled(replace(WLAN, valid_until=200.0), LTE)
-    world.run(184.9)
+    world.run(194.9)
     assert world.preference == (WLAN_BID, LTE_BID)
-    world.run(186.0)
+    world.run(196.0)
     assert world.preference == (LTE_BID, WLAN_BID)
     world.agree()
     world.run(200.0)

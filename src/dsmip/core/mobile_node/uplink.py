@@ -23,8 +23,9 @@ from dsmip.wire.messages import BindingAcknowledgement
 #: Seconds after the last packet for which a path counts as in use.
 IN_USE = 5.0
 
-#: Seconds before the end of an address at which traffic leaves it.
-BEFORE_THE_END = 15.0
+#: Seconds before the end of an address at which traffic leaves it: time for a Binding Update and another,
+#: yet after the renewal of any lease that is worth having, at half its time (RFC 2131 section 4.4.5).
+BEFORE_THE_END = 5.0
 
 
 class Owner(Protocol):
