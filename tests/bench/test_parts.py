@@ -24,6 +24,7 @@ TINY = run.Effort(
     seconds=0.1,
     vehicles=64,
     rounds=1,
+    large_fleet=100,
     daemon_vehicles=64,
     bindings=(64,),
 )
@@ -81,7 +82,7 @@ def test_signalling() -> None:
     assert names(list(found)) == {
         f"signalling/{what}"
         for what in (
-            *("in memory", "SQLite", "daemon, SQLite"),
+            *("in memory", "SQLite", "SQLite, 100 mobile nodes", "daemon, SQLite"),
             "daemon, p99 of the answer at 70% of that rate",
         )
     }

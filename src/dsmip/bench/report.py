@@ -45,8 +45,9 @@ _ABOUT = {
         "Binding Updates of a fleet of mobile routers, half of them behind NATs, each moving to another "
         "care-of address with every update: authenticated (RFC 4285), with a mobile network prefix and an "
         "IPv4 home address. Built beforehand. Engine and store run in one process and take updates in "
-        "batches, as the daemon does, with one commit a batch; *daemon* is `dsmip run` over a cable, the "
-        "fleet being on the other end."
+        "batches, as the daemon does, with one commit a batch. Of the larger fleet, moving round by "
+        "round, some thousands are kept as objects and all others as octets. *daemon* is `dsmip run` over a "
+        "cable, the fleet being on the other end."
     ),
     "scale": (
         "A home agent with so many mobile routers configured and registered, every tenth of them with two "

@@ -28,6 +28,7 @@ class Effort:
     seconds: float
     vehicles: int
     rounds: int
+    large_fleet: int
     daemon_vehicles: int
     bindings: tuple[int, ...]
     #: Throughput beside the kernel's own tunnels and nothing else.
@@ -43,6 +44,7 @@ FULL = Effort(
     seconds=1.0,
     vehicles=4000,
     rounds=4,
+    large_fleet=20_000,
     daemon_vehicles=5000,
     bindings=(1000, 10_000, 100_000),
 )
@@ -53,6 +55,7 @@ QUICK = Effort(
     seconds=1.0,
     vehicles=2000,
     rounds=2,
+    large_fleet=20_000,
     daemon_vehicles=2000,
     bindings=(1000, 10_000),
 )
@@ -155,6 +158,7 @@ def _signalling(effort: Effort, collect: Collect, say: Say) -> None:
         repeat=effort.repeat,
         size=effort.vehicles,
         rounds=effort.rounds,
+        large_size=effort.large_fleet,
         daemon_size=effort.daemon_vehicles,
     )
 

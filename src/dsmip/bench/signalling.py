@@ -37,6 +37,8 @@ TOLERANCE = 86400.0
 #: Seconds without an acknowledgement after which the rest counts as unanswered.
 _PATIENCE = 3.0
 _HASHING = 0.2
+#: Repetitions with the large fleet, at most.
+_LARGE_REPEAT = 3
 #: The finest step of a process's processor time as the kernel tells it.
 _CPU_STEP = 0.01
 
@@ -100,9 +102,18 @@ def exchange(home_agent: HomeAgent, store: Store, packets: Sequence[bytes], batc
 
 
 def measure(
-    collect: Collect, say: Say, *, repeat: int, size: int, rounds: int, daemon_size: int, window: int = 256
+    collect: Collect,
+    say: Say,
+    *,
+    repeat: int,
+    size: int,
+    rounds: int,
+    large_size: int,
+    daemon_size: int,
+    window: int = 256,
 ) -> None:
-    """All of it: `size` vehicles move `rounds` times per repetition. The daemon's part needs root."""
+    """All of it: `size` vehicles move `rounds` times per repetition, and `large_size`, which are more than
+    stay objects, once. The daemon's part needs root."""
     vehicles = fleet.vehicles(size)
     say(f"building {size * (rounds + 1)} Binding Updates")
     garbage.settle()  # as the daemon does
@@ -128,6 +139,7 @@ def measure(
         SqliteStore(Path(directory) / "bench.sqlite") as store,
     ):
         collect(_with_profile(figure, functools.partial(_moves, vehicles, store, packets)))
+    collect(_large_fleet(say, large_size, in_sqlite[: min(repeat, _LARGE_REPEAT)]))
     alone = [rate.per_second for rate in in_sqlite]
     found, waits, why = _through_daemon(say, repeat, fleet.vehicles(daemon_size), window)
     figure = _figure("daemon, SQLite", found, PERSISTED_BAR, "engine and SQLite alone", alone)
@@ -178,6 +190,25 @@ def _moves(vehicles: Sequence[fleet.Vehicle], store: Store, packets: Sequence[Se
     if done != wanted:
         raise RuntimeError(f"{done} acknowledgements to {wanted} Binding Updates")
     return Rate(done, sum(rate.seconds for rate in rates), sum(rate.cpu for rate in rates))
+
+
+def _large_fleet(say: Say, size: int, smaller: Sequence[Rate]) -> Figure:
+    """The same with a fleet of which a part only is kept as objects, beside what was measured of a smaller
+    one."""
+    vehicles = fleet.vehicles(size)
+    now = time.time()
+    packets = [fleet.updates(vehicles, number, now + number / 1000) for number in (1, 2)]
+    found = []
+    for number in range(len(smaller)):
+        say(f"engine and SQLite with {size:,} mobile nodes, {number + 1} of {len(smaller)}")
+        with (
+            tempfile.TemporaryDirectory() as directory,
+            SqliteStore(Path(directory) / "bench.sqlite") as store,
+        ):
+            found.append(_moves(vehicles, store, packets))
+    against = "the same with a smaller fleet"
+    alone = [rate.per_second for rate in smaller]
+    return _figure(f"SQLite, {size:,} mobile nodes", found, PERSISTED_BAR, against, alone)
 
 
 def _authenticators_per_second() -> float:
