@@ -24,14 +24,14 @@ from dsmip.core.types import (
 )
 
 
-class SendPacket(msgspec.Struct, frozen=True):
+class SendPacket(msgspec.Struct, frozen=True, gc=False):
     """Send a whole IPv6 packet as it is. `interface` "" = by the routing table."""
 
     packet: bytes
     interface: str = ""
 
 
-class SendDatagram(msgspec.Struct, frozen=True):
+class SendDatagram(msgspec.Struct, frozen=True, gc=False):
     """Send `payload` (an IPv6 packet) in UDP/IPv4. `interface` "" = by the routing table."""
 
     payload: bytes
@@ -40,7 +40,7 @@ class SendDatagram(msgspec.Struct, frozen=True):
     interface: str = ""
 
 
-class SendIPv4(msgspec.Struct, frozen=True):
+class SendIPv4(msgspec.Struct, frozen=True, gc=False):
     """Send a whole IPv4 packet as it is (path probes in protocol 41)."""
 
     packet: bytes
@@ -50,32 +50,32 @@ class SendIPv4(msgspec.Struct, frozen=True):
 # Home agent ------------------------------------------------------------------------------------------------
 
 
-class ForwardPacket(msgspec.Struct, frozen=True):
+class ForwardPacket(msgspec.Struct, frozen=True, gc=False):
     """Send a whole IPv6 packet where data to its destination goes: into the tunnel if that is bound."""
 
     packet: bytes
 
 
-class StoreBinding(msgspec.Struct, frozen=True):
+class StoreBinding(msgspec.Struct, frozen=True, gc=False):
     """Write the binding and its replay state through to the store."""
 
     binding: Binding
     replay: ReplayState
 
 
-class StoreReplay(msgspec.Struct, frozen=True):
+class StoreReplay(msgspec.Struct, frozen=True, gc=False):
     """Write replay state alone (a refused or de-registering Binding Update that was authentic)."""
 
     replay: ReplayState
 
 
-class ForgetBinding(msgspec.Struct, frozen=True):
+class ForgetBinding(msgspec.Struct, frozen=True, gc=False):
     """Delete the binding from the store; replay state stays."""
 
     home_address: IPv6Address
 
 
-class InstallBinding(msgspec.Struct, frozen=True):
+class InstallBinding(msgspec.Struct, frozen=True, gc=False):
     """Put a new, moved or refreshed binding into the data plane.
 
     `previous` is the entry it replaces (None = new): its care-of address is still accepted as a source of
@@ -89,7 +89,7 @@ class InstallBinding(msgspec.Struct, frozen=True):
     restored: bool = False
 
 
-class RemoveBinding(msgspec.Struct, frozen=True):
+class RemoveBinding(msgspec.Struct, frozen=True, gc=False):
     """Take the binding out of the data plane and stop defending its addresses.
 
     `at_home` is true for a de-registration from the home link: packets then go out of the home link again.
@@ -100,14 +100,14 @@ class RemoveBinding(msgspec.Struct, frozen=True):
     at_home: bool = False
 
 
-class TooBig(msgspec.Struct, frozen=True):
+class TooBig(msgspec.Struct, frozen=True, gc=False):
     """A data packet, or several in one, that the path to its mobile node does not take: tell the sender."""
 
     packet: bytes
     binding: Binding
 
 
-class NoteNeighbor(msgspec.Struct, frozen=True):
+class NoteNeighbor(msgspec.Struct, frozen=True, gc=False):
     """Enter a mobile node's link-layer address on the home link, as one heard from it: it does not answer
     solicitations for its home address before it has heard the acknowledgement (RFC 5648 section 6.3)."""
 
@@ -115,7 +115,7 @@ class NoteNeighbor(msgspec.Struct, frozen=True):
     link_layer: bytes
 
 
-class StartDad(msgspec.Struct, frozen=True):
+class StartDad(msgspec.Struct, frozen=True, gc=False):
     """Probe the home link for duplicates (RFC 4862 5.4); answer with `HomeAgent.dad_finished`."""
 
     home_address: IPv6Address
@@ -125,7 +125,7 @@ class StartDad(msgspec.Struct, frozen=True):
 # Mobile node -----------------------------------------------------------------------------------------------
 
 
-class InstallPath(msgspec.Struct, frozen=True):
+class InstallPath(msgspec.Struct, frozen=True, gc=False):
     """Send and accept tunnelled data over this path from now on.
 
     The previous path's care-of address goes on receiving for `grace` seconds. `bid` is the path's binding
@@ -139,39 +139,39 @@ class InstallPath(msgspec.Struct, frozen=True):
     bid: int = 0
 
 
-class RemovePath(msgspec.Struct, frozen=True):
+class RemovePath(msgspec.Struct, frozen=True, gc=False):
     """Without another path, traffic from the home address goes nowhere until there is one."""
 
     reason: str
     bid: int = 0
 
 
-class SetPreference(msgspec.Struct, frozen=True):
+class SetPreference(msgspec.Struct, frozen=True, gc=False):
     """The order in which paths are tried for packets of no flow, by binding identifier; () = there is one."""
 
     bids: tuple[int, ...]
 
 
-class SetFlowRules(msgspec.Struct, frozen=True):
+class SetFlowRules(msgspec.Struct, frozen=True, gc=False):
     """The flows that have paths of their own, the first that matches counts."""
 
     rules: tuple[FlowRule, ...]
 
 
-class SetDuplication(msgspec.Struct, frozen=True):
+class SetDuplication(msgspec.Struct, frozen=True, gc=False):
     """Whether copies of a packet carry sequence numbers: the home agent agreed, or does not any more."""
 
     enabled: bool
 
 
-class ComeHome(msgspec.Struct, frozen=True):
+class ComeHome(msgspec.Struct, frozen=True, gc=False):
     """Prepare the home link for de-registration: home address on the interface without DAD, usable as a
     source for the Binding Update (RFC 6275 11.5.5), traffic still as before."""
 
     home: HomeAttachment
 
 
-class SettleHome(msgspec.Struct, frozen=True):
+class SettleHome(msgspec.Struct, frozen=True, gc=False):
     """De-registered: route natively, announce the home addresses (unsolicited NA, gratuitous ARP).
 
     `acknowledged` is false as long as the home agent has not said so.
@@ -181,31 +181,31 @@ class SettleHome(msgspec.Struct, frozen=True):
     acknowledged: bool
 
 
-class MeetHome(msgspec.Struct, frozen=True):
+class MeetHome(msgspec.Struct, frozen=True, gc=False):
     """The home link is going to be used beside others (RFC 5648 section 5.6): find the home agent there. The
     home address must not be answered for yet, traffic is still as before."""
 
     home: HomeAttachment
 
 
-class ShareHome(msgspec.Struct, frozen=True):
+class ShareHome(msgspec.Struct, frozen=True, gc=False):
     """Registered at home and abroad: answer for the home address on the home link and announce it (RFC 5648
     section 5.6.4). Traffic goes by the tunnel device, which has the home link among its paths."""
 
     home: HomeAttachment
 
 
-class LeaveHome(msgspec.Struct, frozen=True):
+class LeaveHome(msgspec.Struct, frozen=True, gc=False):
     """Take the home address off the home link's interface and route it through the tunnel device."""
 
 
-class HomeAddressesChanged(msgspec.Struct, frozen=True):
+class HomeAddressesChanged(msgspec.Struct, frozen=True, gc=False):
     """The set of inner networks has changed: home addresses, what the home agent granted."""
 
     networks: tuple[IPNetwork, ...]
 
 
-class HomeAddressChanged(msgspec.Struct, frozen=True):
+class HomeAddressChanged(msgspec.Struct, frozen=True, gc=False):
     """New sessions have this home address from now on (RFC 6275 section 11.4.3): another one, or the former
     one again. The former one stays among the inner networks as long as it is valid."""
 
@@ -213,7 +213,7 @@ class HomeAddressChanged(msgspec.Struct, frozen=True):
     home_prefix: IPv6Network
 
 
-class HomeAgentChanged(msgspec.Struct, frozen=True):
+class HomeAgentChanged(msgspec.Struct, frozen=True, gc=False):
     """Another home agent serves from now on: accept tunnelled packets from it, and from the previous one for
     `grace` seconds only (`previous` None = there was none)."""
 
@@ -227,7 +227,7 @@ class HomeAgentChanged(msgspec.Struct, frozen=True):
 # Both ------------------------------------------------------------------------------------------------------
 
 
-class Drop(msgspec.Struct, frozen=True):
+class Drop(msgspec.Struct, frozen=True, gc=False):
     """A packet was refused: count it under `reason` (a short slug) and log it at a limited rate.
 
     `node` is the home address of the configured mobile node it says it comes from, "" = of none. Whether it
@@ -243,7 +243,7 @@ class Drop(msgspec.Struct, frozen=True):
 Value = str | int | float | bool | IPv4Address | IPv6Address
 
 
-class Event(msgspec.Struct, frozen=True):
+class Event(msgspec.Struct, frozen=True, gc=False):
     """Something worth a log line and a place in the event stream: `kind` is a slug.
 
     Addresses may stay what they are: writing them takes its time, and is left to whoever wants them written.

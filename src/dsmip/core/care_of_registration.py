@@ -56,7 +56,7 @@ class Outcome(NamedTuple):
         return BAStatus(status) if status else fine, (_FINE,) * len(self.statuses)
 
 
-class Registration(msgspec.Struct, frozen=True):
+class Registration(msgspec.Struct, frozen=True, gc=False):
     """One registration: who asks for what, what is granted and what may be had."""
 
     request: Request

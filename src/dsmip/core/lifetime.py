@@ -11,14 +11,14 @@ LIFETIME_UNIT = 4
 MAXIMUM_UNITS = 0xFFFF
 
 
-class PrefixLifetime(msgspec.Struct, frozen=True):
+class PrefixLifetime(msgspec.Struct, frozen=True, gc=False):
     """How long a home prefix goes on, as CLOCK_MONOTONIC seconds; None = no end (RFC 4861 section 4.6.2)."""
 
     valid_until: float | None = None
     preferred_until: float | None = None
 
 
-class Grant(msgspec.Struct, frozen=True):
+class Grant(msgspec.Struct, frozen=True, gc=False):
     """`units` of four seconds; `prefix_discovery` asks for status 1 instead of 0."""
 
     units: int

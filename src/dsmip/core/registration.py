@@ -55,7 +55,7 @@ MAXIMUM_BIDS = 32
 MAXIMUM_IPV4_HOME_ADDRESSES = 64
 
 
-class UpdateOptions(msgspec.Struct):
+class UpdateOptions(msgspec.Struct, gc=False):
     """The mobility options of a Binding Update that a home agent acts upon, sorted in one pass."""
 
     alternate_care_of: IPv6Address | None = None
@@ -76,7 +76,7 @@ class UpdateOptions(msgspec.Struct):
     link_layer: bytes = b""
 
 
-class Request(msgspec.Struct):
+class Request(msgspec.Struct, gc=False):
     """One Binding Update.
 
     `care_of` is the address it asks to register, as the mobile node sees it: it goes into authenticators (see
@@ -275,7 +275,7 @@ def sort_options(update: BindingUpdate) -> UpdateOptions:
     return found
 
 
-class Policy(msgspec.Struct, frozen=True):
+class Policy(msgspec.Struct, frozen=True, gc=False):
     """What `refusal` needs of the home agent's own configuration."""
 
     address: IPv6Address

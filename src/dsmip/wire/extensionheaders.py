@@ -38,7 +38,7 @@ EXTENSION_HEADERS = frozenset((_HOP_BY_HOP, _ROUTING, _FRAGMENT_HEADER, _DESTINA
 _HOME_ADDRESS_ONLY = b"\x02" + PADDING[4] + bytes((HOME_ADDRESS_OPTION, _ADDRESS_SIZE))
 
 
-class ExtensionHeaders(msgspec.Struct, frozen=True):
+class ExtensionHeaders(msgspec.Struct, frozen=True, gc=False):
     """What the extension headers of a packet said, and where the upper-layer header starts."""
 
     next_header: int

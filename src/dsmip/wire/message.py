@@ -14,7 +14,7 @@ COMMON_SIZE = 6
 Options = tuple[MobilityOption, ...]
 
 
-class Message(msgspec.Struct, frozen=True):
+class Message(msgspec.Struct, frozen=True, gc=False):
     """One mobility message (RFC 6275 section 6.1)."""
 
     #: MH Type of the class.

@@ -14,7 +14,7 @@ Alignment = tuple[int, int]
 _Option = TypeVar("_Option", bound="MobilityOption")
 
 
-class MobilityOption(msgspec.Struct, frozen=True):
+class MobilityOption(msgspec.Struct, frozen=True, gc=False):
     """One mobility option (RFC 6275 section 6.2).
 
     Options and messages are msgspec's structures, not dataclasses: a home agent makes a dozen of them for

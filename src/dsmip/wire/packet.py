@@ -43,7 +43,7 @@ class UdpOuter(msgspec.Struct, frozen=True, gc=False):
     destination_port: int
 
 
-class Packet(msgspec.Struct, frozen=True):
+class Packet(msgspec.Struct, frozen=True, gc=False):
     """A received IPv6 packet, taken apart as far as its upper-layer header.
 
     `source` and `destination` are those of the IPv6 header, `payload` is the upper layer (a mobility header

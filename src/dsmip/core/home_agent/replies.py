@@ -42,7 +42,7 @@ _ERRONEOUS_HEADER_FIELD = 0
 NO_FLAGS = BAFlag(0)
 
 
-class Answer(msgspec.Struct, frozen=True):
+class Answer(msgspec.Struct, frozen=True, gc=False):
     """The content of a Binding Acknowledgement. `lifetime` and `refresh_advice` in units, 0 = no advice.
 
     `bids` has a status for each Binding Identifier option of the update (none = 0 for all). `nat` is what the

@@ -9,7 +9,14 @@ from itertools import islice
 from dsmip.core.actions import InstallBinding
 from dsmip.core.types import Binding, FlowRule
 from dsmip.daemon.config.schema import HomeAgentFile, MobileNodeTable
-from dsmip.daemon.home_agent.plan import Source, networks_at_home, on_home_link, outer_sources, path_of
+from dsmip.daemon.home_agent.plan import (
+    OuterSource,
+    SourceKey,
+    networks_at_home,
+    on_home_link,
+    outer_sources,
+    path_of,
+)
 from dsmip.daemon.runtime import Runtime
 from dsmip.wire.extensions import Extensions
 
@@ -35,7 +42,7 @@ class Forwarding:
         self._config = config
         #: Outer sources that are good for a moment longer, and when that ends. None is among those that its
         #: binding has.
-        self._graces: dict[tuple[int, Source], float] = {}
+        self._graces: dict[tuple[int, SourceKey], tuple[OuterSource, float]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def install(self, action: InstallBinding) -> None:
@@ -46,13 +53,14 @@ class Forwarding:
             previous = self.instead.pop(index, previous)
         sources = outer_sources(binding)
         before = outer_sources(previous) if previous is not None else {}
-        for source, until in sources.items():
-            if before.get(source) != until:
-                dataplane.allow_source(index, *source, *until)
-                self._graces.pop((index, source), None)
-        known = previous.care_ofs if previous is not None else ()
+        for key, source in sources.items():
+            known = before.get(key)
+            if known is None or (known.until, known.bid) != (source.until, source.bid):
+                dataplane.allow_source(index, source.address, source.port, source.until, source.bid)
+                self._graces.pop((index, key), None)
+        former = previous.care_ofs if previous is not None else ()
         for entry in binding.care_ofs:
-            if not any(entry is other for other in known):
+            if not any(entry is other for other in former):
                 path = path_of(entry, binding.home_address, self._config(), self.home_link)
                 dataplane.set_path(index, path, entry.bid)
         if previous is None or not (_is_plain(previous) and _is_plain(binding)):
@@ -61,10 +69,10 @@ class Forwarding:
             dataplane.set_networks(index, binding.networks)
         if previous is None:
             # A crash loses the end of a grace period, or a change of care-of address already stored.
-            dataplane.retain_sources(index, sources)
-        for source, (_, bid) in before.items():
-            if source not in sources:
-                self._grant_grace(binding, source, action.grace, bid)
+            dataplane.retain_sources(index, ((source.address, source.port) for source in sources.values()))
+        for key, source in before.items():
+            if key not in sources:
+                self._grant_grace(index, source, action.grace)
 
     def put_back(self, refused: Binding, kept: Binding | None, node: MobileNodeTable | None) -> None:
         """The data plane had no room for a binding, of this mobile node: make it have what it had before."""
@@ -123,16 +131,18 @@ class Forwarding:
 
     # Graces ------------------------------------------------------------------------------------------------
 
-    def _grant_grace(self, binding: Binding, source: Source, grace: float, bid: int) -> None:
+    def _grant_grace(self, index: int, source: OuterSource, grace: float) -> None:
         """Packets in flight from a former care-of address are still good for a moment."""
+        dataplane, address, port = self._runtime.dataplane, source.address, source.port
         if grace <= 0:
-            self._runtime.dataplane.deny_source(binding.index, *source)
+            dataplane.deny_source(index, address, port)
             return
         ends = asyncio.get_running_loop().time() + grace
-        self._runtime.dataplane.allow_source(binding.index, *source, ends, bid)
+        dataplane.allow_source(index, address, port, ends, source.bid)
         # All graces are equally long, so the order of insertion is the order in which they end.
-        self._graces.pop((binding.index, source), None)
-        self._graces[binding.index, source] = ends
+        key = (index, source.key)
+        self._graces.pop(key, None)
+        self._graces[key] = source, ends
         if self._timer is None:
             self._await_end_of_grace(grace)
 
@@ -143,14 +153,15 @@ class Forwarding:
         """Take outer sources out whose time is over."""
         now = asyncio.get_running_loop().time()
         with self._runtime.changes():
-            for (index, source), ends in list(islice(self._graces.items(), _GRACES_AT_ONCE)):
+            for key, (source, ends) in list(islice(self._graces.items(), _GRACES_AT_ONCE)):
                 if ends - now > _GRACE_RESOLUTION:
                     break
-                del self._graces[index, source]
-                self._runtime.dataplane.deny_source(index, *source)
+                del self._graces[key]
+                self._runtime.dataplane.deny_source(key[0], source.address, source.port)
         self._timer = None
         if self._graces:
-            self._await_end_of_grace(max(0.0, next(iter(self._graces.values())) - now))
+            _, ends = next(iter(self._graces.values()))
+            self._await_end_of_grace(max(0.0, ends - now))
 
 
 def _is_plain(binding: Binding) -> bool:

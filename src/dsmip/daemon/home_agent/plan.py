@@ -6,6 +6,8 @@ import ipaddress
 from collections.abc import Iterator
 from ipaddress import IPv4Network, IPv6Address, IPv6Network
 
+import msgspec
+
 from dsmip.core.frozen_entries import fields_of
 from dsmip.core.home_agent.engine import HomeAgentConfig
 from dsmip.core.types import (
@@ -31,7 +33,26 @@ from dsmip.wire.extensions import Extensions
 #: What the data plane can do beyond the RFCs.
 EXTENSIONS = Extensions.DUPLICATION | Extensions.PROBES
 
-Source = tuple[IPAddress, int]
+
+class OuterSource(msgspec.Struct, frozen=True, gc=False):
+    """Where a mobile node may tunnel from: `port` 0 = protocols 41 and 4, otherwise UDP from that port.
+
+    `until` is CLOCK_MONOTONIC seconds, `bid` the path whose packets these are.
+    """
+
+    address: IPAddress
+    port: int
+    until: float
+    bid: int
+
+    @property
+    def key(self) -> SourceKey:
+        """Address and port alone."""
+        return self.address.packed, self.port
+
+
+#: An outer source by the octets of its address: the hash of an address object takes a microsecond.
+SourceKey = tuple[bytes, int]
 
 
 def engine_config(config: HomeAgentFile) -> HomeAgentConfig:
@@ -167,34 +188,33 @@ def on_home_link(
     )
 
 
-def outer_sources(binding: Binding) -> dict[Source, tuple[float, int]]:
-    """Outer source addresses and ports this mobile node may tunnel from: until when (CLOCK_MONOTONIC
-    seconds), and under which BID.
+def outer_sources(binding: Binding) -> dict[SourceKey, OuterSource]:
+    """Outer source addresses and ports this mobile node may tunnel from.
 
     Without a NAT both plain and UDP encapsulation are accepted, whichever the mobile node chose: the home
     agent's wish is known to it only one round trip later (RFC 5555 4.4.2 and 4.5 differ here).
     """
-    if len(binding.care_ofs) == 1:
-        entry = binding.care_ofs[0]
-        return dict.fromkeys(_sources_of(entry), (entry.ends, entry.bid))
-    sources: dict[Source, tuple[float, int]] = {}
+    sources: dict[SourceKey, OuterSource] = {}
     for entry in binding.care_ofs:
         for source in _sources_of(entry):
             # Two may share one: it is good as long as one of them is.
-            if source not in sources or sources[source][0] < entry.ends:
-                sources[source] = (entry.ends, entry.bid)
+            known = sources.get(key := source.key)
+            if known is None or known.until < source.until:
+                sources[key] = source
     return sources
 
 
-def _sources_of(entry: CareOfBinding) -> tuple[Source, ...]:
+def _sources_of(entry: CareOfBinding) -> tuple[OuterSource, ...]:
     if entry.at_home:
         return ()
+    ends, bid = entry.ends, entry.bid
     if entry.nat_source is None:
-        return ((entry.care_of, 0),)
-    behind = (entry.nat_source.address, entry.nat_source.port)
+        return (OuterSource(entry.care_of, 0, ends, bid),)
+    address, port = entry.nat_source
+    behind = OuterSource(address, port, ends, bid)
     if entry.nat is Nat.DETECTED:
         return (behind,)
-    return ((entry.nat_source.address, 0), behind)
+    return (OuterSource(address, 0, ends, bid), behind)
 
 
 def defended(binding: Binding, config: HomeAgentFile) -> list[IPAddress]:
