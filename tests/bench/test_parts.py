@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from dsmip.bench import flows, handover, run, throughput
+from dsmip.bench import flows, handover, roaming, run, throughput, wireguard
 from dsmip.bench.figures import Figure
 from dsmip.bench.network import NODES, Network
 from dsmip.cli.main import main
@@ -21,6 +21,7 @@ TINY = run.Effort(
     repeat=1,
     tours=1,
     tour_rounds=0,
+    roaming=(1, 1, 1),
     seconds=0.1,
     vehicles=64,
     rounds=1,
@@ -136,6 +137,19 @@ def test_handover() -> None:
         "handover/sessions broken over a tour of all networks",
         "handover/packets lost, make before break, 1,000 packets/s each way",
     } == names(found)
+
+
+@pytest.mark.lab
+def test_handover_beside_wireguard() -> None:
+    if absent := wireguard.missing():
+        pytest.skip(f"needs {absent}")
+    found: list[Figure] = []
+    roaming.measure(found.append, lambda _: None, each_way=1, outside=1, alone=0)
+    assert names(found) == {
+        f"handover/address there to first packets through, packets {which}, beside wireguard-go"
+        for which in ("each way", "from outside only")
+    }
+    assert all(figure.baseline and figure.baseline.minimum > 0 for figure in found)
 
 
 def test_options_of_one_part_are_refused_with_another(capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,6 +25,8 @@ class Effort:
     repeat: int
     tours: int
     tour_rounds: int
+    #: Handovers beside WireGuard: packets each way, packets from outside only, wireguard-go left alone.
+    roaming: tuple[int, int, int]
     seconds: float
     vehicles: int
     rounds: int
@@ -41,6 +43,7 @@ FULL = Effort(
     repeat=5,
     tours=4,
     tour_rounds=3,
+    roaming=(12, 5, 2),
     seconds=1.0,
     vehicles=4000,
     rounds=4,
@@ -52,6 +55,7 @@ QUICK = Effort(
     repeat=3,
     tours=2,
     tour_rounds=1,
+    roaming=(4, 2, 1),
     seconds=1.0,
     vehicles=2000,
     rounds=2,
@@ -134,9 +138,11 @@ def run(parts: Sequence[str], effort: Effort, say: Say) -> Report:
 
 
 def _handover(effort: Effort, collect: Collect, say: Say) -> None:
-    from dsmip.bench import handover
+    from dsmip.bench import handover, roaming
 
     handover.measure(collect, say, repeat=effort.tours, way=handover.route(effort.tour_rounds))
+    each_way, outside, alone = effort.roaming
+    roaming.measure(collect, say, each_way=each_way, outside=outside, alone=alone)
 
 
 def _throughput(effort: Effort, collect: Collect, say: Say) -> None:

@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from ipaddress import IPv6Address
 from pathlib import Path
@@ -22,7 +22,7 @@ from dsmip.lab.errors import LabError
 HOST = IPv6Address("2001:db8:350::2")
 _ROUTER = "2001:db8:350::1/64"
 _NETWORK = "2001:db8:350::/64"
-_PORT = 51820
+PORT = 51820
 _TABLE = 101
 _WITHIN = 10.0
 _SOCKETS = Path("/var/run/wireguard")
@@ -34,21 +34,49 @@ def missing() -> str:
 
 
 @contextmanager
+def interfaces(names: Mapping[str, str]) -> Iterator[None]:
+    """An interface of this name in each of these namespaces, as long as the block lasts.
+
+    Raises LabError when one does not come up.
+    """
+    children: list[subprocess.Popen[bytes]] = []
+    try:
+        children += [_start(namespace, name) for namespace, name in names.items()]
+        yield
+    finally:
+        for child in children:
+            child.terminate()
+            child.wait()
+
+
+def keys() -> tuple[str, str]:
+    """A new private key and its public one."""
+    private = _run(["wg", "genkey"])
+    return private, _run(["wg", "pubkey"], private)
+
+
+def configure(namespace: str, name: str, settings: str, private: str = "") -> None:
+    """Change settings of an interface, in the words of `wg set`, and give it its private key if there is one
+    here. Raises LabError when that is refused."""
+    key = ["private-key", "/dev/stdin"] if private else []
+    _run(namespaces.command(namespace, ["wg", "set", name, *key, *settings.split()]), private)
+
+
+@contextmanager
 def tunnel(net: Network) -> Iterator[IPv6Address]:
     """Two ends of a tunnel between home agent and mobile router; gives an address of the host behind it.
 
     Raises LabError when it does not come up.
     """
     ends = {"ha": f"wgh{os.getpid()}", "mr": f"wgm{os.getpid()}"}
-    children = [_start(net.namespace(node), name) for node, name in ends.items()]
-    try:
-        keys = {node: _run(["wg", "genkey"]) for node in ends}
+    with interfaces({net.namespace(node): name for node, name in ends.items()}):
+        pairs = {node: keys() for node in ends}
         peers = {"ha": ("mr", network.IPV4_CARE_OF), "mr": ("ha", fleet.HOME_AGENT_IPV4)}
         for node, (other, endpoint) in peers.items():
-            public = _run(["wg", "pubkey"], keys[other])
-            argv = ["wg", "set", ends[node], "listen-port", str(_PORT), "private-key", "/dev/stdin"]
-            argv += ["peer", public, "allowed-ips", "::/0", "endpoint", f"{endpoint}:{_PORT}"]
-            _run(namespaces.command(net.namespace(node), argv), keys[node])
+            settings = (
+                f"listen-port {PORT} peer {pairs[other][1]} allowed-ips ::/0 endpoint {endpoint}:{PORT}"
+            )
+            configure(net.namespace(node), ends[node], settings, pairs[node][0])
             lines = [f"link set {ends[node]} mtu {network.MTU} up"]
             if node == "ha":
                 lines.append(f"route add {_NETWORK} dev {ends[node]}")
@@ -61,10 +89,6 @@ def tunnel(net: Network) -> Iterator[IPv6Address]:
         namespaces.feed(["ip", "-n", net.namespace("mr"), "-6", "-batch", "-"], policy)
         namespaces.batch([f"addr add {HOST}/64 dev e0 nodad"], net.namespace("host"))
         yield HOST
-    finally:
-        for child in children:
-            child.terminate()
-            child.wait()
 
 
 def _start(namespace: str, name: str) -> subprocess.Popen[bytes]:

@@ -50,13 +50,15 @@ _BUFFER = 4 << 20
 @dataclass(frozen=True, slots=True)
 class Flow:
     """Streams of one kind, one each way and family: UDP from `port` to `port`, a packet of `octets` payload
-    every `every` milliseconds. `name` "" is the one that measures every handover."""
+    every `every` milliseconds. `name` "" is the one that measures every handover. In a direction that is not
+    among `directions` nothing is sent."""
 
     name: str
     port: int
     every: int = 1
     octets: int = 64
     families: tuple[str, ...] = FAMILIES
+    directions: tuple[str, ...] = (DOWN, UP)
 
     def stream(self, direction: str, family: str) -> str:
         """The name of one of its streams, for instance `down-v6` or `voice-up-v4`."""
@@ -149,6 +151,7 @@ class Endpoint:
     ) -> None:
         family = socket.AF_INET6 if ":" in local else socket.AF_INET
         self.every = flow.every
+        self._silent = sends not in {flow.stream(way, kind) for way in flow.directions for kind in FAMILIES}
         self._padding = bytes(flow.octets - _SEQUENCE.size)
         self._remote = (remote, flow.port)
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
@@ -173,7 +176,10 @@ class Endpoint:
                 time.sleep(0.05)
 
     def send(self, sequence: int) -> None:
-        """Send one packet. One that the kernel refuses counts as sent, and is missed at the other end."""
+        """Send one packet, unless this end only receives. One that the kernel refuses counts as sent, and is
+        missed at the other end."""
+        if self._silent:
+            return
         self._sent.append(time.monotonic())
         with contextlib.suppress(OSError):
             self._socket.sendto(_SEQUENCE.pack(sequence) + self._padding, self._remote)
