@@ -152,6 +152,8 @@ class Network:
         self.pins = pins
         self._stack = ExitStack()
         self.nodes: dict[str, Namespace] = {}
+        # What both ends use by now; a mobile node that is not here has to be set up anew.
+        self._used: dict[Mobile, TunnelFormat] = {}
         for name in ("router", "ha", "cn", *(mobile.name for mobile in MOBILES)):
             self.nodes[name] = namespace = Namespace(name)
             self._stack.callback(namespace.delete)
@@ -193,6 +195,15 @@ class Network:
         assert done.returncode == -signal.SIGKILL
 
     def use(self, mobile: Mobile, tunnel: TunnelFormat) -> None:
+        """The format at both ends; one that is in use already is left alone."""
+        if self._used.get(mobile) is not tunnel:
+            self.take_over(mobile, tunnel)
+
+    def unsettle(self, mobile: Mobile) -> None:
+        """A test has changed something by itself: the next use sets it up anew."""
+        self._used.pop(mobile, None)
+
+    def take_over(self, mobile: Mobile, tunnel: TunnelFormat) -> None:
         """Change the format at both ends, by processes that take over and let go again."""
         for node in ("ha", mobile.name):
             with self.nodes[node].inside():
@@ -203,11 +214,13 @@ class Network:
                 else:
                     move(plane, mobile, tunnel)
                 plane.close(keep=True)
+        self._used[mobile] = tunnel
 
     def use_both(
         self, mobile: Mobile, first: TunnelFormat, second: TunnelFormat, rules: Sequence[FlowRule]
     ) -> None:
         """BIDs 1 and 2 in these formats, with the same flow rules at both ends, which agree on copies."""
+        self.unsettle(mobile)
         for node in ("ha", mobile.name):
             with self.nodes[node].inside():
                 plane = open_plane(node, self.pins)

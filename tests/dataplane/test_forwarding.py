@@ -138,7 +138,7 @@ def test_taking_over_loses_nothing(network: Network) -> None:
         for thread in threads:
             thread.start()
         for _ in range(5):
-            network.use(FIRST, TunnelFormat.UDP4)
+            network.take_over(FIRST, TunnelFormat.UDP4)
         stop.set()
         for thread in threads:
             thread.join()
@@ -149,6 +149,7 @@ def test_wrong_outer_source_is_dropped_at_the_home_agent(network: Network) -> No
     network.use(FIRST, TunnelFormat.IPV6)
     node = network.nodes[FIRST.name]
     wrong = ip_address("2001:db8:201::bad")
+    network.unsettle(FIRST)
     with node.inside():
         plane = open_plane(FIRST.name, network.pins)
         move(plane, FIRST, TunnelFormat.IPV6, local=wrong)
