@@ -342,7 +342,11 @@ class AgentHost(Machine):
         return True
 
     def send_ipv4(self, packet: bytes, interface: str = "") -> bool:
-        """Errors to correspondents, who are not simulated."""
+        """Data of correspondents that did not fit, who are not simulated."""
+        return True
+
+    def send_as_data(self, packet: bytes) -> bool:
+        """Errors to correspondents."""
         return True
 
     def add_proxy(self, interface: int, address: IPAddress, *, router: bool) -> None:

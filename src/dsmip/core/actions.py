@@ -56,6 +56,13 @@ class ForwardPacket(msgspec.Struct, frozen=True, gc=False):
     packet: bytes
 
 
+class SendError(msgspec.Struct, frozen=True, gc=False):
+    """Send an ICMP error of either IP version, whole, to the sender of the data that it quotes, as data goes:
+    into the tunnel if that sender is bound, and under ESP if its payload is."""
+
+    packet: bytes
+
+
 class StoreBinding(msgspec.Struct, frozen=True, gc=False):
     """Write the binding and its replay state through to the store."""
 
@@ -258,6 +265,7 @@ Action = (
     | SendDatagram
     | SendIPv4
     | ForwardPacket
+    | SendError
     | StoreBinding
     | StoreReplay
     | ForgetBinding

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from dsmip.core.actions import Action, ForwardPacket, SendDatagram, SendIPv4, SendPacket
+from dsmip.core.actions import Action, ForwardPacket, SendDatagram, SendError, SendIPv4, SendPacket
 from dsmip.daemon.feed import Feed, Subscription
 from dsmip.wire.ip import IPv4Header
 from dsmip.wire.packet import UdpOuter, encapsulate_udp
@@ -45,7 +45,9 @@ class Tap:
                     action.local.address, action.local.port, action.remote.address, action.remote.port
                 )
                 self._publish("out", encapsulate_udp(action.payload, outer))
-            case SendIPv4():
+            case SendError() if action.packet[0] >> 4 == 6:
+                self._publish("out", action.packet)
+            case SendIPv4() | SendError():
                 self._publish("out", _with_checksum(action.packet))
             case _:
                 pass

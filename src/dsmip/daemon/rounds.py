@@ -6,10 +6,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from dsmip.core.actions import Action, Event, ForwardPacket, RemoveBinding, SendDatagram, SendPacket
+from dsmip.core.actions import (
+    Action,
+    Event,
+    ForwardPacket,
+    RemoveBinding,
+    SendDatagram,
+    SendError,
+    SendPacket,
+)
 from dsmip.dataplane.api import NotInstalled
 
-_MESSAGES = (SendPacket, SendDatagram, ForwardPacket)
+_MESSAGES = (SendPacket, SendDatagram, ForwardPacket, SendError)
 
 
 @dataclass(slots=True)

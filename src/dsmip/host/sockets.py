@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import logging
 import socket
+import struct
 
 from dsmip.core.types import UdpEndpoint
 from dsmip.host.xfrm import send_as_it_is
 
 _IP_FREEBIND = 15
+_IPV4_PACKET_INFO = struct.Struct("=i4s4s")
+_IPV6_PACKET_INFO = struct.Struct("=16si")
+_IP_PKTINFO = 8
 _IP_MTU_DISCOVER, _IP_PMTUDISC_PROBE = 10, 3
 _SO_BINDTODEVICE = 25
 
@@ -25,6 +29,7 @@ class SignallingSockets:
 
     def __init__(self) -> None:
         self._raw: dict[tuple[int, str], socket.socket] = {}
+        self._data: dict[int, socket.socket] = {}
         self._udp: dict[tuple[UdpEndpoint, str], socket.socket] = {}
 
     def send_ipv6(self, packet: bytes, interface: str = "") -> bool:
@@ -37,6 +42,28 @@ class SignallingSockets:
     def send_ipv4(self, packet: bytes, interface: str = "") -> bool:
         """Send a whole IPv4 packet; the kernel fills in identification and header checksum."""
         return self._send_raw(socket.AF_INET, packet, (socket.inet_ntoa(packet[16:20]), 0), interface)
+
+    def send_as_data(self, packet: bytes) -> bool:
+        """Send a whole packet of either IP version from an address of ours as anybody's packet goes: by the
+        routing table, and under IPsec where policies say so."""
+        family = socket.AF_INET6 if packet[0] >> 4 == 6 else socket.AF_INET
+        # Policies are asked about the source that the socket is told, not about what is in the packet.
+        if family == socket.AF_INET6:
+            source = (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, _IPV6_PACKET_INFO.pack(packet[8:24], 0))
+            destination = socket.inet_ntop(family, packet[24:40])
+        else:
+            told = _IPV4_PACKET_INFO.pack(0, packet[12:16], b"")
+            source = (socket.IPPROTO_IP, _IP_PKTINFO, told)
+            destination = socket.inet_ntoa(packet[16:20])
+        try:
+            if family not in self._data:
+                kind = socket.SOCK_RAW | socket.SOCK_NONBLOCK
+                self._data[family] = socket.socket(family, kind, socket.IPPROTO_RAW)
+            self._data[family].sendmsg([packet], [source], 0, (destination, 0))
+        except OSError as error:
+            log.warning("cannot send to %s: %s", destination, error)
+            return False
+        return True
 
     def send_datagram(
         self, payload: bytes, local: UdpEndpoint, remote: UdpEndpoint, interface: str = ""
@@ -64,11 +91,12 @@ class SignallingSockets:
 
     def close(self) -> None:
         """Close everything."""
-        for raw in self._raw.values():
+        for raw in (*self._raw.values(), *self._data.values()):
             raw.close()
         for udp in self._udp.values():
             udp.close()
         self._raw.clear()
+        self._data.clear()
         self._udp.clear()
 
     def reserve(self, local: UdpEndpoint, interface: str = "") -> None:

@@ -6,7 +6,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from ha_scenario import CORRESPONDENT, HA, HA4, HOME, HOME4, Scenario, scenario
 
-from dsmip.core.actions import ForwardPacket, SendIPv4, TooBig
+from dsmip.core.actions import SendError, SendIPv4, TooBig
 from dsmip.wire import icmpv4, icmpv6
 from dsmip.wire.constants import NextHeader
 from dsmip.wire.ip import IPv4Header
@@ -49,7 +49,7 @@ def test_floods_are_not_answered_one_by_one() -> None:
 def test_rfc2473_7_1_packet_too_big() -> None:
     packet = packet6(1400)
     [answer] = bound().agent.too_big(packet, MTU)
-    assert isinstance(answer, ForwardPacket)
+    assert isinstance(answer, SendError)
     sent = decode_packet(answer.packet)
     assert (sent.source, sent.destination) == (HA, CORRESPONDENT)
     told = icmpv6.decode_icmpv6(sent.payload, HA, CORRESPONDENT)
@@ -61,7 +61,7 @@ def test_rfc2473_7_1_packet_too_big() -> None:
 def test_rfc2473_7_1_never_less_than_the_minimum_mtu() -> None:
     agent = bound().agent
     [answer] = agent.too_big(packet6(1400), 1240)
-    assert isinstance(answer, ForwardPacket)
+    assert isinstance(answer, SendError)
     told = icmpv6.decode_icmpv6(decode_packet(answer.packet).payload, HA, CORRESPONDENT)
     assert isinstance(told, icmpv6.PacketTooBig)
     assert told.mtu == 1280
@@ -79,7 +79,7 @@ def test_errors_are_not_answered() -> None:
 def test_rfc2473_7_2_ipv4_with_dont_fragment() -> None:
     packet = packet4(1400, dont_fragment=True)[:1400]
     [answer] = bound().agent.too_big(packet, MTU)
-    assert isinstance(answer, SendIPv4)
+    assert isinstance(answer, SendError)
     header = IPv4Header.decode(answer.packet)
     assert (header.source, header.destination) == (HA4, CORRESPONDENT4)
     told = icmpv4.decode_icmpv4(answer.packet[20:])

@@ -20,7 +20,7 @@ from ha_scenario import (
     scenario,
 )
 
-from dsmip.core.actions import ForwardPacket, SendIPv4
+from dsmip.core.actions import SendError
 from dsmip.wire import icmpv4, icmpv6
 from dsmip.wire.constants import NextHeader
 from dsmip.wire.ip import IPv4Header
@@ -77,13 +77,13 @@ def error6(agent: Scenario, message: icmpv6.Icmpv6Message) -> Outcome:
 
 
 def told6(outcome: Outcome) -> icmpv6.Icmpv6Message:
-    packet = decode_packet(outcome.one(ForwardPacket).packet)
+    packet = decode_packet(outcome.one(SendError).packet)
     assert (packet.source, packet.destination) == (HA, CORRESPONDENT)
     return icmpv6.decode_icmpv6(packet.payload, HA, CORRESPONDENT)
 
 
 def told4(outcome: Outcome) -> icmpv4.Icmpv4Message:
-    packet = outcome.one(SendIPv4).packet
+    packet = outcome.one(SendError).packet
     header = IPv4Header.decode(packet)
     assert (header.source, header.destination, header.protocol) == (HA4, CORRESPONDENT4, 1)
     return icmpv4.decode_icmpv4(packet[20:])
@@ -227,5 +227,5 @@ def test_every_prefix_of_a_quote_is_harmless(size: int) -> None:
 def test_errors_are_relayed_at_a_limited_rate() -> None:
     agent, message = over_ipv6(), icmpv6.TimeExceeded(0, in_ipv6(inner6()))
     outcomes = [error6(agent, message) for _ in range(50)]
-    assert sum(bool(outcome.kinds() == ["ForwardPacket"]) for outcome in outcomes) == 10
+    assert sum(bool(outcome.kinds() == ["SendError"]) for outcome in outcomes) == 10
     assert outcomes[-1].drops == ["icmp-error-rate"]

@@ -72,6 +72,14 @@ def test_payload_is_under_esp_wherever_the_mobile_node_is(network: Namespaces, t
         # More than fits: the kernel says how much, leaving room for ESP.
         wait_until(lambda: talks(HOME, "-s", "3000"), 30, "packets as large as may be")
         assert network.pings("mn", CN4, "-I", ipv4, "-p", PATTERN)
+        # What the home agent's daemon itself says of this payload quotes it, and is under ESP like it.
+        for nobody, own, words in (
+            ("2001:db8:100::99", HOME, "Address unreachable"),
+            ("198.51.100.99", ipv4, "Destination Host Unreachable"),
+        ):
+            ping = ("ping", "-c", "1", "-W", "5", "-I", own, "-p", PATTERN, nobody)
+            assert words in network.run("mn", *ping, check=False).stdout
+        assert dropped("ha") == dropped("laptop") == 0
 
         before = spis(network, "ha"), spis(network, "mn")
         assert before == ({"0x00003001", "0x00004001"}, {"0x00003001", "0x00004001"})

@@ -17,8 +17,8 @@ from random import Random
 from dsmip.core.actions import (
     Action,
     Drop,
-    ForwardPacket,
     SendDatagram,
+    SendError,
     SendIPv4,
     SendPacket,
     StoreBinding,
@@ -283,7 +283,7 @@ class HomeAgent:
         else:
             self._answer_error(answer, "no-binding", now)
 
-    def too_big(self, packet: bytes, mtu: int) -> list[ForwardPacket | SendIPv4]:
+    def too_big(self, packet: bytes, mtu: int) -> list[SendError | SendIPv4]:
         """What to send because of a `TooBig` packet, now that the MTU of its path is known, in octets."""
         return too_big(packet, mtu, self._config)
 
@@ -366,7 +366,7 @@ class HomeAgent:
         else:
             self._drop(reason, f"from {packet.source}")
 
-    def _answer_error(self, answer: SendPacket | SendDatagram | SendIPv4, reason: str, now: Instant) -> None:
+    def _answer_error(self, answer: SendPacket | SendDatagram | SendError, reason: str, now: Instant) -> None:
         """Count the packet, and answer it if that is not too often."""
         if self._errors.allow(now.monotonic):
             self._actions.append(answer)

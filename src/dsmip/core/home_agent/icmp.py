@@ -11,7 +11,7 @@ from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
 from random import Random
 
-from dsmip.core.actions import Action, Drop, Event, ForwardPacket, SendIPv4, SendPacket
+from dsmip.core.actions import Action, Drop, Event, ForwardPacket, SendError, SendPacket
 from dsmip.core.home_agent.bindings import Bindings
 from dsmip.core.home_agent.config import HomeAgentConfig
 from dsmip.core.home_agent.replies import refresh_request, to_mobile_node
@@ -271,7 +271,7 @@ class HomeAgentIcmp:
 
     # Errors ------------------------------------------------------------------------------------------------
 
-    def _relayed(self, outcome: ForwardPacket | SendIPv4 | str) -> None:
+    def _relayed(self, outcome: SendError | str) -> None:
         self._emit(Drop(outcome) if isinstance(outcome, str) else outcome)
 
     def _belongs(self, inner: IPAddress, outer: IPAddress) -> bool:

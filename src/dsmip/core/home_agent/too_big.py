@@ -6,7 +6,7 @@ path does not take. The data plane hands those up. RFC 2473 section 7.1 for IPv6
 
 from __future__ import annotations
 
-from dsmip.core.actions import ForwardPacket, SendIPv4
+from dsmip.core.actions import SendError, SendIPv4
 from dsmip.core.home_agent.config import HomeAgentConfig
 from dsmip.core.home_agent.tunnel_errors import to_ipv4_source, to_ipv6_source
 from dsmip.wire.errors import DecodeError
@@ -16,7 +16,7 @@ from dsmip.wire.ip import IPV4_HEADER_SIZE, IPv4Header
 _UNIT = 8
 
 
-def too_big(packet: bytes, mtu: int, config: HomeAgentConfig) -> list[ForwardPacket | SendIPv4]:
+def too_big(packet: bytes, mtu: int, config: HomeAgentConfig) -> list[SendError | SendIPv4]:
     """What to send because of a packet that is too big for an `mtu`: an error to its source, or the fragments
     of an IPv4 packet that permits it. Nothing for a packet that may not be answered."""
     if packet[0] >> 4 == 6:
@@ -34,11 +34,11 @@ def too_big(packet: bytes, mtu: int, config: HomeAgentConfig) -> list[ForwardPac
     return [] if isinstance(answer, str) else [answer]
 
 
-def fragments(packet: bytes, header: IPv4Header, mtu: int) -> list[ForwardPacket | SendIPv4]:
+def fragments(packet: bytes, header: IPv4Header, mtu: int) -> list[SendError | SendIPv4]:
     """The packet in pieces of at most `mtu` octets, which may be fragments already. Options are left out."""
     data = packet[header.header_length : header.header_length + header.payload_length]
     step = (mtu - IPV4_HEADER_SIZE) // _UNIT * _UNIT
-    pieces: list[ForwardPacket | SendIPv4] = []
+    pieces: list[SendError | SendIPv4] = []
     for start in range(0, len(data), step):
         piece = data[start : start + step]
         last = start + step >= len(data)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
 
-from dsmip.core.actions import ForwardPacket, SendIPv4
+from dsmip.core.actions import SendError
 from dsmip.core.home_agent.config import HomeAgentConfig
 from dsmip.core.home_agent.unreachable import may_be_answered_ipv4, may_be_answered_ipv6
 from dsmip.core.types import DSMIP_PORT, IPAddress
@@ -32,10 +32,9 @@ _IPV4_QUOTE = 548
 
 #: Tells whether an inner destination belongs to a binding whose care-of address is the outer one.
 Belongs = Callable[[IPAddress, IPAddress], bool]
-Relayed = ForwardPacket | SendIPv4
 
 
-def relay_icmpv6(message: icmpv6.Icmpv6Message, config: HomeAgentConfig, belongs: Belongs) -> Relayed | str:
+def relay_icmpv6(message: icmpv6.Icmpv6Message, config: HomeAgentConfig, belongs: Belongs) -> SendError | str:
     """What becomes of an ICMPv6 error about one of our IPv6 tunnel packets; a slug when nothing does."""
     match message:
         case icmpv6.PacketTooBig(mtu=mtu, invoking=invoking):
@@ -52,7 +51,7 @@ def relay_icmpv6(message: icmpv6.Icmpv6Message, config: HomeAgentConfig, belongs
     return _relay(invoking[IPV6_HEADER_SIZE:], outer, limit, IPV6_HEADER_SIZE, config, belongs)
 
 
-def relay_icmpv4(message: icmpv4.Icmpv4Message, config: HomeAgentConfig, belongs: Belongs) -> Relayed | str:
+def relay_icmpv4(message: icmpv4.Icmpv4Message, config: HomeAgentConfig, belongs: Belongs) -> SendError | str:
     """The same for an ICMP error about one of our IPv4 tunnel packets, with or without UDP."""
     match message:
         case icmpv4.DestinationUnreachable(mtu=mtu, invoking=invoking):
@@ -78,7 +77,7 @@ def relay_icmpv4(message: icmpv4.Icmpv4Message, config: HomeAgentConfig, belongs
 
 def _relay(
     inner: bytes, outer: IPAddress, limit: int, overhead: int, config: HomeAgentConfig, belongs: Belongs
-) -> Relayed | str:
+) -> SendError | str:
     """`limit` is the path's MTU, 0 = the error is another one; `overhead` are the octets of outer headers."""
     version = inner[0] >> 4 if inner else 0
     if version == 6 and len(inner) >= IPV6_HEADER_SIZE:
@@ -92,7 +91,7 @@ def _relay(
     return "icmp-error-truncated"
 
 
-def to_ipv6_source(inner: bytes, mtu: int, config: HomeAgentConfig) -> Relayed | str:
+def to_ipv6_source(inner: bytes, mtu: int, config: HomeAgentConfig) -> SendError | str:
     """The error about `inner`, `mtu` 0 = not of its size; a slug when there must be none (RFC 2473 8.2)."""
     source = IPv6Address(inner[8:24])
     if not may_be_answered_ipv6(inner):
@@ -105,10 +104,10 @@ def to_ipv6_source(inner: bytes, mtu: int, config: HomeAgentConfig) -> Relayed |
     else:
         error = icmpv6.DestinationUnreachable(_ADDRESS_UNREACHABLE, inner)
     payload = icmpv6.encode_icmpv6(error, config.address, source)
-    return ForwardPacket(encode_packet(config.address, source, payload, NextHeader.ICMPV6))
+    return SendError(encode_packet(config.address, source, payload, NextHeader.ICMPV6))
 
 
-def to_ipv4_source(inner: bytes, mtu: int, address: IPv4Address) -> Relayed | str:
+def to_ipv4_source(inner: bytes, mtu: int, address: IPv4Address) -> SendError | str:
     """The same of IPv4 (RFC 2473 section 8.3)."""
     if not may_be_answered_ipv4(inner):
         return "icmp-error-not-relayed"
@@ -121,4 +120,4 @@ def to_ipv4_source(inner: bytes, mtu: int, address: IPv4Address) -> Relayed | st
         code = _HOST_UNREACHABLE
     message = icmpv4.encode_icmpv4(icmpv4.DestinationUnreachable(code, mtu, inner[:_IPV4_QUOTE]))
     header = IPv4Header(address, source, NextHeader.ICMPV4, len(message))
-    return SendIPv4(header.encode() + message)
+    return SendError(header.encode() + message)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address
 
-from dsmip.core.actions import SendIPv4, SendPacket
+from dsmip.core.actions import SendError
 from dsmip.core.home_agent.config import HomeAgentConfig
 from dsmip.core.registration import is_unicast_ipv4
 from dsmip.wire import icmpv4, icmpv6
@@ -35,7 +35,7 @@ _IPV4_QUOTE = 548
 _EXTENSION_HEADERS = frozenset({NextHeader.HOP_BY_HOP, NextHeader.ROUTING, NextHeader.DESTINATION})
 
 
-def unreachable(packet: bytes, config: HomeAgentConfig) -> SendPacket | SendIPv4 | None:
+def unreachable(packet: bytes, config: HomeAgentConfig) -> SendError | None:
     """The answer to a data packet of either family; None where there must not be one."""
     version = packet[0] >> 4 if packet else 0
     try:
@@ -69,13 +69,13 @@ def may_be_answered_ipv4(packet: bytes) -> bool:
     return header_length < len(packet) and packet[header_length] in _ICMPV4_INFORMATIONAL
 
 
-def _unreachable_ipv6(packet: bytes, address: IPv6Address) -> SendPacket | None:
+def _unreachable_ipv6(packet: bytes, address: IPv6Address) -> SendError | None:
     header = IPv6Header.decode(packet)
     if not may_be_answered_ipv6(packet):
         return None
     error = icmpv6.DestinationUnreachable(_ADDRESS_UNREACHABLE, packet)
     message = icmpv6.encode_icmpv6(error, address, header.source)
-    return SendPacket(encode_packet(address, header.source, message, NextHeader.ICMPV6))
+    return SendError(encode_packet(address, header.source, message, NextHeader.ICMPV6))
 
 
 def _may_be_icmpv6_error(packet: bytes, next_header: int) -> bool:
@@ -95,11 +95,11 @@ def _may_be_icmpv6_error(packet: bytes, next_header: int) -> bool:
     return packet[offset] < _FIRST_ICMPV6_INFORMATIONAL or packet[offset] == _ICMPV6_REDIRECT
 
 
-def _unreachable_ipv4(packet: bytes, address: IPv4Address) -> SendIPv4 | None:
+def _unreachable_ipv4(packet: bytes, address: IPv4Address) -> SendError | None:
     header = IPv4Header.decode(packet)
     if not may_be_answered_ipv4(packet):
         return None
     error = icmpv4.DestinationUnreachable(_HOST_UNREACHABLE, 0, packet[:_IPV4_QUOTE])
     message = icmpv4.encode_icmpv4(error)
     answer = IPv4Header(address, header.source, NextHeader.ICMPV4, len(message))
-    return SendIPv4(answer.encode() + message)
+    return SendError(answer.encode() + message)

@@ -21,6 +21,7 @@ from dsmip.core.actions import (
     NoteNeighbor,
     RemoveBinding,
     SendDatagram,
+    SendError,
     SendIPv4,
     SendPacket,
     StartDad,
@@ -280,6 +281,8 @@ class HomeAgentDaemon:
             case ForwardPacket():
                 if not runtime.is_protected(SendPacket(action.packet)):
                     runtime.sockets.send_ipv6(action.packet)
+            case SendError():
+                runtime.sockets.send_as_data(action.packet)
             case SendIPv4():
                 runtime.sockets.send_ipv4(action.packet, action.interface)
             case TooBig():
