@@ -84,7 +84,7 @@ def keys(config: HomeAgentFile, monkeypatch: pytest.MonkeyPatch) -> HomeAgentKey
     monkeypatch.setattr(home_agent_keys, "KeyManagement", Management)
     events: Any = SimpleNamespace(events=SimpleNamespace(event=None), conditions=None, payload=None)
     made = HomeAgentKeys(cast(Runtime, events), config, lambda _action: None, lambda _address: 5)
-    protection: Any = SimpleNamespace(keys=None)
+    protection: Any = SimpleNamespace(keys=None, kernel=None)
     made.serve(config.mobile_node, lambda: protection)
     assert protection.keys is made
     return made

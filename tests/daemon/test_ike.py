@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 from tests.host.fake_charon import FakeCharon, established
 
+from dsmip.core.types import IPAddress
 from dsmip.daemon.conditions import Conditions
 from dsmip.daemon.ike.connection import Certificates, Connection, Negotiated, PayloadChild
 from dsmip.daemon.ike.key_management import KeyManagement
 from dsmip.daemon.ike.words import state_in_words
+from dsmip.host.xfrm import Association
 
 HOME, HOME_AGENT = IPv6Address("2001:db8:100::20"), IPv6Address("2001:db8:ffff::1")
 OTHER = IPv6Address("2001:db8:100::21")
@@ -28,11 +30,25 @@ def served(home_address: IPv6Address, secret: bytes = SECRET) -> Connection:
     return Connection(name, HOME_AGENT, home_address, "ha", str(home_address), 78, False, secret)
 
 
+class Kernel:
+    """What is in it, and what was taken out."""
+
+    def __init__(self) -> None:
+        self.present: set[Association] = set()
+
+    def associations(self) -> list[Association]:
+        return list(self.present)
+
+    def remove_state(self, destination: IPAddress, spi: int) -> None:
+        self.present = {one for one in self.present if (one.destination, one.spi) != (destination, spi)}
+
+
 class World:
     """A charon that may be there, and what is told of it."""
 
     def __init__(self, path: Path) -> None:
         self.charon = FakeCharon(path)
+        self.kernel = Kernel()
         self.events: list[tuple[str, str]] = []
         self.changes: list[tuple[IPv6Address, bool]] = []
         self.conditions = Conditions(lambda _kind, _fields: None)
@@ -45,6 +61,7 @@ class World:
             lambda kind, fields: self.events.append((kind, fields.get("reason", ""))),
             self.conditions,
             self._changed,
+            self.kernel,
             poll=poll,
             patience=0.5,
         )
@@ -132,6 +149,65 @@ def test_charon_restarted_is_told_everything_again(tmp_path: Path) -> None:
 
     world = run(tmp_path, use)
     assert [kind for kind, _ in world.events] == ["keys-negotiated", "keys-gone", "keys-negotiated"]
+
+
+@pytest.mark.parametrize("noticed", [True, False], ids=["gone for a while", "there again at once"])
+def test_what_a_charon_that_died_left_in_the_kernel_serves_until_there_is_more(
+    tmp_path: Path, noticed: bool
+) -> None:
+    ends = (HOME, HOME_AGENT), (HOME_AGENT, HOME)
+    left = {Association(*ends[0], 0xC1, NODE.request), Association(*ends[1], 0xC2, NODE.request)}
+    stays = {
+        # Known to the charon that is there, of another group, and of another mobile node.
+        Association(*ends[1], 0xC0000001, NODE.request),
+        Association(*ends[1], 0xC3, NODE.request + 1),
+        Association(OTHER, HOME_AGENT, 0xC4, NODE.request),
+    }
+
+    async def use(world: World) -> None:
+        world.management.set([NODE])
+        world.management.ask(HOME)
+        await world.until(world.is_up)
+        world.kernel.present = left | stays
+        # The same charon, whatever it is that it tells of: nothing is left over.
+        world.charon.happens("child-updown")
+        looks = len(world.charon.asked)
+        await world.until(lambda: len(world.charon.asked) > looks + 4)
+        assert world.kernel.present == left | stays
+
+        world.charon.initiates = lambda _name: ["retransmit 1 of request"]
+        if noticed:
+            await world.charon.stop()
+            await world.until(lambda: not world.management.reachable)
+            await world.charon.start()
+        else:
+            world.charon.loaded.clear()
+            world.charon.sas.clear()
+        await world.until(lambda: bool(world.management.state(HOME).problem))
+        assert world.kernel.present == left | stays
+        world.charon.initiates = lambda _name: established(str(HOME_AGENT))
+        world.management.network_changed()
+        await world.until(lambda: world.kernel.present == stays)
+
+    run(tmp_path, use)
+
+
+def test_payload_keeps_what_a_charon_left_until_it_has_keys_of_its_own(tmp_path: Path) -> None:
+    payload = PayloadChild(79, (IPv6Network(HOME),), (IPv6Network("::/0"),))
+    signalling = Association(HOME, HOME_AGENT, 0xC1, NODE.request)
+    of_payload = Association(HOME, HOME_AGENT, 0xC2, payload.request)
+
+    async def use(world: World) -> None:
+        world.kernel.present = {signalling, of_payload}
+        world.charon.loaded[NODE.name] = {}
+        world.charon.sas[NODE.name] = established(str(HOME_AGENT))
+        world.management.set([replace(NODE, payload=payload)])
+        await world.until(lambda: world.kernel.present == {of_payload})
+        await world.until(world.is_up)
+        world.management.ask(HOME)
+        await world.until(lambda: not world.kernel.present)
+
+    run(tmp_path, use)
 
 
 def test_another_daemon_finds_the_sa_of_the_one_before(tmp_path: Path) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 
 import pytest
 
+from dsmip.host import xfrm
 from dsmip.host.rtnetlink import attribute, attributes
-from dsmip.host.xfrm import Aead, Traffic, dropped
+from dsmip.host.xfrm import Aead, Association, State, Traffic, Xfrm, dropped
 
 ALL6, HOME = IPv6Network("::/0"), IPv6Network("2001:db8:100::10")
 ALL4, POOL = IPv4Network("0.0.0.0/0"), IPv4Network("198.51.100.128/25")
@@ -53,3 +54,34 @@ def test_a_key_is_not_shown() -> None:
     assert kinds[18].endswith(
         (160).to_bytes(4, "little") + (128).to_bytes(4, "little") + b"secretsecretsecretse"
     )
+
+
+class Requests:
+    """Gives back what it was told to put in, as the kernel does: with what it has added behind."""
+
+    def __init__(self) -> None:
+        self.states: list[bytes] = []
+
+    def request(self, kind: int, flags: int, body: bytes) -> None:
+        if flags:
+            self.states.append(body + attribute(23, bytes(24)))
+
+    def ask(self, kind: int, body: bytes, *, everything: bool = False) -> list[bytes]:
+        assert (kind, everything) == (0x12, True)  # XFRM_MSG_GETSA
+        return self.states
+
+
+def test_what_tells_security_associations_apart_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    requests = Requests()
+    monkeypatch.setattr(xfrm, "RequestSocket", lambda _protocol: requests)
+    kernel = Xfrm()
+    aead = Aead(bytes(20))
+    there, here = IPv6Address("2001:db8:100::10"), IPv6Address("2001:db8:ffff::1")
+    kernel.set_state(State(there, here, 0xC0000001, aead, 0x4000004D, Traffic(HOME, HOME, 135)))
+    # Being negotiated: what is known of it so far.
+    requests.states.append(requests.states[0][:224] + attribute(23, bytes(24)))
+    kernel.set_state(State(IPv4Address("192.0.2.1"), IPv4Address("198.51.100.1"), 0x1001, aead, 7, None))
+    assert list(kernel.associations()) == [
+        Association(there, here, 0xC0000001, 0x4000004D),
+        Association(IPv4Address("192.0.2.1"), IPv4Address("198.51.100.1"), 0x1001, 7),
+    ]

@@ -103,7 +103,8 @@ class SignallingProtection:
         send: Callable[[Send], None],
     ) -> None:
         self._inject, self._deliver, self._send = inject, deliver, send
-        self._xfrm = Xfrm()
+        #: Its policies and security associations.
+        self.kernel = Xfrm()
         opened = (
             ProtectedSocket.of_mobility_headers(UPCALL_MARK),
             ProtectedSocket.of_icmpv6(PREFIX_DISCOVERY, UPCALL_MARK),
@@ -128,7 +129,7 @@ class SignallingProtection:
                 self.remove(peer)
         for one in self.sockets:
             one.close()
-        self._xfrm.close()
+        self.kernel.close()
 
     @property
     def sockets(self) -> Collection[ProtectedSocket]:
@@ -141,12 +142,12 @@ class SignallingProtection:
         """From now on signalling with this peer is under ESP, both ways. Raises HostError."""
         # Policies first: there must be no moment at which the clear text would pass.
         for traffic, direction in _signalling(peer):
-            self._xfrm.set_policy(Policy(traffic, direction, peer.request))
+            self.kernel.set_policy(Policy(traffic, direction, peer.request))
         self._peers[peer.local, peer.remote] = peer
         if peer.outbound is not None:
-            self._xfrm.set_state(_state(peer.local, peer.remote, peer.outbound, peer.request))
+            self.kernel.set_state(_state(peer.local, peer.remote, peer.outbound, peer.request))
         if peer.inbound is not None:
-            self._xfrm.set_state(_state(peer.remote, peer.local, peer.inbound, peer.request))
+            self.kernel.set_state(_state(peer.remote, peer.local, peer.inbound, peer.request))
 
     def remove(self, peer: Peer) -> None:
         """No signalling with this peer any more."""
@@ -155,9 +156,9 @@ class SignallingProtection:
         self._held.pop((peer.local, peer.remote), None)
         for association, destination in ((peer.outbound, peer.remote), (peer.inbound, peer.local)):
             if association is not None:
-                self._xfrm.remove_state(destination, association.spi)
+                self.kernel.remove_state(destination, association.spi)
         for traffic, direction in _signalling(peer):
-            self._xfrm.remove_policy(traffic, direction)
+            self.kernel.remove_policy(traffic, direction)
 
     def is_peer(self, local: IPv6Address, remote: IPv6Address) -> bool:
         """Whether signalling between these two is under ESP: the kernel lets none pass that is not."""

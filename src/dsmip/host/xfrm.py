@@ -12,11 +12,11 @@ import enum
 import errno
 import socket
 import struct
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from dsmip.core.types import IPAddress, IPNetwork
 from dsmip.host import rtnetlink as nl
@@ -28,6 +28,7 @@ ESP: Final = 50
 _NEWSA, _DELSA, _GETSA, _DELPOLICY, _GETPOLICY, _UPDPOLICY = 0x10, 0x11, 0x12, 0x14, 0x15, 0x19
 _ALG_AUTH_TRUNCATED, _ALG_CRYPT, _TEMPLATES = 20, 2, 5
 _AEAD = 18
+_KEYS = frozenset({_AEAD, _ALG_CRYPT})
 _FLAG_ANY_FAMILY = 32
 #: "No limit" of a lifetime (XFRM_INF).
 _FOREVER = (1 << 64) - 1
@@ -165,6 +166,15 @@ class State:
     mode: Mode = Mode.TRANSPORT
 
 
+class Association(NamedTuple):
+    """What tells a state in the kernel from all others, and the number of its group."""
+
+    source: IPAddress
+    destination: IPAddress
+    spi: int
+    request: int
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """Packets of `traffic` have to be under ESP, with a state of `request`; `ends` are those of a tunnel
@@ -230,6 +240,21 @@ class Xfrm:
             if ends and same and (request, mode) == (state.request, state.mode):
                 return True
         return False
+
+    def associations(self) -> Iterator[Association]:
+        """All there are of ESP, whoever put them there. Those that are being negotiated have no keys yet, and
+        are left out. Raises HostError."""
+        try:
+            answers = self._requests.ask(_GETSA, b"", everything=True)
+        except OSError as error:
+            raise HostError(f"IPsec: listing security associations: {error.strerror}") from error
+        for answer in answers:
+            *_, request, version, _, _, _ = _STATE_TAIL.unpack_from(answer, _STATE_SIZE - _STATE_TAIL.size)
+            destination, spi, protocol = _ID.unpack_from(answer, _SELECTOR.size)
+            if protocol == ESP and attributes(answer[_STATE_SIZE:]).keys() & _KEYS:
+                ends = (answer[_STATE_SOURCE : _STATE_SOURCE + 16], destination)
+                source, destination = (_address(version, octets) for octets in ends)
+                yield Association(source, destination, _big(spi), request)
 
     def remove_state(self, destination: IPAddress, spi: int) -> None:
         """Take a security association out, if it is there."""
@@ -328,8 +353,12 @@ def _template(policy: Policy, request: int) -> bytes:
 
 
 def _big(number: int) -> int:
-    """A 32-bit number as the octets of network order read by this machine."""
+    """A 32-bit number as the octets of network order read by this machine, and back."""
     return int(struct.unpack("=I", number.to_bytes(4, "big"))[0])
+
+
+def _address(version: int, octets: bytes) -> IPAddress:
+    return IPv6Address(octets) if version == socket.AF_INET6 else IPv4Address(octets[:4])
 
 
 def _network(version: int, octets: bytes, length: int) -> IPNetwork:

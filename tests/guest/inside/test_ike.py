@@ -109,8 +109,8 @@ class World:
     def _drop_addresses(self) -> None:
         self.namespaces.run("mn", "ip", "addr", "flush", "dev", "eth0", "scope", "global")
 
-    def spis(self) -> set[str]:
-        return set(re.findall(r"spi (0x[0-9a-f]+)", self.namespaces.run("ha", "ip", "xfrm", "state").stdout))
+    def spis(self, node: str = "ha") -> set[str]:
+        return set(re.findall(r"spi (0x[0-9a-f]+)", self.namespaces.run(node, "ip", "xfrm", "state").stdout))
 
     def sequences(self) -> dict[str, int]:
         """By home address: who is registered, and how far it has counted."""
@@ -230,11 +230,18 @@ def test_daemons_restart_under_each_other(world: World) -> None:
     world.namespaces.run("gw", *replay)
     told(world, lambda: world.xfrm_errors("XfrmInStateSeqError") > before, 30, "a replay is refused")
 
+    before_charon_died = world.spis("mn")
     world.charon["mn"].kill()
     told(world, lambda: "strongSwan cannot be reached" in world.problem(), 60, "charon is missed")
     world.charon["mn"].start()
     told(world, lambda: world.status().get("ike_negotiations") == 2, 60, "negotiated anew")
     told(world, lambda: world.is_registered("ipv6") and not world.problem(), 60, "all is well again")
+    told(
+        world,
+        lambda: not world.spis("mn") & before_charon_died,
+        30,
+        "nothing is left of the charon that died",
+    )
     before = world.xfrm_errors("XfrmInNoStates")
     world.namespaces.run("gw", *replay)
     told(world, lambda: world.xfrm_errors("XfrmInNoStates") > before, 30, "ESP of the old SA is refused")

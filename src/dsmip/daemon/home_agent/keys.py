@@ -70,6 +70,7 @@ class HomeAgentKeys:
                 self._runtime.events.event,
                 self._runtime.conditions,
                 self._changed,
+                protection().kernel,
             )
             self._management.start()
             protection().keys = self

@@ -18,6 +18,7 @@ from typing import Final
 
 from dsmip.daemon.conditions import Conditions
 from dsmip.daemon.ike.connection import PAYLOAD, SIGNALLING, Connection, Negotiated
+from dsmip.daemon.ike.leftovers import Kernel, Leftovers
 from dsmip.daemon.ike.words import cipher_of, failure, trouble
 from dsmip.host.vici import Answer, Refused, Unreachable, Vici, ViciError
 
@@ -44,6 +45,7 @@ class KeyManagement:
         event: Callable[[str, dict[str, str]], None],
         conditions: Conditions,
         changed: Callable[[IPv6Address, Negotiated], None],
+        kernel: Kernel,
         *,
         poll: float = POLL,
         patience: float = PATIENCE,
@@ -58,6 +60,9 @@ class KeyManagement:
         self._patience = patience
         self._wanted: dict[str, Connection] = {}
         self._told: dict[str, Connection] = {}
+        self._leftovers = Leftovers(kernel)
+        #: Whether the charon there is another one than before, as far as we know.
+        self._another = True
         self._states: dict[IPv6Address, Negotiated] = {}
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -141,6 +146,7 @@ class KeyManagement:
                 self._conditions.stand("ike", str(error))
                 if not self.reachable:
                     self._told.clear()
+                    self._another = True
             # Many mobile nodes may come at once: half of the time is enough.
             await asyncio.sleep(min(loop.time() - begun, 1.0))
             with contextlib.suppress(TimeoutError):
@@ -162,6 +168,8 @@ class KeyManagement:
         loaded = (
             {name for name in names if name.startswith(self._prefix)} if isinstance(names, list) else set()
         )
+        if self._told.keys() & self._wanted.keys() - loaded:
+            self._another = True
         for name in (loaded | self._told.keys()) - self._wanted.keys():
             await self._unload(vici, name)
         for name, connection in list(self._wanted.items()):
@@ -197,16 +205,22 @@ class KeyManagement:
     async def _look(self, vici: Vici) -> None:
         """See what has been negotiated."""
         mine = {"ike": next(iter(self._wanted))} if len(self._wanted) == 1 else None
+        if self._another:
+            self._leftovers.search(self._wanted.values())
+            self._another = False
         found: dict[str, Negotiated] = {}
+        known: dict[str, frozenset[int]] = {}
         for event in await vici.stream("list-sas", "list-sa", mine):
             for name, sa in event.items():
                 if name in self._wanted and isinstance(sa, dict):
                     found[name] = _better(found.get(name), _negotiated(sa))
+                    known[name] = known.get(name, frozenset()) | _spis(_children(sa), "spi-in", "spi-out")
         for name, connection in self._wanted.items():
             before = self.state(connection.home_address)
             state = found.get(name, Negotiated())
             if state.missing(connection) and before.problem:
                 state = replace(state, problem=before.problem)
+            self._leftovers.settle(connection, state, known.get(name, frozenset()))
             self._set(connection, state)
 
     def _set(self, connection: Connection, state: Negotiated) -> None:
@@ -298,18 +312,21 @@ def _negotiated(sa: Answer) -> Negotiated:
 
 
 def _usable(sa: Answer, name: str) -> list[Answer]:
-    children = sa.get("child-sas")
     return [
         child
-        for child in (children.values() if isinstance(children, dict) else ())
-        if isinstance(child, dict)
-        and child.get("name") == name
-        and child.get("state") in ("INSTALLED", "REKEYING", "REKEYED")
+        for child in _children(sa)
+        if child.get("name") == name and child.get("state") in ("INSTALLED", "REKEYING", "REKEYED")
     ]
 
 
-def _spis(children: list[Answer]) -> frozenset[int]:
-    told = (str(child.get("spi-in", "")) for child in children)
+def _children(sa: Answer) -> list[Answer]:
+    children = sa.get("child-sas")
+    found = children.values() if isinstance(children, dict) else ()
+    return [child for child in found if isinstance(child, dict)]
+
+
+def _spis(children: list[Answer], *ways: str) -> frozenset[int]:
+    told = (str(child.get(way, "")) for child in children for way in ways or ("spi-in",))
     return frozenset(int(spi, 16) for spi in told if _SPI.fullmatch(spi))
 
 

@@ -49,6 +49,7 @@ class MobileNodeKeys:
             runtime.events.event,
             runtime.conditions,
             self._changed,
+            protection.kernel,
         )
         protection.keys = self
         runtime.takers.append(self.takes)
