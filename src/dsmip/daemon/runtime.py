@@ -366,7 +366,7 @@ class Runtime:
         now = instant()
         for packet in packets:
             self.tap.incoming(packet)
-            if not any(takes(packet) for takes in self.takers):
+            if not self.takers or not any(takes(packet) for takes in self.takers):
                 engine.receive(packet, now)
         self.turn()
 

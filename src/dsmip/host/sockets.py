@@ -30,7 +30,8 @@ class SignallingSockets:
     def __init__(self) -> None:
         self._raw: dict[tuple[int, str], socket.socket] = {}
         self._data: dict[int, socket.socket] = {}
-        self._udp: dict[tuple[UdpEndpoint, str], socket.socket] = {}
+        # By the octets of the address: the hash of an address object takes as long as all else here.
+        self._udp: dict[tuple[bytes, int, str], socket.socket] = {}
 
     def send_ipv6(self, packet: bytes, interface: str = "") -> bool:
         """Send a whole IPv6 packet; `interface` "" = by the routing table."""
@@ -69,7 +70,7 @@ class SignallingSockets:
         self, payload: bytes, local: UdpEndpoint, remote: UdpEndpoint, interface: str = ""
     ) -> bool:
         """Send a datagram from `local`, which is bound (and so reserved) from then on."""
-        key = (local, interface)
+        key = (local.address.packed, local.port, interface)
         for attempt in (1, 2):
             try:
                 udp = self._udp.get(key) or self._open_udp(local, interface)
@@ -86,7 +87,7 @@ class SignallingSockets:
         """Close what is bound to an interface that went away."""
         for raw_key in [key for key in self._raw if key[1] == interface]:
             self._raw.pop(raw_key).close()
-        for udp_key in [key for key in self._udp if key[1] == interface]:
+        for udp_key in [key for key in self._udp if key[-1] == interface]:
             self._forget_udp(udp_key)
 
     def close(self) -> None:
@@ -101,7 +102,7 @@ class SignallingSockets:
 
     def reserve(self, local: UdpEndpoint, interface: str = "") -> None:
         """Bind a UDP port before anything is sent. Raises OSError when somebody else has it."""
-        if (local, interface) not in self._udp:
+        if (local.address.packed, local.port, interface) not in self._udp:
             self._open_udp(local, interface)
 
     def _send_raw(self, family: int, packet: bytes, address: tuple[object, ...], interface: str) -> bool:
@@ -137,10 +138,10 @@ class SignallingSockets:
         except OSError:
             udp.close()
             raise
-        self._udp[local, interface] = udp
+        self._udp[local.address.packed, local.port, interface] = udp
         return udp
 
-    def _forget_udp(self, key: tuple[UdpEndpoint, str]) -> None:
+    def _forget_udp(self, key: tuple[bytes, int, str]) -> None:
         udp = self._udp.pop(key, None)
         if udp is not None:
             udp.close()

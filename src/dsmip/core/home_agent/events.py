@@ -76,8 +76,9 @@ def _registered(entry: CareOfBinding, former: CareOfBinding | None, kind: str, w
             **_bid(entry),
             "care_of": entry.care_of,
             "previous": former.care_of if former is not None else "",
-            "format": entry.format.value,
-            "nat": entry.nat.value,
+            # As `value`, in a tenth of the time.
+            "format": entry.format._value_,
+            "nat": entry.nat._value_,
             "lifetime": entry.lifetime,
         },
     )

@@ -272,6 +272,11 @@ class HomeAgentDaemon:
     def _carry_out(self, action: Action) -> None:
         runtime = self._runtime
         match action:
+            # What every Binding Update leads to comes first.
+            case InstallBinding():
+                self._install_or_put_off(action)
+            case Event():
+                runtime.events.event(action.kind, action.fields)
             case SendDatagram() | SendPacket():
                 home_link = self._config.home_link
                 if home_link and isinstance(action, SendPacket) and self._is_at_home(action):
@@ -287,8 +292,6 @@ class HomeAgentDaemon:
                 runtime.sockets.send_ipv4(action.packet, action.interface)
             case TooBig():
                 self._tell_too_big(action)
-            case InstallBinding():
-                self._install_or_put_off(action)
             case RemoveBinding():
                 self._remove(action)
             case NoteNeighbor():
@@ -299,8 +302,6 @@ class HomeAgentDaemon:
                 self._dad.start(action.home_address, action.addresses, finished)
             case Drop():
                 runtime.events.drop(action.reason, action.detail, action.node or None)
-            case Event():
-                runtime.events.event(action.kind, action.fields)
             case _:
                 raise TypeError(f"a home agent does not do {type(action).__name__}")
 
@@ -351,8 +352,7 @@ class HomeAgentDaemon:
         binding, previous = action.binding, action.previous
         self._payload.installing(binding)
         self._forwarding.install(action)
-        changed = previous is None or _on_home_link(previous) != _on_home_link(binding)
-        if self._config.home_link and changed:
+        if self._config.home_link and (previous is None or _on_home_link(previous) != _on_home_link(binding)):
             self._defend(binding, previous)
 
     def _remove(self, action: RemoveBinding) -> None:
