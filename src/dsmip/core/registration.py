@@ -160,7 +160,8 @@ def read_request(packet: Packet, update: BindingUpdate, home_address: IPv6Addres
     options = sort_options(update)
     if not is_unicast_routable(packet.source):
         return "source-not-routable"
-    if not is_unicast_routable(home_address):
+    # Without a home address option it is the source.
+    if packet.home_address is not None and not is_unicast_routable(home_address):
         return "home-address-not-routable"
     flags = int(update.flags)
     if options.nonce_indices and flags & _H:
@@ -241,8 +242,8 @@ def sort_options(update: BindingUpdate) -> UpdateOptions:
             if found.timestamp is None:
                 found.timestamp = option.timestamp
         elif type(option) is MobileNodeIdentifier:
-            if found.identifier is None and option.nai:
-                found.identifier = option.nai
+            if found.identifier is None:
+                found.identifier = option.nai or None
         elif type(option) is AlternateCareOfAddress:
             found.alternate_care_of = found.alternate_care_of or option.address
         elif type(option) is IPv4CareOfAddress:

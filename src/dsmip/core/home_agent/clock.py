@@ -45,9 +45,13 @@ class TimestampClock:
 
     def read(self, now: Instant) -> float:
         """The time of day."""
-        passed = max(0.0, now.monotonic - self._read_at)
-        self._shown = max(now.unix, self._shown + CATCHING_UP * passed)
-        self._read_at = now.monotonic
+        monotonic, unix = now
+        passed = monotonic - self._read_at
+        if passed > 0:
+            self._shown += CATCHING_UP * passed
+        self._read_at = monotonic
+        if unix > self._shown:
+            self._shown = unix
         return self._shown
 
     def ahead(self, now: Instant) -> float:

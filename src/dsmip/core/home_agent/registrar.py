@@ -411,7 +411,7 @@ def _policy(config: HomeAgentConfig) -> Policy:
 def _flags(request: Request, node: ServedNode) -> BAFlag:
     """Of an acknowledgement (RFC 6275 section 10.3.1, RFC 3963 section 6.6)."""
     flags = BAFlag.R if request.mobile_router else NO_FLAGS
-    if node.entry.key_mobility and request.flags & _K:
+    if request.flags & _K and node.entry.key_mobility:
         flags |= BAFlag.K
     return flags
 

@@ -68,7 +68,8 @@ class Replies:
         self._address = address
         self.reconfigure(force_udp=force_udp, nat_keepalive=nat_keepalive)
         # Of acknowledgements with the usual options. One per number of IPv4 home addresses asked for.
-        self._patterns: dict[Shape, AcknowledgementPattern] = {}
+        # By their shapes, as plain tuples.
+        self._patterns: dict[tuple[int, bool, bool, bool, bool], AcknowledgementPattern] = {}
 
     def reconfigure(self, *, force_udp: bool, nat_keepalive: int) -> None:
         """Answer like this from now on."""
@@ -100,7 +101,7 @@ class Replies:
             )
             header = encode_message(message, self._address, request.home_address, sign)
         else:
-            shape = Shape(
+            shape = (
                 len(answer.ipv4),
                 request.udp is not None,
                 answer.refresh_advice > 0,
@@ -109,7 +110,7 @@ class Replies:
             )
             pattern = self._patterns.get(shape)
             if pattern is None:
-                pattern = self._patterns[shape] = AcknowledgementPattern(self._address, shape)
+                pattern = self._patterns[shape] = AcknowledgementPattern(self._address, Shape(*shape))
             header = pattern.fill(
                 request.home_address,
                 (answer.status, answer.flags, answer.sequence, answer.lifetime),
