@@ -221,9 +221,11 @@ def thaw(frozen: bytes, home_address: int, entry: MobileNodeEntry | None = None)
         former = IPv6Address(frozen[end : end + _IPV6_SIZE])
         end += _IPV6_SIZE
     flows = _flows_decoder.decode(memoryview(frozen)[end:]) if end < len(frozen) else ()
-    at_its_own = entry is not None and int(entry.home_address) == home_address
+    own_address = None if entry is None else entry.home_address
+    if own_address is None or int(own_address) != home_address:
+        own_address = IPv6Address(home_address)
     return Binding(
-        home_address=entry.home_address if entry and at_its_own else IPv6Address(home_address),
+        home_address=own_address,
         index=index,
         care_ofs=tuple(care_ofs),
         sequence=sequence,
