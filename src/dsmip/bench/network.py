@@ -46,6 +46,8 @@ _ROUTED = (fleet.HOME_PREFIX, fleet.MOBILE_PREFIX, fleet.IPV4_HOME_PREFIX, MOBIL
 BINDING = 1
 UPLINK = "u0"
 _TABLE = 100
+#: What IPv6 routes into the tunnel have behind them, as those of the daemon have (host/routing.py).
+_NEXT_HOP = "via fe80::1"
 #: The process a namespace was made by.
 _OWNER = re.compile(r"dsmip-bench(\d+)[a-z]*-")
 
@@ -83,6 +85,10 @@ _SETTINGS = {
     "ipv4/ip_forward": 1,
     "ipv6/conf/all/forwarding": 1,
 }
+
+
+def _into_tunnel(destination: str, version: int) -> str:
+    return f"{destination} {_NEXT_HOP if version == 6 else ''} dev {DEVICE}"
 
 
 def mac(node: str, interface: str) -> bytes:
@@ -182,12 +188,11 @@ class Network:
     def _route_into_tunnel(self, node: str) -> None:
         name = self.namespace(node)
         if node == "ha":
-            namespaces.batch((f"route add {network} dev {DEVICE}" for network in _ROUTED), name)
+            namespaces.batch((f"route add {_into_tunnel(str(n), n.version)}" for n in _ROUTED), name)
             return
         for network in MOBILE_NETWORKS:
-            lines = (
-                f"rule add from {network} lookup {_TABLE}\nroute add default dev {DEVICE} table {_TABLE}\n"
-            )
+            route = _into_tunnel("default", network.version)
+            lines = f"rule add from {network} lookup {_TABLE}\nroute add {route} table {_TABLE}\n"
             namespaces.feed(["ip", "-n", name, "-6" if network.version == 6 else "-4", "-batch", "-"], lines)
 
     def use(self, tunnel: TunnelFormat, bid: int = 0) -> None:
@@ -202,7 +207,7 @@ class Network:
             next_hop: IPAddress | None = None
             if node == "mr":
                 next_hop = IPv6Address("2001:db8:200::1") if ipv6 else IPv4Address("100.64.0.1")
-            plane.add_local(local, bid if node == "mr" else 0)
+            plane.add_local(local, bid if node == "mr" else 0, index if node == "mr" else 0)
             plane.allow_source(BINDING, remote, port, None, bid if node == "ha" else 0)
             interface = index if node == "mr" else 0
             path = Path(tunnel, local, remote, port, port, interface, next_hop)

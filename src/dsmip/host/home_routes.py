@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6
 from typing import Final
 
 from dsmip.core.types import HomeAttachment, IPAddress, IPNetwork
-from dsmip.host.routing import Route, Routing, Rule, RuleAction
+from dsmip.host.routing import Route, Routing, Rule, RuleAction, tunnel_route
 from dsmip.host.rtnetlink import MAIN_TABLE
 
 #: Routing table of what comes from the home address and the mobile network.
@@ -248,13 +248,13 @@ class HomeRoutes:
         return routes
 
     def _wanted_tunnel_routes(self) -> tuple[Route, ...]:
-        routes = [Route(_DEFAULT6, self._device, table=HOME_TABLE)]
-        routes += [Route(half, self._device, source=self._home_address) for half in _EVERYTHING6]
+        routes = [tunnel_route(_DEFAULT6, self._device, table=HOME_TABLE)]
+        routes += [tunnel_route(half, self._device, source=self._home_address) for half in _EVERYTHING6]
         if any(network.version == 4 for network in self.networks):
-            routes.append(Route(_DEFAULT4, self._device, table=HOME_TABLE))
+            routes.append(tunnel_route(_DEFAULT4, self._device, table=HOME_TABLE))
         ipv4 = self.ipv4_home_address
         if ipv4 is not None:
-            routes += [Route(half, self._device, source=ipv4) for half in _EVERYTHING4]
+            routes += [tunnel_route(half, self._device, source=ipv4) for half in _EVERYTHING4]
         return tuple(routes)
 
 

@@ -32,6 +32,9 @@ _IFLA_MTU, _IFLA_TXQLEN, _IFLA_AF_SPEC, _IFLA_INET6_ADDR_GEN_MODE, _ADDR_GEN_NON
 _FRA_DST, _FRA_SRC, _FRA_IFNAME, _FRA_GOTO, _FRA_PRIORITY, _FRA_TABLE, _FRA_PROTOCOL = 1, 2, 3, 4, 6, 15, 21
 _NDA_DST, _NTF_PROXY, _NTF_ROUTER = 1, 0x08, 0x80
 
+#: Next hop of IPv6 routes into a tunnel device: nobody has this address, and nobody is asked for it.
+_TUNNEL_NEXT_HOP: Final = IPv6Address("fe80::1")
+
 _CREATE_OR_REPLACE: Final = nl.NLM_F_CREATE | nl.NLM_F_REPLACE
 _GONE: Final = (errno.ENOENT, errno.ESRCH, errno.ENODEV, errno.EADDRNOTAVAIL, errno.ENETDOWN)
 
@@ -50,6 +53,19 @@ class Route:
     metric: int = 10
     gateway: IPAddress | None = None
     source: IPAddress | None = None
+
+
+def tunnel_route(
+    network: IPNetwork, device: int, *, table: int = nl.MAIN_TABLE, source: IPAddress | None = None
+) -> Route:
+    """A route into a tunnel device.
+
+    An IPv6 one has a next hop. Without, the kernel would enter every single destination as a neighbour, and
+    there is one table for the neighbours of all interfaces, with room for 1,024. Of IPv4 it knows that a
+    device of two ends has but one.
+    """
+    gateway = _TUNNEL_NEXT_HOP if network.version == 6 else None
+    return Route(network, device, table=table, gateway=gateway, source=source)
 
 
 class RuleAction(enum.IntEnum):

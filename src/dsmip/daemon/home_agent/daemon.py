@@ -52,7 +52,7 @@ from dsmip.daemon.runtime import DEVICE, Runtime, StartError, instant
 from dsmip.daemon.watching import Watching
 from dsmip.dataplane.api import DataPlaneError, Role
 from dsmip.host.home_link import Announcer, DuplicateAddressDetection, link_local_address
-from dsmip.host.routing import HostError, Route
+from dsmip.host.routing import HostError, tunnel_route
 from dsmip.store.api import Store, StoreError
 
 log = logging.getLogger(__name__)
@@ -166,7 +166,7 @@ class HomeAgentDaemon:
         if config.home_link:
             self._set_up_home_link(config.home_link)
         for network in routed_networks(config):
-            runtime.routing.add_route(Route(network, runtime.device_index))
+            runtime.routing.add_route(tunnel_route(network, runtime.device_index))
 
     def _set_up_home_link(self, interface: str) -> None:
         runtime = self._runtime
@@ -244,7 +244,7 @@ class HomeAgentDaemon:
         routes, stale = routed_networks(config), routed_networks(before)
         for network in routes:
             if network not in stale:
-                runtime.routing.add_route(Route(network, runtime.device_index))
+                runtime.routing.add_route(tunnel_route(network, runtime.device_index))
         tables = FrozenTables.of(config.mobile_node)
         changes = compare(self._nodes.tables.entries, tables.entries)
         removed = [self._engine.index_of(entry.home_address) for entry in changes.removed]
@@ -265,7 +265,7 @@ class HomeAgentDaemon:
                 self._forward_to_home_link(address)
         for network in stale:
             if network not in routes:
-                runtime.routing.remove_route(Route(network, runtime.device_index))
+                runtime.routing.remove_route(tunnel_route(network, runtime.device_index))
 
     # Actions -----------------------------------------------------------------------------------------------
 
