@@ -15,7 +15,7 @@ from pathlib import Path as FilePath
 from dsmip.core.types import IPAddress, Path, TunnelFormat
 from dsmip.dataplane import libbpf
 from dsmip.dataplane.api import Role
-from dsmip.dataplane.bpf import BpfDataPlane
+from dsmip.dataplane.bpf import BpfDataPlane, kernel_version
 from dsmip.dataplane.tun import TunDevice
 from tests.dataplane.namespaces import Namespace, veth
 from tests.dataplane.packets import HOME4, HOME6, PORT, care_of_bid, ends, in_udp
@@ -26,6 +26,8 @@ BINDING = 5
 _ETH_P_ALL, _ETH_P_IP, _ETH_P_IPV6 = 0x0003, 0x0800, 0x86DD
 _PACKET_OUTGOING = 4
 _VNET_HEADER = bytes(10)
+#: From then on the kernel checks what a program makes of a checksum that the network card has computed.
+_SUMMED = kernel_version() >= (6, 11)
 _CONTEXT_SIZE = 192
 _MARK_OFFSET = 8
 _IFINDEX_OFFSET = 40
@@ -190,7 +192,9 @@ class Bench:
         context = bytearray(_CONTEXT_SIZE)
         context[_MARK_OFFSET : _MARK_OFFSET + 4] = mark.to_bytes(4, "little")
         context[_IFINDEX_OFFSET : _IFINDEX_OFFSET + 4] = ifindex.to_bytes(4, "little")
-        verdict, out, after = libbpf.run_program(self.plane.program(program), packet, bytes(context))
+        verdict, out, after = libbpf.run_program(
+            self.plane.program(program), packet, bytes(context), summed=_SUMMED
+        )
         return verdict, out, int.from_bytes(after[_MARK_OFFSET : _MARK_OFFSET + 4], "little")
 
     def send(self, packet: bytes) -> None:

@@ -53,21 +53,24 @@ static __always_inline int merge_ecn(__u8 inner, __u8 outer)
 static __always_inline long set_ecn(struct __sk_buff *skb, __u32 offset, const struct inner *inner, __u8 ecn)
 {
     __u8 traffic_class = (inner->traffic_class & ~ECN_MASK) | ecn;
+    __u64 flags = 0;
     __u8 word[2];
 
     if (bpf_skb_load_bytes(skb, offset, word, 2))
         return -1;
     if (inner->version == 6) {
         word[1] = (word[1] & 0x0f) | traffic_class << 4;
+        flags = BPF_F_RECOMPUTE_CSUM;
     } else {
         __be16 before = *(__be16 *)word, after;
 
         word[1] = traffic_class;
         after = *(__be16 *)word;
+        /* Word and header checksum undo each other in the sum over the whole packet. */
         if (bpf_l3_csum_replace(skb, offset + 10, before, after, 2))
             return -1;
     }
-    return bpf_skb_store_bytes(skb, offset, word, 2, BPF_F_RECOMPUTE_CSUM);
+    return bpf_skb_store_bytes(skb, offset, word, 2, flags);
 }
 
 /* Take the outer headers away; the packet starts with the inner IP header then, behind the link layer's. */

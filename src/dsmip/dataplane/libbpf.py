@@ -27,6 +27,7 @@ TCX_INGRESS, TCX_EGRESS = 46, 47
 """The same as links (linux/bpf.h: enum bpf_attach_type)."""
 
 _TC_REPLACE = 1
+_TEST_SKB_CHECKSUM_COMPLETE = 1 << 2
 _LOG_LINES = 40
 _LOG_LINE = 8192
 
@@ -366,11 +367,13 @@ def link_info(link: int) -> LinkInfo:
 
 
 def run_program(
-    program: int, packet: bytes, context: bytes = b"", room: int = 512
+    program: int, packet: bytes, context: bytes = b"", room: int = 512, *, summed: bool = False
 ) -> tuple[int, bytes, bytes]:
     """Run a tc program on a packet that starts with an Ethernet header, without sending anything.
 
-    `context` is a struct __sk_buff or empty. Returns the verdict, and packet and context after it.
+    `context` is a struct __sk_buff or empty. `summed` (Linux 6.11 and newer): the packet comes with the sum
+    over all of it, as from many a network card, and EBADMSG is raised if the program does not keep it right.
+    Returns the verdict, and packet and context after it.
     """
     data = ctypes.create_string_buffer(len(packet) + room)
     after = ctypes.create_string_buffer(max(len(context), 1))
@@ -381,6 +384,7 @@ def run_program(
         data_size_in=len(packet),
         data_size_out=len(data),
         repeat=1,
+        flags=_TEST_SKB_CHECKSUM_COMPLETE if summed else 0,
     )
     if context:
         options.ctx_in, options.ctx_size_in = context, len(context)
