@@ -38,8 +38,8 @@ _ABOUT = {
         "the vehicle sends a keepalive of its own accord: for a peer that goes on sending every 10 s (the "
         "moves are spread evenly over these), otherwise within 25 s. Debian's wireguard-go "
         "itself sends nothing after a change of address until a handshake is due, up to 15 s (*untouched*); "
-        "the kernel's WireGuard does not wait, so in the other figures wireguard-go is made to forget its old "
-        "address beforehand."
+        "the kernel's WireGuard does not wait, so in the other figures wireguard-go is made to forget its "
+        "old address beforehand."
     ),
     "throughput": (
         "Five namespaces in a line: correspondent, home agent, network, mobile router, host. The host has "

@@ -9,9 +9,9 @@ nor in ours.
 
 The kernel's own WireGuard drops a source address that the machine has no longer before it sends. Debian's
 wireguard-go (0.0.20220316) waits for the kernel to refuse it with EINVAL, while kernels of today say
-ENETUNREACH, and so sends nothing until a handshake is due, at the latest when it has missed its peer's answers
-for 15 seconds. That is measured a few times; in the main comparison it is told its peer's endpoint once more in each move, before the new address is
-there, which has it forget the old one.
+ENETUNREACH, and so sends nothing until a handshake is due, at the latest when it has missed its peer's
+answers for 15 seconds. That is measured a few times; in the main comparison it is told its peer's endpoint
+once more in each move, before the new address is there, which has it forget the old one.
 """
 
 from __future__ import annotations
