@@ -14,6 +14,7 @@ import pytest
 
 from dsmip.core.types import TunnelFormat
 from dsmip.dataplane.api import Role, Traffic
+from dsmip.dataplane.bpf import map_sizes
 from dsmip.dataplane.maps import UPCALL_MARK
 from tests.dataplane.bench import BINDING, NODE_MAC, ROUTER4, ROUTER6, ROUTER_MAC, Bench
 from tests.dataplane.packets import HEADER_LENGTH, HOME4, HOME6, PORT, TUNNELS, inner, over_ipv4, wrap
@@ -166,6 +167,26 @@ def test_counters(bench: Bench) -> None:
         bench.send(packet(bench, version))
     bench.on_wire(2)
     assert bench.plane.traffic(BINDING) == Traffic(sent_packets=2, sent_bytes=sum(sizes))
+    bench.restart()
+    assert bench.plane.traffic(BINDING) == Traffic(sent_packets=2, sent_bytes=sum(sizes))
+    bench.plane.remove_binding(BINDING)
+    assert bench.plane.traffic(BINDING) == Traffic()
+
+
+def test_counters_of_a_binding_with_a_large_index(bench: Bench) -> None:
+    """Indices are never given to another mobile node, so they may be beyond the number of bindings there can
+    be."""
+    path = bench.bind(TunnelFormat.UDP4)
+    bench.plane.remove_binding(BINDING)
+    index = max(map_sizes(131072).values()) + 1
+    bench.plane.set_path(index, path)
+    bench.plane.set_networks(index, [ip_network(HOME6)])
+    bench.send(packet(bench, 6))
+    bench.on_wire()
+    assert bench.plane.traffic(index) == Traffic(sent_packets=1, sent_bytes=len(packet(bench, 6)))
+    bench.plane.remove_binding(index)
+    assert bench.plane.traffic(index) == Traffic()
+    assert not list(bench.plane._maps["traffic"].items())
 
 
 def test_path_expires_by_itself(bench: Bench) -> None:

@@ -31,7 +31,8 @@ OBJECT = FilePath(__file__).with_name("dsmip.bpf.o")
 PROGRAMS = ("tunnel_egress", "uplink_ethernet", "uplink_raw")
 MAPS = (
     *("networks6", "networks4", "lengths6", "lengths4", "paths", "choices", "rules", "windows"),
-    *("sources", "protected", "payload_spis", "traffic", "local", "settings", "drops", "buckets"),
+    *("sources", "protected", "payload_spis", "plain_traffic", "traffic", "local", "settings"),
+    *("drops", "buckets"),
 )
 
 _DECAP_FLAGS_SINCE = (6, 3)
@@ -58,6 +59,8 @@ def map_sizes(capacity: int) -> dict[str, int]:
         "sources": 4 * capacity,
         "protected": 2 * _some(capacity),
         "payload_spis": 2 * _some(capacity),
+        # Indices are handed out from 1 on, to every mobile node that is configured: some may be beyond.
+        "plain_traffic": capacity + 1,
         "traffic": 2 * capacity,
     }
 

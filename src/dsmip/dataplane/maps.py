@@ -15,7 +15,7 @@ from ipaddress import IPv4Address, IPv6Address
 from dsmip.core.types import IPAddress, IPNetwork, Path, TunnelFormat
 from dsmip.dataplane.api import Role, Traffic
 
-LAYOUT = 7
+LAYOUT = 8
 LOCAL_CAPACITY = 256
 UPCALL_MARK = 0x44534D50
 COPY_MARK = 0x44534D43

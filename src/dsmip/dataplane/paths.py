@@ -20,13 +20,15 @@ _SEQUENCES = 1 << 32
 
 
 class Paths:
-    """The maps `paths`, `traffic`, `choices`, `rules` and `windows`.
+    """The maps `paths`, `plain_traffic`, `traffic`, `choices`, `rules` and `windows`.
 
     The counters of BID 0 hold what is counted for the plain path, and for paths that have been removed.
     """
 
     def __init__(self, tables: Mapping[str, Map]) -> None:
         self._paths, self._traffic = tables["paths"], tables["traffic"]
+        # Has an entry for every index up to its end, of bindings or not.
+        self._plain_traffic = tables["plain_traffic"]
         self._choices, self._rules, self._windows = tables["choices"], tables["rules"], tables["windows"]
         # By index, 1 for those with a plain path. Most bindings have one and nothing else.
         self._plain = bytearray()
@@ -82,7 +84,8 @@ class Paths:
         if remaining:
             self._bids[index] = remaining
         total = self._counters(index, 0) + self._counters(index, bid)
-        self._traffic.update(maps.encode_path_key(index, 0), maps.encode_traffic(total))
+        table, key = self._counted_in(index, 0)
+        table.update(key, maps.encode_traffic(total))
         self._traffic.delete(maps.encode_path_key(index, bid))
 
     def set_preference(self, index: int, bids: Sequence[int]) -> None:
@@ -131,9 +134,9 @@ class Paths:
     def count(self, index: int, bid: int = 0) -> None:
         """Give the binding counters, unless it has some; and the path."""
         for each in {0, bid}:
-            key = maps.encode_path_key(index, each)
-            if self._traffic.lookup(key) is None:
-                self._traffic.update(key, maps.NO_TRAFFIC)
+            table, key = self._counted_in(index, each)
+            if table is self._traffic and table.lookup(key) is None:
+                table.update(key, maps.NO_TRAFFIC)
 
     def remove(self, index: int) -> None:
         """Everything about this binding."""
@@ -143,7 +146,11 @@ class Paths:
             self.set_preference(index, ())
         for bid in self._bids_of(index):
             self.remove_path(index, bid)
-        self._traffic.delete(maps.encode_path_key(index, 0))
+        table, key = self._counted_in(index, 0)
+        if table is self._traffic:
+            table.delete(key)
+        else:
+            table.update(key, maps.NO_TRAFFIC)
 
     # Details -----------------------------------------------------------------------------------------------
 
@@ -168,8 +175,15 @@ class Paths:
         bids = self._bids.get(index, ())
         return (0, *bids) if self._has_plain(index) else bids
 
+    def _counted_in(self, index: int, bid: int) -> tuple[Map, bytes]:
+        """Where the counters of a path are: map and key."""
+        if not bid and index < self._plain_traffic.max_entries:
+            return self._plain_traffic, maps.encode_index(index)
+        return self._traffic, maps.encode_path_key(index, bid)
+
     def _counters(self, index: int, bid: int) -> Traffic:
-        counters = self._traffic.lookup(maps.encode_path_key(index, bid))
+        table, key = self._counted_in(index, bid)
+        counters = table.lookup(key)
         return Traffic() if counters is None else maps.decode_traffic(counters)
 
     def _choice(self, index: int) -> Choice:

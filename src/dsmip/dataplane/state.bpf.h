@@ -41,6 +41,9 @@ DSMIP_HASH(rules, __u32, struct dsmip_rules, DSMIP_DEFAULT_CAPACITY);
 DSMIP_HASH(windows, __u32, struct dsmip_window, DSMIP_DEFAULT_CAPACITY);
 DSMIP_HASH(payload_spis, __be32, __u32, DSMIP_DEFAULT_CAPACITY); /* of payload that comes in: the binding */
 DSMIP_HASH(sources, struct dsmip_source_key, struct dsmip_source, DSMIP_DEFAULT_CAPACITY);
+/* Of plain bindings by index, as most are: a third of the room of a hash table's entry, and found in no time. */
+DSMIP_ARRAY(plain_traffic, BPF_MAP_TYPE_ARRAY, struct dsmip_traffic, DSMIP_DEFAULT_CAPACITY);
+/* Of paths with a BID, and of bindings whose index is beyond that. */
 DSMIP_HASH(traffic, struct dsmip_path_key, struct dsmip_traffic, DSMIP_DEFAULT_CAPACITY);
 DSMIP_HASH(local, struct dsmip_local, __u16, DSMIP_LOCAL_CAPACITY);
 DSMIP_ARRAY(settings, BPF_MAP_TYPE_ARRAY, struct dsmip_settings, 1);
@@ -112,12 +115,16 @@ static __always_inline int has_passed(__u64 deadline_ns)
 static __always_inline struct dsmip_traffic *traffic_of(__u32 index, __u16 bid)
 {
     struct dsmip_path_key key = {.index = index, .bid = bid};
-    struct dsmip_traffic *counters = bpf_map_lookup_elem(&traffic, &key);
+    struct dsmip_traffic *counters;
 
-    if (counters || !bid)
-        return counters;
-    key.bid = 0;
-    return bpf_map_lookup_elem(&traffic, &key);
+    if (bid) {
+        counters = bpf_map_lookup_elem(&traffic, &key);
+        if (counters)
+            return counters;
+        key.bid = 0;
+    }
+    counters = bpf_map_lookup_elem(&plain_traffic, &index);
+    return counters ? counters : bpf_map_lookup_elem(&traffic, &key);
 }
 
 /* A segmentation-offload packet stands for several on the wire. */
