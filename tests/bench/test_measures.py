@@ -24,6 +24,7 @@ def everything(value: float) -> list[Figure]:
         "handover/event to Binding Update, p99",
         *(f"signalling/{what}" for what in ("in memory", "SQLite", "daemon, SQLite")),
         "scale/memory per binding, 100,000 bindings",
+        "scale/memory per binding after a restart, 100,000 bindings",
         "scale/data packets lost meanwhile, 100,000 bindings",
         "scale/kill -9 to Binding Updates served, 100,000 bindings",
     ]

@@ -94,6 +94,7 @@ def test_scale() -> None:
     found = {figure.name: figure for figure in run.run(["scale"], TINY, lambda _: None).figures}
     assert set(found) == {
         "scale/memory per binding, 64 bindings",
+        "scale/memory per binding after a restart, 64 bindings",
         "scale/kill -9 to Binding Updates served, 64 bindings",
         "scale/data packets lost meanwhile, 64 bindings",
         "scale/fleet that can move within a minute, by what 64 take",

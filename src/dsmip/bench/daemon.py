@@ -27,6 +27,8 @@ from dsmip.wire.constants import NextHeader
 START_WITHIN = 300.0
 STOP_WITHIN = 60.0
 _POLL = 0.02
+#: Seconds without any processor time after which a daemon is at rest.
+_REST = 0.5
 _ETHERTYPE_IPV6 = b"\x86\xdd"
 _PORT = DSMIP_PORT.to_bytes(2, "big")
 _ETHERNET = 14
@@ -167,6 +169,17 @@ class HomeAgentProcess:
         """Octets of RAM the process occupies that are not shared with others."""
         lines = Path(f"/proc/{self.child.pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
         return sum(1024 * int(line.split()[1]) for line in lines if line.startswith("Private_"))
+
+    def await_rest(self) -> None:
+        """Until it has had nothing to do for a while: after a restart it goes through its bindings in the
+        pauses. Raises LabError when it never has."""
+        deadline = time.monotonic() + START_WITHIN
+        before = -1.0
+        while (used := self.cpu()) > before:
+            if time.monotonic() > deadline:
+                raise LabError("the home agent does not come to rest")
+            before = used
+            time.sleep(_REST)
 
     def cpu(self) -> float:
         """Seconds of processor time it has used."""

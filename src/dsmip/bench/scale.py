@@ -87,6 +87,9 @@ def _daemon(collect: Collect, say: Say, repeat: int, size: int) -> None:
                     at_least=False,
                 )
             )
+            home_agent.await_rest()
+            what = "memory per binding after a restart"
+            collect(memory_figure(home_agent, vehicles, empty, empty_maps, bar=MEMORY_BAR, what=what))
             waves.measure(collect, say, home_agent, end, vehicles, repeat + 2)
 
 
@@ -106,11 +109,12 @@ def memory_figure(
     empty_maps: int,
     *,
     bar: float | None,
+    what: str = "memory per binding",
 ) -> Figure:
     """What a home agent takes for each vehicle now, beyond `empty` octets without any."""
     used, maps, size = home_agent.memory(), maps_memory(home_agent.name), len(vehicles)
     return Figure(
-        f"scale/memory per binding, {size:,} bindings",
+        f"scale/{what}, {size:,} bindings",
         Spread.of([(used - empty + maps) / size]),
         "octets",
         bar=bar,
