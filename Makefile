@@ -29,8 +29,9 @@ demo-protected: PROTECT ?= all
 demo-protected: setup
 	$(PYTHON) -m tests.guest $(VENV)/bin/dsmip demo --protect $(PROTECT) --pace 20 --patience 60
 
+# The guest beside everything else (tests/conftest.py). Without workers pytest runs all in turn.
 test: setup
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest --numprocesses 2 --dist loadscope
 
 test-fast: setup
 	$(PYTHON) -m pytest -m "not root and not simulation and not guest and not programs"

@@ -83,10 +83,12 @@ def boot(
     environment: Mapping[str, str] | None = None,
     memory: int = 2048,
     timeout: float = 900.0,
+    niceness: int = 0,
 ) -> Outcome:
     """Run `command` in `directory` of a freshly booted guest.
 
-    `shared` is the host's directory that the guest has as /run/shared. `memory` in MiB, `timeout` in seconds.
+    `shared` is the host's directory that the guest has as /run/shared. `memory` in MiB, `timeout` in seconds,
+    `niceness` of the emulator.
     Raises BootFailed when the command did not run to its end.
     """
     check()
@@ -99,7 +101,10 @@ def boot(
     console = shared / "console"
     with console.open("wb") as log:
         emulator = subprocess.Popen(
-            _argv(kernel, shared, memory), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+            ["nice", "-n", str(niceness), *_argv(kernel, shared, memory)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
         )
         try:
             emulator.wait(timeout)
@@ -131,8 +136,10 @@ _PLAIN = {
 def _argv(kernel: Kernel, shared: Path, memory: int) -> list[str]:
     modules = kernel.root / "lib" / "modules" / kernel.release
     return [
-        EMULATOR,
-        *("-accel", "tcg,thread=multi", "-cpu", "max", "-smp", str(os.cpu_count() or 1), "-m", str(memory)),
+        # It ends with whoever waits for it.
+        *("setpriv", "--pdeathsig", "KILL", EMULATOR),
+        *("-accel", "tcg,thread=multi", "-cpu", "max"),
+        *("-smp", str(os.cpu_count() or 1), "-m", str(memory)),
         *("-kernel", str(kernel.image), "-initrd", str(initramfs(kernel))),
         *("-append", "console=ttyS0 quiet panic=-1 mitigations=off nokaslr"),
         *("-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot"),

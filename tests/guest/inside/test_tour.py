@@ -21,7 +21,7 @@ ROUTE = ("wifi6", "nat4", "fw4", "home")
 TUNNELS = ["IPv6-in-IPv6", "UDP", "UDP", "home"]
 NATS = [False, True, False, False]
 #: The guest is some ten times slower than the machine it runs on.
-PACE, DWELL, PATIENCE = 20, 3.0, 60.0
+PACE, DWELL, PATIENCE = 20, 3.0, 180.0
 
 IN_IPV6, IN_UDP = "ip6[6] = 41", "udp port 4191"
 ESP, ICMPV6 = 50, 58
