@@ -34,6 +34,9 @@ from dsmip.lab.netlink import settled
 from dsmip.lab.processes import Processes
 from dsmip.lab.uplinks import SINGLE, Shape, Uplink, find
 
+#: Seconds until all cables of a new lab are known to be up, on a slow machine.
+_CABLES_WITHIN = 30.0
+
 
 class Lab:
     """One lab. `with Lab.up() as lab:` removes it at the end, whatever happens in between."""
@@ -131,7 +134,7 @@ class Lab:
             cabled = [self.prefix + node for node in plan.NODES if wired or node != "mr"]
             services.wait_until(
                 lambda: all(settled(namespace) for namespace in cabled),
-                time.monotonic() + cabling.NEWS_WITHIN,
+                time.monotonic() + _CABLES_WITHIN,
                 lambda: "the cables of the lab do not come up",
             )
 

@@ -30,8 +30,9 @@ from dsmip.lab.uplinks import Shape
 
 _LABEL = "relay"
 _CABLES, _SOCKET = "relay.json", "relay.sock"
-_READY_WITHIN = 5.0
-_ANSWER_WITHIN = 2.0
+#: Seconds, on a slow machine: starting Python takes most of the first.
+_READY_WITHIN = 60.0
+_ANSWER_WITHIN = 10.0
 #: The relay stands still meanwhile: who connects, asks at once.
 _QUESTION_WITHIN = 0.05
 
