@@ -121,7 +121,7 @@ def test_a_row_of_the_store_that_no_binding_can_have_is_refused(change: dict[str
         freeze_row(row, 5000.0)
 
 
-def test_a_binding_that_nothing_is_heard_of_takes_660_octets(
+def test_a_binding_that_nothing_is_heard_of_takes_600_octets(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """With all that the engine keeps of its mobile node. What is an object more for each is above that."""
@@ -146,4 +146,4 @@ def test_a_binding_that_nothing_is_heard_of_takes_660_octets(
     finally:
         tracemalloc.stop()
     assert len(agent.bindings) == len(vehicles)
-    assert (after - before) / len(vehicles) < 660
+    assert (after - before) / len(vehicles) < 600

@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 
 from dsmip.core.address_pool import IPv4Pool
 from dsmip.core.binding_cache import BindingCache
+from dsmip.core.frozen_entries import freeze
+from dsmip.core.home_agent.nodes import ServedNode
 from dsmip.core.lifetime import PrefixLifetime, grant, whole_units
 from dsmip.core.mobile_prefixes import granted, still_own
 from dsmip.core.registration import is_unicast_ipv4
-from dsmip.core.types import Binding, CareOfBinding, TunnelFormat
+from dsmip.core.types import Binding, CareOfBinding, MobileNodeEntry, ReplayState, TunnelFormat
 from dsmip.wire.constants import BAStatus
 from dsmip.wire.options import MobileNetworkPrefix
 
@@ -237,3 +239,27 @@ def test_rfc6275_10_3_1_bounds_of_a_grant(
 )
 def test_unicast_ipv4(address: str, unicast: bool) -> None:
     assert is_unicast_ipv4(IPv4Address(address)) is unicast
+
+
+# Mobile nodes -----------------------------------------------------------------------------------------------
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("index"), st.integers(0, (1 << 32) - 1)),
+            st.tuples(st.just("sequence"), st.integers(0, (1 << 16) - 1)),
+            st.tuples(st.just("timestamp"), st.integers(0, (1 << 64) - 1)),
+            st.tuples(st.just("deregistered_until"), st.floats(0.0, 1e9)),
+        )
+    )
+)
+def test_the_numbers_of_a_mobile_node_leave_each_other_alone(steps: list[tuple[str, float]]) -> None:
+    node = ServedNode(freeze(MobileNodeEntry(HOME, identifier="bus")), int(HOME))
+    expected: dict[str, float] = {"index": 0, "sequence": 0, "timestamp": 0, "deregistered_until": 0.0}
+    for name, value in steps:
+        setattr(node, name, value)
+        expected[name] = value
+        assert {each: getattr(node, each) for each in expected} == expected
+    sequence, timestamp, index = (expected[name] for name in ("sequence", "timestamp", "index"))
+    assert node.replay == ReplayState(HOME, int(sequence), int(timestamp), int(index))

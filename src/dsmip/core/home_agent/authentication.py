@@ -45,7 +45,8 @@ def authenticate(
         return BAStatus.MIPV6_MESG_ID_REQD
     if not is_close(options.timestamp, unix, tolerance):
         return BAStatus.MIPV6_ID_MISMATCH
-    if node.timestamp and not is_later(options.timestamp, node.timestamp):
+    last = node.timestamp
+    if last and not is_later(options.timestamp, last):
         return BAStatus.MIPV6_ID_MISMATCH
     return None
 

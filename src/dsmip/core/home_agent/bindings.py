@@ -100,8 +100,9 @@ class Bindings:
 
     def of(self, node: ServedNode) -> Binding | None:
         """The binding of a mobile node, whichever its home address is."""
-        binding = self.cache.find(node.number, node.entry) if node.index else None
-        return binding if binding is not None and binding.index == node.index else None
+        index = node.index
+        binding = self.cache.find(node.number, node.entry) if index else None
+        return binding if binding is not None and binding.index == index else None
 
     def may_have(self, node: ServedNode, home_address: IPv6Address, identifier: str | None) -> bool:
         """Whether the mobile node may have this home address, as configured or by renumbering (RFC 6275

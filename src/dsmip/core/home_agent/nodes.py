@@ -13,6 +13,7 @@ from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv6Address, IPv6Network
+from typing import Final
 
 import msgspec
 
@@ -40,6 +41,24 @@ THAWED = 6144
 PASSING = 8
 
 
+class _Rare(msgspec.Struct, gc=False):
+    """What there is to say of few mobile nodes; see `ServedNode`."""
+
+    other_address: IPv6Address | None = None
+    corrections: RateLimit | None = None
+
+
+# Three numbers in one, for the room: the sequence number in the last bits, then timestamp and index.
+_SEQUENCE: Final = 0xFFFF
+_TIMESTAMP_SHIFT: Final = 16
+_TIMESTAMP: Final = (1 << 64) - 1
+_INDEX_SHIFT: Final = 80
+_ALL: Final = (1 << 112) - 1
+_BUT_SEQUENCE: Final = _ALL - _SEQUENCE
+_BUT_TIMESTAMP: Final = _ALL - (_TIMESTAMP << _TIMESTAMP_SHIFT)
+_BUT_INDEX: Final = (1 << _INDEX_SHIFT) - 1
+
+
 class ServedNode(msgspec.Struct, gc=False, eq=False):
     """One configured mobile node.
 
@@ -52,13 +71,42 @@ class ServedNode(msgspec.Struct, gc=False, eq=False):
     record: bytes
     #: The home address in use, as a number.
     number: int
-    index: int = 0
-    sequence: int = 0
-    timestamp: int = 0
     deregistered_until: float = 0.0
+    _numbers: int = 0
     _entry: MobileNodeEntry | None = None
-    _other_address: IPv6Address | None = None
-    _corrections: RateLimit | None = None
+    _rare: _Rare | None = None
+
+    @property
+    def index(self) -> int:
+        """Its binding index, 0 = none yet."""
+        return self._numbers >> _INDEX_SHIFT
+
+    @index.setter
+    def index(self, index: int) -> None:
+        self._numbers = index << _INDEX_SHIFT | self._numbers & _BUT_INDEX
+
+    @property
+    def sequence(self) -> int:
+        """The last accepted sequence number."""
+        return self._numbers & _SEQUENCE
+
+    @sequence.setter
+    def sequence(self, sequence: int) -> None:
+        self._numbers = self._numbers & _BUT_SEQUENCE | sequence & _SEQUENCE
+
+    @property
+    def timestamp(self) -> int:
+        """The last accepted timestamp, 0 = none."""
+        return self._numbers >> _TIMESTAMP_SHIFT & _TIMESTAMP
+
+    @timestamp.setter
+    def timestamp(self, timestamp: int) -> None:
+        self._numbers = self._numbers & _BUT_TIMESTAMP | timestamp << _TIMESTAMP_SHIFT
+
+    def _more(self) -> _Rare:
+        if self._rare is None:
+            self._rare = _Rare()
+        return self._rare
 
     def tell(self, entry: MobileNodeEntry) -> None:
         """What it is configured with from now on; a former key is worth nothing at once."""
@@ -85,14 +133,15 @@ class ServedNode(msgspec.Struct, gc=False, eq=False):
     @property
     def home_address(self) -> IPv6Address:
         """The home address in use."""
-        return self._other_address or self.entry.home_address
+        other = self._rare.other_address if self._rare is not None else None
+        return other or self.entry.home_address
 
     @home_address.setter
     def home_address(self, home_address: IPv6Address) -> None:
         configured = self.entry.home_address
-        if home_address is configured and self._other_address is None:
+        if home_address is configured and (self._rare is None or self._rare.other_address is None):
             return
-        self._other_address = home_address if home_address != configured else None
+        self._more().other_address = home_address if home_address != configured else None
         self.number = int(home_address)
 
     @property
@@ -116,9 +165,10 @@ class ServedNode(msgspec.Struct, gc=False, eq=False):
     @property
     def corrections(self) -> RateLimit:
         """How often it is told that a timestamp was wrong: whoever replays its messages provokes that too."""
-        if self._corrections is None:
-            self._corrections = RateLimit(CORRECTION_RATE, CORRECTION_BURST)
-        return self._corrections
+        rare = self._more()
+        if rare.corrections is None:
+            rare.corrections = RateLimit(CORRECTION_RATE, CORRECTION_BURST)
+        return rare.corrections
 
     @property
     def who(self) -> dict[str, Value]:
@@ -129,7 +179,9 @@ class ServedNode(msgspec.Struct, gc=False, eq=False):
     @property
     def replay(self) -> ReplayState:
         """What has to be stored about this mobile node besides its binding."""
-        return ReplayState(self.entry.home_address, self.sequence, self.timestamp, self.index)
+        numbers = self._numbers
+        timestamp = numbers >> _TIMESTAMP_SHIFT & _TIMESTAMP
+        return ReplayState(self.entry.home_address, numbers & _SEQUENCE, timestamp, numbers >> _INDEX_SHIFT)
 
 
 _lately = Lately(ServedNode.forget_entry)
