@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path as FilePath
 
 import pytest
+from msgspec.structs import replace
 
 from dsmip.core.types import FlowRule, TunnelFormat
 from dsmip.dataplane.api import Role, Traffic

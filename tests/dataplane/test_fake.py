@@ -7,6 +7,7 @@ from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 import pytest
+from msgspec import structs
 
 from dsmip.core.types import FlowRule, Path, TunnelFormat
 from dsmip.dataplane.api import DataPlane, Traffic
@@ -92,12 +93,12 @@ def test_several_paths() -> None:
     fake.note_probe(1, 2, now, 0.3)
     assert fake.choose(1, flow(5061), now + 0.2) == (2,)
     assert fake.choose(1, flow(5061), now + 0.4) == (1,)
-    fake.set_path(1, replace(PATH, expires=now + 50), 2)
+    fake.set_path(1, structs.replace(PATH, expires=now + 50), 2)
     assert fake.choose(1, flow(80), now + 0.4) == (1,)
-    fake.set_path(1, replace(PATH, local_port=7), 2)
+    fake.set_path(1, structs.replace(PATH, local_port=7), 2)
     assert fake.choose(1, flow(80), now + 0.4) == (2,)
     assert fake.choose(1, flow(5061), now + 60) == (2,)
-    fake.set_path(1, replace(PATH, expires=now + 50), 2)
+    fake.set_path(1, structs.replace(PATH, expires=now + 50), 2)
     assert fake.choose(1, flow(5061), now + 60) == (1,)
     fake.set_path(1, PATH)
     assert fake.choose(1, flow(5061), now) == (0,)

@@ -50,8 +50,7 @@ class UdpEndpoint(NamedTuple):
     port: int
 
 
-@dataclass(frozen=True, slots=True)
-class Path:
+class Path(msgspec.Struct, frozen=True, gc=False):
     """How the data plane reaches the other end of one binding.
 
     `interface` is a kernel ifindex, 0 = decided by the route to `remote`. `next_hop` None = decided by the

@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
 
 from dsmip.core.types import FlowRule, IPAddress, IPNetwork, Path
 from dsmip.dataplane.api import PathState, Traffic, checked_bids, checked_rules

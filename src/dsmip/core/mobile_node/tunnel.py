@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Address, IPv6Network
+
+from msgspec.structs import replace
 
 from dsmip.core.actions import Action, HomeAddressesChanged, InstallPath, RemovePath
 from dsmip.core.mobile_node.choice import find, same_place
