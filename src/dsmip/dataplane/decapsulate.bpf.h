@@ -202,7 +202,7 @@ static __always_inline int decapsulate(struct __sk_buff *skb, const struct dsmip
     }
     counters = traffic_of(index, bid);
     if (counters) {
-        __sync_fetch_and_add(&counters->received_packets, packets_in(skb));
+        __sync_fetch_and_add(&counters->received_packets, packets_in(skb, offset, inner));
         __sync_fetch_and_add(&counters->received_bytes, skb->len - offset);
     }
     if (remove_outer(skb, outer, inner))

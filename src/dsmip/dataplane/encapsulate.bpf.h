@@ -50,15 +50,11 @@ static __always_inline void in_sequence(struct manner *manner, const struct dsmi
 static __always_inline int is_too_big(struct __sk_buff *skb, const struct inner *inner, __u32 mtu)
 {
     __u32 size = inner->length;
-    __u8 offset;
 
     if (mtu < DSMIP_LEAST_MTU || skb->len <= mtu)
         return 0;
-    if (skb->gso_size) {
-        size = skb->gso_size + inner->header_length + sizeof(struct udphdr);
-        if (inner->protocol == IPPROTO_TCP && !bpf_skb_load_bytes(skb, inner->header_length + 12, &offset, 1))
-            size += (offset >> 4) * 4 - sizeof(struct udphdr);
-    }
+    if (skb->gso_size)
+        size = inner->header_length + transport_length(skb, 0, inner) + skb->gso_size;
     return size > mtu && (inner->version == 4 || size > IPV6_MINIMUM_MTU);
 }
 
@@ -72,7 +68,7 @@ static __always_inline int too_big(const struct dsmip_settings *config)
 static __always_inline int send_over(struct __sk_buff *skb, const struct dsmip_path *path, __u32 index,
                                      __u16 bid, const struct manner *manner, const struct inner *inner)
 {
-    __u64 packets = packets_in(skb), bytes = skb->len;
+    __u64 packets = packets_in(skb, 0, inner), bytes = skb->len;
     int raw = path->interface && path->flags & DSMIP_PATH_RAW;
     struct dsmip_traffic *counters;
     long outer_version;

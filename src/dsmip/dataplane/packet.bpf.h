@@ -28,6 +28,7 @@
 
 #define SHORTEST_IPV4 20
 #define IPV6_HEADER 40
+#define TCP_DATA_OFFSET 12
 
 /* An inner packet, as far as a tunnel needs to know it. Both ends in 16 octets, IPv4 in the first four. */
 struct inner {
@@ -135,6 +136,29 @@ static __always_inline int read_inner(struct __sk_buff *skb, __u32 offset, struc
         return 0;
     }
     return -1;
+}
+
+/* Octets of the transport header behind the inner IP header that starts at `offset`: TCP's, or those of UDP. */
+static __always_inline __u32 transport_length(struct __sk_buff *skb, __u32 offset, const struct inner *inner)
+{
+    __u32 place = offset + inner->header_length + TCP_DATA_OFFSET;
+    __u8 words;
+
+    if (inner->protocol == IPPROTO_TCP && !bpf_skb_load_bytes(skb, place, &words, sizeof(words)))
+        return (words >> 4) * 4;
+    return sizeof(struct udphdr);
+}
+
+/* How many packets on the wire this one stands for; its inner header starts at `offset`. Segmentation-offload
+ * packets from a virtual machine's network card come without their number. */
+static __always_inline __u64 packets_in(struct __sk_buff *skb, __u32 offset, const struct inner *inner)
+{
+    __u32 segments = skb->gso_segs, size = skb->gso_size, headers;
+
+    if (segments || !size)
+        return segments ? segments : 1;
+    headers = offset + inner->header_length + transport_length(skb, offset, inner);
+    return skb->len > headers ? (skb->len - headers + size - 1) / size : 1;
 }
 
 /* Key exchange inside the tunnel: UDP with IKE's port as destination, or as source of a home agent's answer. The

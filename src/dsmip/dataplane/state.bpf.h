@@ -127,10 +127,4 @@ static __always_inline struct dsmip_traffic *traffic_of(__u32 index, __u16 bid)
     return counters ? counters : bpf_map_lookup_elem(&traffic, &key);
 }
 
-/* A segmentation-offload packet stands for several on the wire. */
-static __always_inline __u64 packets_in(struct __sk_buff *skb)
-{
-    return skb->gso_segs ? skb->gso_segs : 1;
-}
-
 #endif
