@@ -6,7 +6,7 @@ import itertools
 import random
 import time
 from collections.abc import Iterator
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv6Address, ip_address, ip_network
 from pathlib import Path as FilePath
 
 import pytest
@@ -18,6 +18,7 @@ from dsmip.dataplane.bpf import kernel_version
 from tests.dataplane.bench import BINDING, NODE_MAC, ROUTER_MAC, TC_OK, TC_REDIRECT, TC_SHOT, Bench
 from tests.dataplane.packets import (
     CARE_OF4,
+    CARE_OF6,
     ETHERNET_IPV4,
     ETHERNET_IPV6,
     HEADER_LENGTH,
@@ -47,6 +48,8 @@ VECTOR_FORMATS = {
     "6in_udp4": TunnelFormat.UDP4,
     "4in_udp4": TunnelFormat.UDP4,
 }
+#: Destination options behind their next header: a tunnel encapsulation limit of 4 and PadN.
+LIMIT = bytes([0, 4, 1, 4, 1, 1, 0])
 #: Octets of the outer IP header, by whether it is IPv4.
 IP_HEADER = {True: 20, False: 40}
 SHRINKING = [False] if kernel_version() < (6, 3) else [False, True]
@@ -113,6 +116,55 @@ def test_received_on_the_tunnel_device(
     else:
         home_agent.arrive(frame(packet))
     assert home_agent.unwrapped() == [inside]
+
+
+def limited(inside: bytes, *, destination: IPv6Address = HOME_AGENT6, options: bytes = LIMIT) -> bytes:
+    """A packet in IPv6 as Linux tunnels it unless told otherwise: destination options in between."""
+    following = 41 if inside[0] >> 4 == 6 else 4
+    source = CARE_OF6 if destination == HOME_AGENT6 else HOME_AGENT6
+    return ipv6(source, destination, 60, bytes([following]) + options + inside)
+
+
+@pytest.mark.parametrize("limit", [0, 4, 255])
+@pytest.mark.parametrize("version", [6, 4])
+def test_a_tunnel_encapsulation_limit_is_passed_over(home_agent: Bench, version: int, limit: int) -> None:
+    """RFC 2473 section 4.1.1: it is about tunnels in this one, which ends here."""
+    home_agent.bind(TunnelFormat.IPV6)
+    inside = from_home(version)
+    packet = limited(inside, options=bytes([0, 4, 1, limit, 1, 1, 0]))
+    verdict, out, _ = home_agent.receive(frame(packet))
+    assert (verdict, out[14:]) == (TC_REDIRECT, inside)
+    home_agent.arrive(frame(packet))
+    assert home_agent.unwrapped() == [inside]
+
+
+@pytest.mark.parametrize("version", [6, 4])
+def test_a_mobile_node_passes_over_the_limit_too(mobile_node: Bench, version: int) -> None:
+    mobile_node.bind(TunnelFormat.IPV6)
+    inside = inner(version, to_home=True)
+    verdict, out, _ = mobile_node.receive(frame(limited(inside, destination=CARE_OF6)))
+    assert (verdict, out[14:]) == (TC_REDIRECT, inside)
+
+
+def test_a_limit_does_not_hide_a_wrong_sender(home_agent: Bench) -> None:
+    home_agent.bind(TunnelFormat.IPV6)
+    stranger = ipv6(ip_address("2001:db8:666::6"), HOME_AGENT6, 60, bytes([41]) + LIMIT + from_home(6))
+    assert refused(home_agent, stranger) == {"outer-source": 1}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        bytes([1, 4, 1, 4, 1, 9, *bytes(9)]),
+        bytes([0, 4, 2, 4, 4, 1, 0]),
+        bytes([0, 1, 4, 0, 0, 0, 0]),
+        bytes([0, 0x1E, 1, 4, 1, 1, 0]),
+    ],
+    ids=["longer", "two-octets", "padding-only", "another-option"],
+)
+def test_other_destination_options_are_the_kernels_business(home_agent: Bench, options: bytes) -> None:
+    home_agent.bind(TunnelFormat.IPV6)
+    assert home_agent.receive(frame(limited(from_home(6), options=options)))[0] == TC_OK
 
 
 @pytest.mark.parametrize("version", [6, 4])

@@ -11,6 +11,9 @@
 #define HOME_ADDRESS_OPTION 0xc9
 #define ROUTING_TYPE_2 2
 #define MAX_OPTIONS 8
+#define PAD_N 1
+#define ENCAPSULATION_LIMIT 4
+#define ENCAPSULATION_LIMIT_HEADER 8
 #define IPV4_FRAGMENT 0x3fff /* more fragments, or an offset */
 
 /* Which budget signalling comes out of. Whoever floods us with what names no mobile node, or one that is not
@@ -213,12 +216,27 @@ static __always_inline int in_udp(struct __sk_buff *skb, const struct dsmip_sett
     return tunnelled(skb, config, link + outer->length, outer, IPPROTO_UDP);
 }
 
+/* Destination options at `offset` with nothing but a tunnel encapsulation limit (RFC 2473 section 4.1.1), which
+ * Linux puts in front of what it tunnels unless told otherwise: `protocol` is what follows. It limits tunnels in
+ * this tunnel, not where it ends. */
+static __always_inline int has_encapsulation_limit(struct __sk_buff *skb, __u32 offset, __u8 *protocol)
+{
+    __u8 header[ENCAPSULATION_LIMIT_HEADER];
+
+    if (bpf_skb_load_bytes(skb, offset, header, sizeof(header)) || header[1] || header[2] != ENCAPSULATION_LIMIT ||
+        header[3] != 1 || header[5] != PAD_N || header[6] != 1)
+        return 0;
+    *protocol = header[0];
+    return header[0] == IPPROTO_IPV6 || header[0] == IPPROTO_IPIP;
+}
+
 static __always_inline int uplink6(struct __sk_buff *skb, const struct dsmip_settings *config, __u32 link)
 {
     struct outer_header outer = {.family = DSMIP_AF_INET6, .version = 6, .length = 40};
     __be64 home_address[2] = {};
     __u64 words[IPV6_HEADER / 8];
     const __u8 *header = (const __u8 *)words;
+    __u8 protocol;
     __u16 *bid;
 
     if (read_words(skb, link, words, sizeof(words)))
@@ -243,8 +261,11 @@ static __always_inline int uplink6(struct __sk_buff *skb, const struct dsmip_set
     outer.traffic_class = traffic_class6(header);
     if (header[6] == IPPROTO_UDP)
         return in_udp(skb, config, link, &outer);
-    if (header[6] == IPPROTO_IPV6 || header[6] == IPPROTO_IPIP)
-        return tunnelled(skb, config, link + 40, &outer, header[6]);
+    protocol = header[6];
+    if (protocol == NEXT_DESTINATION && has_encapsulation_limit(skb, link + 40, &protocol))
+        outer.length += ENCAPSULATION_LIMIT_HEADER;
+    if (protocol == IPPROTO_IPV6 || protocol == IPPROTO_IPIP)
+        return tunnelled(skb, config, link + outer.length, &outer, protocol);
     if (is_signalling(skb, header[6], link + 40, home_address))
         return upcall(skb, config, &outer, home_address);
     return PASS_ON;
