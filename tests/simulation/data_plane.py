@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
+from msgspec import structs
+
 from dsmip.core.types import FlowRule, IPAddress, IPNetwork, Path, TunnelFormat
 from dsmip.dataplane.api import DataPlaneError, NoRoom, NotInstalled, PathState, Role, Traffic
 from dsmip.wire.trafficselectors import IPv4TrafficSelector
@@ -120,7 +122,7 @@ class ModelDataPlane:
     def set_path(self, index: int, path: Path, bid: int = 0) -> None:
         entry = self._entry(index)
         before = entry.paths.get(bid)
-        if before is None or replace(before, expires=path.expires) != path:
+        if before is None or structs.replace(before, expires=path.expires) != path:
             entry.silent_after.pop(bid, None)
         entry.paths[bid] = path
 
