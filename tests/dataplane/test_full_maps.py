@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
-from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, ip_network
 from pathlib import Path as FilePath
 
 import pytest
+from msgspec.structs import replace
 
 from dsmip.core.types import Path, TunnelFormat
 from dsmip.dataplane import maps
