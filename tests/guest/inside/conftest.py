@@ -70,9 +70,10 @@ def address_in(network: Namespaces, address: str, router: str) -> None:
     network.run("mn", "ip", family, "route", "replace", "default", "via", router, "dev", "eth0")
 
 
-def send_in_clear(node: str, packet: bytes) -> None:
-    """Send a whole IPv6 packet from a namespace, which no policy of its kernel asks about."""
+def send_in_clear(node: str, interface: str, packet: bytes) -> None:
+    """Send a whole IPv6 packet by this interface, not the tunnel; no policy of the kernel asks about it."""
     with open_socket(f"{PREFIX}{node}", socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
         raw.sendto(packet, (socket.inet_ntop(socket.AF_INET6, packet[24:40]), 0))
 
 

@@ -110,12 +110,12 @@ def test_nat_is_detected_under_esp_and_nothing_is_in_clear(node: Namespaces, tmp
     # Prefix discovery in clear is believed by neither end.
     home_agent, home, care_of = map(IPv6Address, ("2001:db8:ffff::1", "2001:db8:100::20", "2001:db8:1::33"))
     asked = encode_icmpv6(MobilePrefixSolicitation(7), home, home_agent)
-    send_in_clear("mn", encode_packet(care_of, home_agent, asked, NextHeader.ICMPV6, home_address=home))
+    solicitation = encode_packet(care_of, home_agent, asked, NextHeader.ICMPV6, home_address=home)
+    send_in_clear("mn", "eth0", solicitation)
     wait_until(lambda: not_protected("ha") == 1, 20, "the home agent counts a solicitation")
     told = encode_icmpv6(MobilePrefixAdvertisement(7), home_agent, home)
-    send_in_clear(
-        "ha", encode_packet(home_agent, care_of, told, NextHeader.ICMPV6, routing_home_address=home)
-    )
+    advertisement = encode_packet(home_agent, care_of, told, NextHeader.ICMPV6, routing_home_address=home)
+    send_in_clear("ha", "eth0", advertisement)
     wait_until(lambda: not_protected("laptop") == 1, 20, "the mobile node counts an advertisement")
 
 
