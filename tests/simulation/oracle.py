@@ -76,6 +76,8 @@ class Oracle:
         #: Outer sources of tunnelled packets, and until when they may be accepted.
         self.permitted: dict[IPv6Address, dict[Source, float]] = {}
         self._believed: dict[IPv6Address, int] = {}
+        #: The last one accepted, though what came of it may have been undone.
+        self._sequences: dict[IPv6Address, int] = {}
         #: With which clock the end of a care-of address was written down.
         self._skews: dict[tuple[IPv6Address, int, float], tuple[float, float]] = {}
         #: The time by which timestamps are judged is not before this: (time of day, when that was).
@@ -162,8 +164,10 @@ class Oracle:
         sent = self._authentic(host, binding, replay)
         if sent.deregistration and not sent.bids:
             raise Violation(f"{host.name} binds {home_address} upon a de-registration")
-        if previous is not None and not 1 <= (binding.sequence - previous.sequence) % 0x10000 < 0x8000:
-            raise Violation(f"{home_address}: sequence number {binding.sequence} after {previous.sequence}")
+        last = self._sequences.get(home_address, 0)
+        if previous is not None and not 1 <= (binding.sequence - last) % 0x10000 < 0x8000:
+            raise Violation(f"{home_address}: sequence number {binding.sequence} after {last}")
+        self._sequences[home_address] = binding.sequence
         probe = self._probing.get(home_address)
         sources = outer | probe.outer if probe is not None else outer
         before = self.deadlines.get(home_address, {})

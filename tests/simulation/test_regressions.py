@@ -15,7 +15,7 @@ from dsmip.wire.constants import BAFlag, BAStatus
 from dsmip.wire.messages import BindingAcknowledgement
 from tests.simulation import glue, plan
 from tests.simulation.plan import Scale
-from tests.simulation.simulation import Simulation
+from tests.simulation.simulation import Simulation, play
 
 pytestmark = pytest.mark.simulation
 
@@ -119,3 +119,8 @@ def test_corrections_are_immediate_again_once_the_timer_has_waited(world: Simula
     assert [refused(at) for at in (0.0, 0.1, 0.2)] == [True, True, False]
     assert delivery.due is not None
     assert refused(delivery.due)
+
+
+def test_a_number_that_was_accepted_and_undone_counts() -> None:
+    """The judge took it for the last one that the binding put back has, and the next one for an old one."""
+    play(997889775, full_maps=True)
