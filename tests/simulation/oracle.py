@@ -164,9 +164,10 @@ class Oracle:
         sent = self._authentic(host, binding, replay)
         if sent.deregistration and not sent.bids:
             raise Violation(f"{host.name} binds {home_address} upon a de-registration")
-        last = self._sequences.get(home_address, 0)
-        if previous is not None and not 1 <= (binding.sequence - last) % 0x10000 < 0x8000:
-            raise Violation(f"{home_address}: sequence number {binding.sequence} after {last}")
+        if previous is not None:
+            last = self._sequences.get(home_address, previous.sequence)
+            if not 1 <= (binding.sequence - last) % 0x10000 < 0x8000:
+                raise Violation(f"{home_address}: sequence number {binding.sequence} after {last}")
         self._sequences[home_address] = binding.sequence
         probe = self._probing.get(home_address)
         sources = outer | probe.outer if probe is not None else outer
@@ -364,6 +365,7 @@ class Oracle:
         if trusted and believed != self._believed:
             raise Violation(f"{host.name} has forgotten timestamps: {believed}, believed {self._believed}")
         self._believed = believed
+        self._sequences = {replay.home_address: replay.sequence for replay in replays}
         self._probing.clear()
         now = host.now()
         self.bindings, self.deadlines, self.permitted, self._holders = {}, {}, {}, {}
@@ -391,6 +393,7 @@ class Oracle:
         self.deadlines.clear()
         self.permitted.clear()
         self._believed.clear()
+        self._sequences.clear()
         self._skews.clear()
         self._no_earlier = (float("-inf"), 0.0)
         self._indices.clear()
