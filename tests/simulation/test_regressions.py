@@ -124,3 +124,9 @@ def test_corrections_are_immediate_again_once_the_timer_has_waited(world: Simula
 def test_a_number_that_was_accepted_and_undone_counts() -> None:
     """The judge took it for the last one that the binding put back has, and the next one for an old one."""
     play(997889775, full_maps=True)
+
+
+@pytest.mark.parametrize("seed", [9411863, 9412207])
+def test_a_restart_does_not_forget_a_number_that_was_accepted_and_undone(seed: int) -> None:
+    """The binding put back has an older one, and the next process took that for the last."""
+    play(seed, full_maps=True)

@@ -218,7 +218,6 @@ class Bindings:
             if node is None or end is None:
                 self.restore([decode_binding(record)], now)
             else:
-                node.sequence = row.sequence
                 self.cache.store_frozen(node.number, freeze_row(row, end))
                 kept.append(node.number)
         return kept
@@ -288,7 +287,6 @@ class Bindings:
         The same object if there is nothing to change.
         """
         self._nodes.claim_index(node, binding.index)
-        node.sequence = binding.sequence
         prefixes = still_own(node.entry.prefixes, binding.prefixes)
         ipv4 = self.ipv4.restore(node.entry, binding.ipv4)
         former = binding.former
