@@ -67,7 +67,8 @@ class Arranger:
         self.assumed = False  #: that it does not know them is concluded from its silence
         self._assume_after = float("-inf")
         self.home_status: int | None = None  #: with which the home link beside others was refused
-        self._heard_flows_at = float("-inf")
+        #: When the latest answered update that spoke of flows was sent, and its number.
+        self._heard_flows = (float("-inf"), 0)
         self._ipv4 = bool(config.ipv4_home_address or config.ipv4_prefixes or config.ipv4_prefix_request)
         self.joint = JointDelivery(config, common)
         self.flows = FlowTable()
@@ -320,8 +321,10 @@ class Arranger:
 
     def _take_in(self, update: SentUpdate, message: BindingAcknowledgement) -> None:
         """What an accepted update said beside care-of addresses."""
-        if update.sent_at >= self._heard_flows_at:
-            self._heard_flows_at = update.sent_at
+        # Two may leave in the same instant, and be answered in another order.
+        sent = (update.sent_at, update.carried.flows.number)
+        if sent >= self._heard_flows:
+            self._heard_flows = sent
             answers = find_all(message.options, FlowIdentification)
             if answers or update.lifetime:  # with the last binding all flows have ended, and none is answered
                 self._flows_answered(update, answers)
