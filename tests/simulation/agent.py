@@ -179,10 +179,10 @@ class AgentHost(Machine):
                 self._carry_out_all(rest, changes)
             else:
                 concerned += self._carry_out_rounds(rest, changes)
-            if not self.up:
-                return
-            while self.soon:
+            while self.up and self.soon:
                 self.soon.pop(0)()
+        if not self.up:
+            return
         self._outer.clear()
         self.arm(self.engine.timeout())
         for home_address in concerned:

@@ -135,3 +135,8 @@ def test_a_restart_does_not_forget_a_number_that_was_accepted_and_undone(found: 
 def test_answers_to_two_updates_of_one_instant_may_come_in_either_order() -> None:
     """The mobile node took the answer that came last for the state of its flows at the home agent."""
     play(9411808)
+
+
+def test_a_home_agent_that_ends_in_the_middle_of_undoing_is_judged_by_what_it_stored() -> None:
+    """The judge looked at the engine of a process that had ended."""
+    play(446713375, full_maps=True)
