@@ -140,3 +140,8 @@ def test_answers_to_two_updates_of_one_instant_may_come_in_either_order() -> Non
 def test_a_home_agent_that_ends_in_the_middle_of_undoing_is_judged_by_what_it_stored() -> None:
     """The judge looked at the engine of a process that had ended."""
     play(446713375, full_maps=True)
+
+
+def test_what_was_planned_for_a_silent_path_ends_with_its_network() -> None:
+    """The mobile node was nowhere, and still meant to register over that path."""
+    play(213355027)

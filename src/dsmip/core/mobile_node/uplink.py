@@ -201,6 +201,7 @@ class Uplink:
         self.leaving = False  # what was announced has come
         registration.detach()
         self.path.stop()
+        self.repair_at = None
         if registration.entry is not None:
             self.gone_until = registration.entry.expires
         elif pending:
