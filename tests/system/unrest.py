@@ -173,11 +173,8 @@ class Unrest:
 
     def _kill(self) -> str:
         node = self._daemon()
-        self._thaw(node)
-        if node in self._dead:
+        if not self._end(node, self._lab.kill_daemon):
             return f"{node} is dead"
-        self._lab.kill_daemon(node)
-        self._dead.add(node)
         if self._random.random() < 0.5:
             self._revive(node)
             return f"{node} killed and started"
@@ -192,19 +189,13 @@ class Unrest:
 
     def _restart(self) -> str:
         node = self._daemon()
-        self._thaw(node)
-        if node not in self._dead:
-            self._lab.stop_daemons(only=node)
-            self._dead.add(node)
+        self._end(node, lambda node: self._lab.stop_daemons(only=node))
         self._revive(node)
         return f"{node} stopped and started"
 
     def _wipe(self) -> str:
         """A home agent on a new machine: no bindings, no store, nothing in the kernel."""
-        self._thaw("ha")
-        if "ha" not in self._dead:
-            self._lab.kill_daemon("ha")
-            self._dead.add("ha")
+        self._end("ha", self._lab.kill_daemon)
         name = self._lab.instance("ha")
         self._lab.exec("ha", ["ip", "link", "del", "dsmip0"], capture_output=True)
         daemons.forget(name)
@@ -262,6 +253,15 @@ class Unrest:
         if node in self._frozen:
             self._frozen.remove(node)
             self._lab.processes.signal(f"dsmip-{node}", signal.SIGCONT)
+
+    def _end(self, node: str, how: Callable[[str], None]) -> bool:
+        """End a daemon; False when it has ended before."""
+        self._thaw(node)
+        if node in self._dead:
+            return False
+        how(node)
+        self._dead.add(node)
+        return True
 
     def _revive(self, node: str) -> None:
         self._lab.start_daemons(only=node)

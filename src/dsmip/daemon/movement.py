@@ -140,6 +140,8 @@ class MovementService:
             self._dhcp[name] = DhcpClient(name, partial(self._leased, name), partial(self._unleased, name))
             autoconf.take_over(name, self._settings)
         removed = await addressing.clean(names)
+        if self._left is not None:
+            self._left.cancel()
         self._left = asyncio.get_running_loop().call_later(LEFT_IN_USE, addressing.remove_left)
         if removed:
             self._tell("leftovers-removed", {"count": removed}, instant())

@@ -10,7 +10,8 @@ from dsmip.core.actions import InstallPath, RemovePath, SetDuplication, SetFlowR
 from dsmip.core.types import CareOfAddress, IPAddress
 from dsmip.dataplane.api import DataPlane, DataPlaneError, PathState
 
-#: Seconds between looks at the traffic of each path, which decide how often it is probed.
+#: Seconds between looks at the traffic of each path, which decide how often it is probed and, where there is
+#: but one, whether anything comes back.
 LOOK = 0.5
 
 log = logging.getLogger(__name__)

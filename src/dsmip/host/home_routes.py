@@ -103,14 +103,12 @@ class HomeRoutes:
         """Another home address, one of the networks: new sessions have it from now on."""
         if (home_address, home_prefix) == (self._home_address, self._home_prefix):
             return
-        at_home, tunnelled = self._at_home, self._tunnel_routes
+        at_home = self._at_home
         self.depart()
         self._home_address, self._home_prefix = home_address, home_prefix
-        if tunnelled:
+        if self._tunnel_routes:
             # Replaced, not removed first: meanwhile nothing leaves natively.
-            for route in set(self._wanted_tunnel_routes()) - set(tunnelled):
-                self._routing.add_route(route)
-            self._tunnel_routes = self._wanted_tunnel_routes()
+            self.use_tunnel()
         if at_home is not None:
             self.arrive(*at_home)
 
