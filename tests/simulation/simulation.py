@@ -231,13 +231,14 @@ class Simulation:
         """No more faults; whoever gave up for good is started again, as its owner would."""
         self.step = None
         self.internet.calm()
+        for agent in self.agents:
+            agent.duplicates.clear()  # what is said of them is heard before those who gave up are started
         self.world.run(self.world.time + _TRAILING)
         for agent in self.agents:
             agent.crash_in = None
             agent.busy_until = self.world.time
             agent.disk.full = False
             agent.dataplane.room = None
-            agent.duplicates.clear()
             agent.start()
         for node in self.nodes:
             engine = node.engine

@@ -145,3 +145,8 @@ def test_a_home_agent_that_ends_in_the_middle_of_undoing_is_judged_by_what_it_st
 def test_what_was_planned_for_a_silent_path_ends_with_its_network() -> None:
     """The mobile node was nowhere, and still meant to register over that path."""
     play(213355027)
+
+
+def test_a_home_address_found_twice_just_before_the_calm_is_heard_of_before_it() -> None:
+    """The mobile node was told so, and stopped, when those that had stopped had been started again already."""
+    play(213354851)
