@@ -148,5 +148,15 @@ def test_what_was_planned_for_a_silent_path_ends_with_its_network() -> None:
 
 
 def test_a_home_address_found_twice_just_before_the_calm_is_heard_of_before_it() -> None:
-    """The mobile node was told so, and stopped, when those that had stopped had been started again already."""
+    """The mobile node was told so, and stopped, after those that had stopped were started again."""
     play(213354851)
+
+
+def test_what_was_refused_with_an_update_in_between_leaves_no_outer_source() -> None:
+    """Two updates were undone at once; packets from the care-of address of the first one were still good."""
+    play(26231311, full_maps=True)
+
+
+def test_a_short_binding_is_renewed_before_a_network_is_tried_that_was_silent() -> None:
+    """It ended while three Binding Updates over a broken IPv6 waited for an answer."""
+    play(817424611)

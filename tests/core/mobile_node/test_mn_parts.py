@@ -16,7 +16,7 @@ from dsmip.core.binding_update_list import (
     refresh_delay,
     remaining_lifetime,
 )
-from dsmip.core.mobile_node.choice import Chooser
+from dsmip.core.mobile_node.choice import TRIAL, Chooser
 from dsmip.core.mobile_node.encapsulation import read_nat_detection
 from dsmip.core.mobile_node.ipv4 import IPv4Wishes
 from dsmip.core.network_memory import Encapsulation, NetworkMemory
@@ -125,6 +125,19 @@ def test_a_silent_network_comes_last_and_is_tried_again_later() -> None:
     assert chooser.choose((WIFI6,), None, 1.0) == WIFI6  # better than nothing
     assert chooser.next_change((WIFI6, CAFE4), CAFE4, 1.0) == LONGEST_PAUSE
     assert chooser.choose((WIFI6, CAFE4), CAFE4, LONGEST_PAUSE) == WIFI6
+
+
+def test_a_binding_that_would_end_meanwhile_is_renewed_before_a_silent_network_is_tried_again() -> None:
+    memory = NetworkMemory()
+    chooser = Chooser(memory, ipv4=True)
+    memory.remember_silence(WIFI6, (-6.0, -3.0), 0.0)
+    both, now = (WIFI6, CAFE4), LONGEST_PAUSE
+    assert chooser.choose(both, CAFE4, now, spare=TRIAL - 1) == CAFE4
+    assert chooser.next_try(both, CAFE4, now, spare=TRIAL - 1) is None
+    assert chooser.next_try(both, CAFE4, now, spare=TRIAL) == now
+    assert chooser.choose(both, CAFE4, now, spare=TRIAL) == WIFI6
+    memory.remember_silence(CAFE4, (now - 2.0,), now)  # neither is known to work: they take turns
+    assert chooser.choose(both, CAFE4, now, spare=1.0) == WIFI6
 
 
 # Memory -----------------------------------------------------------------------------------------------------

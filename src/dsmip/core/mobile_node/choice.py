@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv6Address
 
@@ -11,6 +12,10 @@ from dsmip.core.types import CareOfAddress
 
 #: A binding cannot be shorter than one lifetime unit (RFC 6275 section 6.1.7).
 MINIMUM_VALIDITY = 4.0
+
+#: Seconds until a network that was silent is known to be silent still: three Binding Updates in vain, and a
+#: round trip somewhere else (RFC 6275 section 11.8).
+TRIAL = 8.0
 
 _MOMENT = 0.001
 
@@ -49,19 +54,28 @@ class Chooser:
         self._memory = memory
         self.ipv4 = ipv4
 
-    def rank(self, care_of: CareOfAddress, now: float) -> Rank:
+    def rank(self, care_of: CareOfAddress, now: float, spare: float = math.inf) -> Rank:
         """The place of this address's family and network in the order of preference."""
         if self._memory.silent_until(care_of, now) is not None:
+            return Rank.SILENT
+        if spare < TRIAL and self._memory.silence(care_of) is not None:
             return Rank.SILENT
         return Rank.IPV6 if isinstance(care_of.address, IPv6Address) else Rank.IPV4
 
     def choose(
-        self, candidates: Sequence[CareOfAddress], current: CareOfAddress | None, now: float
+        self,
+        candidates: Sequence[CareOfAddress],
+        current: CareOfAddress | None,
+        now: float,
+        spare: float = math.inf,
     ) -> CareOfAddress | None:
         """The best care-of address, None if there is none.
 
         IPv6 before IPv4 (RFC 5555 section 4.4.1), then the lower preference, then the current one, then the
         order given. Where all are silent, they take turns: the one tried longest ago comes first.
+
+        `spare` are the seconds that a binding lasts which may be lost. One that would end while a network is
+        tried that was silent is renewed first.
         """
         usable = self._usable(candidates, now)
         if not usable:
@@ -70,7 +84,7 @@ class Chooser:
         def order(care_of: CareOfAddress) -> tuple[int, float, int, bool]:
             elsewhere = current is None or not same_place(care_of, current)
             silence = self._memory.silence(care_of)
-            rank = self.rank(care_of, now)
+            rank = self.rank(care_of, now, spare)
             tried = silence.sent[-1] if silence is not None and rank is Rank.SILENT else 0.0
             return rank, tried, care_of.preference, elsewhere
 
@@ -103,6 +117,15 @@ class Chooser:
             # A little later than the last instant at which it is usable, or nothing would change then.
             times.append(choice.valid_until - MINIMUM_VALIDITY + _MOMENT)
         return min(times, default=None)
+
+    def next_try(
+        self, candidates: Sequence[CareOfAddress], current: CareOfAddress | None, now: float, spare: float
+    ) -> float | None:
+        """`next_change` after an acknowledgement: now, if a better network had to wait for that."""
+        choice = self.choose(candidates, current, now, spare)
+        if current is not None and choice is not None and not same_place(choice, current):
+            return now
+        return self.next_change(candidates, current, now)
 
     def _others(
         self, candidates: Sequence[CareOfAddress], current: CareOfAddress, now: float

@@ -224,7 +224,7 @@ class MobileNode(MobileNodeView):
         if self._home.phase is not HomePhase.AWAY:
             self._leave_home()
         candidates, current = self._attachments.care_of, self.care_of
-        choice = self._chooser.choose(candidates, current, now.monotonic)
+        choice = self._chooser.choose(candidates, current, now.monotonic, self._registration.spare(now))
         self._search.moved(choice, now)
         if self._active is not None:
             if choice is not None and self.config.home_agent == UNKNOWN:
@@ -440,8 +440,8 @@ class MobileNode(MobileNodeView):
             self._renumbering.accepted(self.config)
             if self._active is None:
                 # Networks that were silent together with this one are worth another try.
-                self._choose_again_at = self._chooser.next_change(
-                    self._attachments.care_of, self.care_of, now.monotonic
+                self._choose_again_at = self._chooser.next_try(
+                    self._attachments.care_of, self.care_of, now.monotonic, self._registration.spare(now)
                 )
             if message.status == BAStatus.ACCEPTED_PREFIX_DISCOVERY_NECESSARY:
                 self._home_prefix.ask(now.monotonic)

@@ -113,7 +113,7 @@ class Multihoming:
         registration = uplink.registration
         registration.attached = here
         current = registration.care_of
-        choice = self._chooser.choose(here, current, now.monotonic)
+        choice = self._chooser.choose(here, current, now.monotonic, registration.spare(now))
         uplink.choose_again_at = None
         if choice is None:
             if current is not None:
@@ -132,7 +132,9 @@ class Multihoming:
     def _plan_choice(self, uplink: Uplink, now: Instant) -> None:
         """When another address of the interface may be the best, or this one is to be left."""
         registration, leaves_at = uplink.registration, uplink.leaves_at
-        at = self._chooser.next_change(registration.attached, registration.care_of, now.monotonic)
+        at = self._chooser.next_try(
+            registration.attached, registration.care_of, now.monotonic, registration.spare(now)
+        )
         if leaves_at is not None and leaves_at > now.monotonic:
             at = min(leaves_at, at or leaves_at)
         uplink.choose_again_at = at

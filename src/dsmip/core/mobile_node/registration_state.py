@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from dsmip.core.binding_update_list import BindingUpdateListEntry, SentUpdate
 from dsmip.core.mobile_node.choice import same_place
 from dsmip.core.mobile_node.delivery import ATTEMPTS_BEFORE_FALLBACK, ATTEMPTS_BEFORE_SUCCESSOR, Delivery
@@ -46,6 +48,10 @@ class RegistrationState:
     def is_bound(self, now: Instant) -> bool:
         """True while the home agent keeps a binding that it acknowledged."""
         return self.entry is not None and now.monotonic < self.entry.expires
+
+    def spare(self, now: Instant) -> float:
+        """Seconds for which the binding is there anyhow; without one there is nothing to lose."""
+        return self.entry.expires - now.monotonic if self.entry and self.is_bound(now) else math.inf
 
     def works(self, now: Instant) -> bool:
         """True when the path in use was acknowledged and may still be used, be it over another address."""

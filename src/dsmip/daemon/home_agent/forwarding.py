@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import islice
 
 from dsmip.core.actions import InstallBinding
@@ -74,13 +74,19 @@ class Forwarding:
             if key not in sources:
                 self._grant_grace(index, source, action.grace)
 
-    def put_back(self, refused: Binding, kept: Binding | None, node: MobileNodeTable | None) -> None:
-        """The data plane had no room for a binding, of this mobile node: make it have what it had before."""
+    def put_back(
+        self, refused: Sequence[Binding], kept: Binding | None, node: MobileNodeTable | None
+    ) -> None:
+        """The data plane had no room for the last of these bindings, of this mobile node, each of which
+        replaced the one before it: make it have what it had before them all."""
+        index = refused[-1].index
         if kept is None:
-            self.lead_home(refused.index, node)
+            self.lead_home(index, node)
         else:
-            self.install(InstallBinding(kept, refused, 0.0))
-        self.instead[refused.index] = kept
+            self.install(InstallBinding(kept, refused[-1], 0.0))
+            for binding in refused[:-1]:
+                self._end_graces_of(binding, kept)
+        self.instead[index] = kept
 
     def remove(self, binding: Binding, node: MobileNodeTable | None) -> None:
         """Make the data plane forget a binding, of a mobile node that may be configured no more; what it
@@ -145,6 +151,13 @@ class Forwarding:
         self._graces[key] = source, ends
         if self._timer is None:
             self._await_end_of_grace(grace)
+
+    def _end_graces_of(self, undone: Binding, kept: Binding) -> None:
+        """Outer sources that were good for a moment, as others followed them, are good no more."""
+        here = outer_sources(kept)
+        for key, source in outer_sources(undone).items():
+            if key not in here and self._graces.pop((undone.index, key), None) is not None:
+                self._runtime.dataplane.deny_source(undone.index, source.address, source.port)
 
     def _await_end_of_grace(self, delay: float) -> None:
         self._timer = asyncio.get_running_loop().call_later(delay, self._end_graces)

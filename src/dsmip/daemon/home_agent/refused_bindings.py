@@ -136,7 +136,7 @@ class RefusedBindings:
             self._full.refused(latest.index, error)
             self._kept[latest.index] = kept
             node = self._node_of(self._engine.configured_address(latest.home_address))
-            self._forwarding.put_back(latest, kept, node)
+            self._forwarding.put_back(tried, kept, node)
         except DataPlaneError as another:
             self._tell([another])
         return held_back
