@@ -160,3 +160,8 @@ def test_what_was_refused_with_an_update_in_between_leaves_no_outer_source() -> 
 def test_a_short_binding_is_renewed_before_a_network_is_tried_that_was_silent() -> None:
     """It ended while three Binding Updates over a broken IPv6 waited for an answer."""
     play(817424611)
+
+
+def test_a_tick_may_leave_something_overdue_to_the_next_one() -> None:
+    """An uplink became the one in use and was to be probed more often, after its turn to be probed."""
+    play(26232030)
