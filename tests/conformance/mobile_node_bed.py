@@ -333,6 +333,11 @@ class Bed:
         self.until(lambda: len(self.updates) > number, seconds, f"Binding Update {number + 1}")
         return self.updates[number]
 
+    def discovery(self) -> Frame:
+        """The request of the one discovery since the last move, maybe repeated (RFC 6275 section 11.4.1)."""
+        assert len({frame.packet.raw for frame in self.requests}) == 1, self.wire.tell(0)
+        return self.requests[0]
+
     def fresh_update(self, seconds: float = 5.0) -> tuple[Frame, Sent]:
         """The next Binding Update from now on."""
         return self.update(len(self.updates), seconds)

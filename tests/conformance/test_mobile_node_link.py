@@ -434,7 +434,7 @@ def test_mn_dhaad_002_registers_with_the_first_of_the_reply(
     lost.discovered = order
     lost.plug(foreign())
     frame, _ = lost.update()
-    [request] = lost.requests
+    request = lost.discovery()
     assert request.packet.destination == ANYCAST
     assert request.packet.source == frame.packet.source
     assert request.packet.home_address is None

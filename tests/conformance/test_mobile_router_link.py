@@ -394,7 +394,7 @@ def test_mr_ba_006_forwards_by_another_home_agent(choosy: Bed) -> None:
     choosy.home_agents[HOME_AGENT] = Answer(fields={"status": 140})
     choosy.plug(foreign())
     choosy.registered()
-    [request] = choosy.requests
+    request = choosy.discovery()
     assert request.packet.payload[6:8] == b"\x80\x00"
     assert [frame.packet.destination for frame, _ in choosy.updates] == [HOME_AGENT, OTHER_HOME_AGENT]
     forwards_by_the_other(choosy)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import socket
 import struct
+import time
 from collections.abc import Collection
 from ipaddress import IPv4Address, ip_address, ip_network
 
@@ -28,6 +29,11 @@ LONGEST_LIFETIME = 100_000_000
 _IFA_CACHEINFO, _IFA_FLAGS, _IFA_RT_PRIORITY, _IFA_PROTO = 6, 8, 9, 11
 _IFA_F_NODAD, _IFA_F_OPTIMISTIC, _IFA_F_PERMANENT, _IFA_F_NOPREFIXROUTE = 0x02, 0x04, 0x80, 0x200
 _RTPROT_RA = 9
+
+#: The kernel receives for an IPv6 address some time after it said that it has it, when a worker has run:
+#: microseconds, or as long as the CPU is busy. Seconds for which that is waited for, and between looks.
+_RECEIVES_WITHIN = 0.05
+_PAUSE = 0.0005
 
 #: Errors that mean "it is not there" when something is removed.
 _ABSENT = (errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENODEV, errno.ENETDOWN)
@@ -73,6 +79,7 @@ class Addressing:
         """Add an address or renew its lifetimes (seconds; None = no end).
 
         `metric` is that of the prefix's route. `optimistic`: usable during duplicate address detection.
+        What is usable at once receives when this returns, so that no answer comes too early.
         """
         flags = 0 if on_link else _IFA_F_NOPREFIXROUTE
         if address.version == 6:
@@ -87,6 +94,8 @@ class Addressing:
             )
         )
         self._request(nl.RTM_NEWADDR, nl.NLM_F_CREATE | nl.NLM_F_REPLACE, body, f"address {address}")
+        if flags & (_IFA_F_NODAD | _IFA_F_OPTIMISTIC):
+            self._await_reception(address)
 
     def remove_address(self, ifindex: int, address: IPAddress, prefix_length: int) -> None:
         """Remove an address."""
@@ -173,6 +182,19 @@ class Addressing:
                 self.remove_address(entry["index"], ip_address(text), entry["prefixlen"])
                 found += 1
         return found
+
+    def _await_reception(self, address: IPAddress) -> None:
+        """Until packets to this address are for this node; not for long, it may be gone again."""
+        deadline = time.monotonic() + _RECEIVES_WITHIN
+        while not self._receives(address) and time.monotonic() < deadline:
+            time.sleep(_PAUSE)  # the worker has the same CPU as the process that added the address
+
+    def _receives(self, address: IPAddress) -> bool:
+        try:
+            [route] = self._netlink.ask(nl.RTM_GETROUTE, nl.destination_body(address))
+        except OSError:
+            return False  # no route to it at all
+        return bool(nl.RTMSG.unpack_from(route)[7] == nl.RTN_LOCAL)
 
     def _request(self, kind: int, flags: int, body: bytes, what: str, tolerate: Collection[int] = ()) -> None:
         try:

@@ -18,7 +18,7 @@ NETLINK_ROUTE, NETLINK_XFRM = 0, 6
 
 RTM_SETLINK = 19
 RTM_NEWADDR, RTM_DELADDR = 20, 21
-RTM_NEWROUTE, RTM_DELROUTE = 24, 25
+RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 RTM_NEWNEIGH, RTM_DELNEIGH = 28, 29
 RTM_NEWRULE, RTM_DELRULE = 32, 33
 
@@ -35,7 +35,7 @@ U32 = struct.Struct("=I")
 #: Of routes (rtnetlink(7)).
 MAIN_TABLE = 254
 SCOPE_UNIVERSE, SCOPE_LINK = 0, 253
-RTN_UNICAST = 1
+RTN_UNICAST, RTN_LOCAL = 1, 2
 RTNH_F_ONLINK = 4
 
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
@@ -111,6 +111,13 @@ def route_body(
     if source is not None:
         body += attribute(_RTA_PREFSRC, source.packed)
     return body
+
+
+def destination_body(destination: IPAddress) -> bytes:
+    """A question which route a packet to this address takes."""
+    bits = destination.max_prefixlen
+    head = RTMSG.pack(family(destination), bits, 0, 0, 0, 0, SCOPE_UNIVERSE, 0, 0)
+    return head + attribute(_RTA_DST, destination.packed)
 
 
 class RequestSocket:
