@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import time
 from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
 from pathlib import Path as FilePath
@@ -14,7 +16,7 @@ from dsmip.dataplane import libbpf, maps
 from dsmip.dataplane.api import DataPlaneError, NotInstalled, Role
 from dsmip.dataplane.bpf import LINKS_SINCE, BpfDataPlane, kernel_version
 from dsmip.dataplane.bpf_object import Object
-from dsmip.dataplane.bpffs import is_bpffs
+from dsmip.dataplane.bpffs import is_bpffs, remove_tree
 from dsmip.dataplane.filters import HANDLE, PRIORITY
 from dsmip.dataplane.tun import TunDevice
 from tests.dataplane.namespaces import Namespace
@@ -39,8 +41,11 @@ def node() -> Iterator[Namespace]:
 
 
 @pytest.fixture
-def pins(bpf_directory: FilePath) -> FilePath:
-    return bpf_directory / "loader"
+def pins(bpf_directory: FilePath) -> Iterator[FilePath]:
+    """Where the test pins things. What a failing test leaves there is no other test's."""
+    directory = bpf_directory / "loader"
+    yield directory
+    remove_tree(directory)
 
 
 def load(pins: FilePath, **changes: object) -> BpfDataPlane:
@@ -263,6 +268,50 @@ def test_a_re_created_interface_is_attached_anew(node: Namespace, pins: FilePath
     plane.attach("u0")
     assert list(plane.attached()) == ["u0"]
     plane.close(keep=False)
+
+
+@pytest.fixture
+def unpinned(node: Namespace, pins: FilePath) -> Iterator[tuple[BpfDataPlane, int]]:
+    """A program on u0 by a link without a pin, which lives as long as the descriptor given with it."""
+    plane = load(pins, by_links=True)
+    plane.attach("u0")
+    pin = pins / "links" / f"{socket.if_nametoindex('u0')}-in"
+    link = libbpf.pinned(pin)
+    pin.unlink()
+    yield plane, link
+    plane.close(keep=False)
+
+
+needs_links = pytest.mark.skipif(kernel_version() < LINKS_SINCE, reason="needs tcx links")
+
+
+@needs_links
+def test_a_link_whose_pin_was_removed_is_given_time_to_end(
+    unpinned: tuple[BpfDataPlane, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plane, link = unpinned
+    held, pause = [link], time.sleep
+
+    def let_go(seconds: float) -> None:
+        for descriptor in held:
+            os.close(descriptor)
+        held.clear()
+        pause(seconds)
+
+    monkeypatch.setattr(time, "sleep", let_go)
+    plane.attach("u0")
+    assert not held
+    assert list(plane.attached()) == ["u0"]
+
+
+@needs_links
+def test_a_link_that_somebody_holds_is_named(unpinned: tuple[BpfDataPlane, int]) -> None:
+    plane, link = unpinned
+    with pytest.raises(DataPlaneError, match=r"File exists\n .*bpftool link detach"):
+        plane.attach("u0")
+    os.close(link)
+    plane.attach("u0")
+    assert list(plane.attached()) == ["u0"]
 
 
 def test_refusals_name_the_mend(node: Namespace, plane: BpfDataPlane, pins: FilePath) -> None:

@@ -346,7 +346,13 @@ def _absent_is_false(result: int, ifindex: int) -> bool:
 def link_create(program: int, ifindex: int, kind: int) -> int:
     """Attach a program to an interface for as long as the link lives whose descriptor this is."""
     created = library().bpf_link_create(program, ifindex, kind, None)
-    return checked(created, f"attaching to interface {ifindex}")
+    mend = ""
+    if created == -errno.EEXIST:
+        mend = (
+            "the program is there by another link, which somebody holds: find it with 'bpftool link show'"
+            " and end it with 'bpftool link detach id ...'"
+        )
+    return checked(created, f"attaching to interface {ifindex}", mend)
 
 
 def link_update(link: int, program: int) -> None:

@@ -6,10 +6,17 @@ number may be another one's then: a link says which interface it is on.
 
 from __future__ import annotations
 
+import errno
 import os
+import time
 from pathlib import Path
 
 from dsmip.dataplane import libbpf
+
+#: Seconds between tries to attach where a link of ours has still to end, and until they are given up. It ends
+#: some milliseconds after its pin has gone, later when the kernel is busy.
+_PAUSE = 0.005
+_PATIENCE = 1.0
 
 _TYPES = {libbpf.TC_INGRESS: libbpf.TCX_INGRESS, libbpf.TC_EGRESS: libbpf.TCX_EGRESS}
 
@@ -43,7 +50,7 @@ class Links:
                 os.close(link)
         self.take(ifindex, point)
         self._pins.mkdir(parents=True, exist_ok=True)
-        link = libbpf.link_create(program, ifindex, _TYPES[point])
+        link = self._create(ifindex, point, program)
         try:
             libbpf.pin(link, self._path(ifindex, point))
         finally:
@@ -60,6 +67,19 @@ class Links:
         finally:
             os.close(link)
         self._path(ifindex, point).unlink(missing_ok=True)
+
+    def _create(self, ifindex: int, point: int, program: int) -> int:
+        """A new link. While there is one with the same program, whose pin somebody has removed, another is
+        refused; that one is about to end.
+        """
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                return libbpf.link_create(program, ifindex, _TYPES[point])
+            except libbpf.KernelRefusal as refusal:
+                if refusal.number != errno.EEXIST or time.monotonic() >= deadline:
+                    raise
+            time.sleep(_PAUSE)
 
     def _open(self, ifindex: int, point: int) -> int | None:
         path = self._path(ifindex, point)
