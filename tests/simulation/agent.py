@@ -25,6 +25,7 @@ from tests.simulation.ledger import Ledger
 from tests.simulation.node import NodeHost
 from tests.simulation.oracle import Oracle
 from tests.simulation.plan import HOME_LINK, AgentPlan
+from tests.simulation.restarts import check_restart
 from tests.simulation.undone import judge_undoing
 
 #: Seconds that duplicate address detection takes: one probe (RFC 4862 section 5.4).
@@ -98,7 +99,7 @@ class AgentHost(Machine):
             self.engine = daemon._engine
             bindings, replays = self.disk.load()
             trusted, self._trusted = self._trusted, True
-            self.oracle.restarted(self, bindings, replays, trusted=trusted)
+            check_restart(self.oracle, self, bindings, replays, trusted=trusted)
             resumed = daemon._read(self.disk)
             daemon._reconcile()
             if self.file.home_link:

@@ -7,7 +7,6 @@ idea of what the data plane has to look like.
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Address
 from typing import TYPE_CHECKING
 
@@ -35,8 +34,9 @@ from dsmip.core.types import (
 from tests.simulation.clock import EPOCH
 from tests.simulation.data_plane import Source, prefix_of
 from tests.simulation.frames import Violation
+from tests.simulation.in_force import EPSILON, NTP_OFFSET, InForce, Probe
 from tests.simulation.ledger import Authentic, Ledger
-from tests.simulation.outer import outer_sources, route_of, sources_until
+from tests.simulation.outer import outer_sources, route_of
 from tests.simulation.plan import AgentPlan, entry_of
 from tests.simulation.several import check_several
 from tests.simulation.undone import Former
@@ -44,55 +44,14 @@ from tests.simulation.undone import Former
 if TYPE_CHECKING:
     from tests.simulation.agent import AgentHost
 
-#: Rounding of sums of seconds since 1970.
-_EPSILON = 1e-3
 
-#: Seconds from 1900 to 1970.
-_NTP_OFFSET = 2_208_988_800
-
-
-@dataclass(slots=True)
-class _Probe:
-    """Duplicate address detection runs: for Binding Updates with these timestamps, from there."""
-
-    timestamps: set[int]
-    outer: set[Source]
-
-
-class Oracle:
+class Oracle(InForce):
     """One home agent's judge. Times are the world's unless they say otherwise."""
 
     def __init__(self, plan: AgentPlan, ledger: Ledger) -> None:
-        self._file = plan.file
+        super().__init__(plan)
         self._ledger = ledger
         self._rights = {table.home_address: entry_of(table) for table in plan.file.mobile_node}
-        self.bindings: dict[IPv6Address, Binding] = {}
-        #: When each care-of address ends, by binding identifier.
-        self.deadlines: dict[IPv6Address, dict[int, float]] = {}
-        #: When a registration ends, by home address and sequence number, whatever restarts did to it.
-        self.granted: dict[tuple[IPv6Address, int], float] = {}
-        #: When the last of all that was ever in force ends: a clock step before a restart moves ends.
-        self.latest = 0.0
-        #: Outer sources of tunnelled packets, and until when they may be accepted.
-        self.permitted: dict[IPv6Address, dict[Source, float]] = {}
-        self._believed: dict[IPv6Address, int] = {}
-        #: The last one accepted, though what came of it may have been undone.
-        self._sequences: dict[IPv6Address, int] = {}
-        #: With which clock the end of a care-of address was written down.
-        self._skews: dict[tuple[IPv6Address, int, float], tuple[float, float]] = {}
-        #: The time by which timestamps are judged is not before this: (time of day, when that was).
-        self._no_earlier = (float("-inf"), 0.0)
-        self._indices: dict[int, IPv6Address] = {}
-        self._probing: dict[IPv6Address, _Probe] = {}
-        self._holders: dict[IPv4Network, IPv6Address] = {}
-        self._detached: set[IPv6Address] = set()
-        #: What was bound before the changes of this turn, by home address, the latest last.
-        self.former: dict[IPv6Address, list[Former | None]] = {}
-
-    @property
-    def believes(self) -> bool:
-        """It has accepted something, and knows."""
-        return bool(self._believed)
 
     # What it does ------------------------------------------------------------------------------------------
 
@@ -117,21 +76,21 @@ class Oracle:
                         )
                     concerned.append(home_address)
                 case ForgetBinding():
-                    self._detached.add(action.home_address)
+                    self.detached.add(action.home_address)
                 case RemoveBinding():
                     self.removed(host, action)
                     concerned.append(action.binding.home_address)
                 case StartDad():
                     # A probe that nobody reported on is forgotten with what it was for.
-                    self._probing[action.home_address] = _Probe(
-                        {self._believed[action.home_address]}, set(outer)
+                    self.probing[action.home_address] = Probe(
+                        {self.believed[action.home_address]}, set(outer)
                     )
                 case _:
                     pass
-        for probe in self._probing.values():
+        for probe in self.probing.values():
             probe.outer |= outer
-        if self._detached:
-            raise Violation(f"{host.name} forgets without removing: {self._detached}")
+        if self.detached:
+            raise Violation(f"{host.name} forgets without removing: {self.detached}")
         return concerned
 
     def _remember(self, home_address: IPv6Address) -> None:
@@ -144,15 +103,15 @@ class Oracle:
     def take_back(self, known: Former, binding: Binding) -> None:
         """It is bound as it was, less some dynamic addresses maybe."""
         home_address = binding.home_address
-        self._release(home_address, binding)
-        self._holders.update((grant.network, home_address) for grant in binding.ipv4)
+        self.release(home_address, binding)
+        self.holders.update((grant.network, home_address) for grant in binding.ipv4)
         self.bindings[home_address] = binding
         self.deadlines[home_address] = known.deadlines
         self.permitted[home_address] = known.permitted
 
     def probed(self, home_address: IPv6Address) -> None:
         """Duplicate address detection has reported, and the engine has acted."""
-        self._probing.pop(home_address, None)
+        self.probing.pop(home_address, None)
 
     def _stored(self, host: AgentHost, action: StoreBinding, outer: set[Source]) -> None:
         binding, replay = action.binding, action.replay
@@ -165,11 +124,11 @@ class Oracle:
         if sent.deregistration and not sent.bids:
             raise Violation(f"{host.name} binds {home_address} upon a de-registration")
         if previous is not None:
-            last = self._sequences.get(home_address, previous.sequence)
+            last = self.sequences.get(home_address, previous.sequence)
             if not 1 <= (binding.sequence - last) % 0x10000 < 0x8000:
                 raise Violation(f"{home_address}: sequence number {binding.sequence} after {last}")
-        self._sequences[home_address] = binding.sequence
-        probe = self._probing.get(home_address)
+        self.sequences[home_address] = binding.sequence
+        probe = self.probing.get(home_address)
         sources = outer | probe.outer if probe is not None else outer
         before = self.deadlines.get(home_address, {})
         if sent.bids:
@@ -184,17 +143,17 @@ class Oracle:
             if entry.bid in renewed:
                 self._check_lifetime(host, entry, sent)
                 deadlines[entry.bid] = time + entry.lifetime
-                self._skews[home_address, entry.bid, entry.updated] = (deadlines[entry.bid], host.skew)
+                self.skews[home_address, entry.bid, entry.updated] = (deadlines[entry.bid], host.skew)
         self._check_rights(binding, sent)
-        self._believed[home_address] = max(replay.timestamp, self._believed.get(home_address, 0))
-        self._enter(host, binding, deadlines)
+        self.believed[home_address] = max(replay.timestamp, self.believed.get(home_address, 0))
+        self.enter(host, binding, deadlines)
         self.granted[home_address, binding.sequence] = max(deadlines.values())
 
     def _check_lifetime(self, host: AgentHost, entry: CareOfBinding, sent: Authentic) -> None:
         now = host.now()
-        if not 0 < entry.lifetime <= min(sent.lifetime, self._file.max_lifetime):
+        if not 0 < entry.lifetime <= min(sent.lifetime, self.file.max_lifetime):
             raise Violation(f"{sent.home_address}: {entry.lifetime} s granted, {sent.lifetime} s asked for")
-        if abs(entry.expires - now.unix - entry.lifetime) > _EPSILON:
+        if abs(entry.expires - now.unix - entry.lifetime) > EPSILON:
             raise Violation(
                 f"{sent.home_address} expires at {entry.expires}, granted {entry.lifetime} at {now.unix}"
             )
@@ -213,25 +172,23 @@ class Oracle:
         )
         for entry in kept:
             if entry not in previous.care_ofs:
-                if abs(entry.expires - now - entry.lifetime) > _EPSILON:
+                if abs(entry.expires - now - entry.lifetime) > EPSILON:
                     raise Violation(f"{home_address}: {previous} becomes {binding} by itself")
-                self._skews[home_address, entry.bid, entry.updated] = (deadlines[entry.bid], host.skew)
+                self.skews[home_address, entry.bid, entry.updated] = (deadlines[entry.bid], host.skew)
         if structs.replace(previous, care_ofs=kept) != binding:
             raise Violation(f"{home_address}: {previous} becomes {binding} by itself")
-        early = [
-            bid for bid, end in deadlines.items() if bid not in left and end > host.world.time + _EPSILON
-        ]
+        early = [bid for bid, end in deadlines.items() if bid not in left and end > host.world.time + EPSILON]
         if early:
             raise Violation(f"{home_address}: care-of addresses {early} end before their time")
-        self._enter(host, binding, {bid: deadlines[bid] for bid in left}, grace=0.0)
+        self.enter(host, binding, {bid: deadlines[bid] for bid in left}, grace=0.0)
 
     def _authentic(self, host: AgentHost, binding: Binding, replay: ReplayState) -> Authentic:
         """The Binding Update behind a binding; there has to be one, fresh and for this home agent."""
-        home_address, believed = binding.home_address, self._believed.get(binding.home_address, 0)
-        sent = self._ledger.numbered(self._file.address, home_address, binding.sequence)
-        if home_address in self._probing:
+        home_address, believed = binding.home_address, self.believed.get(binding.home_address, 0)
+        sent = self._ledger.numbered(self.file.address, home_address, binding.sequence)
+        if home_address in self.probing:
             # Judged when they came. After a reboot two may have the same number.
-            sent = [update for update in sent if update.timestamp in self._probing[home_address].timestamps]
+            sent = [update for update in sent if update.timestamp in self.probing[home_address].timestamps]
         else:
             sent = [update for update in sent if update.timestamp == replay.timestamp]
             if sent and replay.timestamp <= believed:
@@ -247,16 +204,16 @@ class Oracle:
         What has been accepted tells how early it can be at most, the highest the clock has been how late. The
         seconds of NTP run over in 2036; the simulation begins in 2030.
         """
-        time, unix, tolerance = host.world.time, host.now().unix, self._file.timestamp_tolerance
-        stamped = timestamp / 2**32 - _NTP_OFFSET
-        shown, at = self._no_earlier
+        time, unix, tolerance = host.world.time, host.now().unix, self.file.timestamp_tolerance
+        stamped = timestamp / 2**32 - NTP_OFFSET
+        shown, at = self.no_earlier
         earliest = max(unix, shown + 0.99 * (time - at))
         latest = time + EPOCH + host.highest_skew
-        if not earliest - tolerance - _EPSILON <= stamped <= latest + tolerance + _EPSILON:
+        if not earliest - tolerance - EPSILON <= stamped <= latest + tolerance + EPSILON:
             raise Violation(
                 f"{host.name} believes a timestamp of {stamped:.3f}, it is {earliest:.3f} to {latest:.3f}"
             )
-        self._no_earlier = (max(earliest, stamped - tolerance), time)
+        self.no_earlier = (max(earliest, stamped - tolerance), time)
 
     def _check_care_of(self, binding: Binding, sent: Authentic, outer: set[Source]) -> None:
         if binding.nat_source is None:
@@ -278,7 +235,7 @@ class Oracle:
         rights = self._rights[binding.home_address]
         if binding.mobile_router != sent.router or not set(binding.prefixes) <= set(rights.prefixes):
             raise Violation(f"{binding.home_address}: prefixes {binding.prefixes}")
-        pools = [pool for pool in (self._file.ipv4_pool, self._file.ipv4_prefix_pool) if pool is not None]
+        pools = [pool for pool in (self.file.ipv4_pool, self.file.ipv4_prefix_pool) if pool is not None]
         for grant in binding.ipv4:
             own = rights.ipv4_home_address is not None and grant.network == IPv4Network(
                 rights.ipv4_home_address
@@ -287,53 +244,32 @@ class Oracle:
             free = rights.allow_dynamic_ipv4 and any(grant.network.subnet_of(pool) for pool in pools)
             if not (free if grant.dynamic else own):
                 raise Violation(f"{binding.home_address} has no right to {grant}")
-            if self._holders.setdefault(grant.network, binding.home_address) != binding.home_address:
+            if self.holders.setdefault(grant.network, binding.home_address) != binding.home_address:
                 raise Violation(f"{grant.network} is granted twice, now to {binding.home_address}")
-
-    def _enter(
-        self, host: AgentHost, binding: Binding, deadlines: dict[int, float], grace: float | None = None
-    ) -> None:
-        """This binding is in force, each care-of address until its deadline."""
-        grace = self._file.grace if grace is None else grace
-        self.latest = max(self.latest, *deadlines.values())
-        home_address, now = binding.home_address, host.world.time
-        owner = self._indices.setdefault(binding.index, home_address)
-        if owner != home_address or not binding.index:
-            raise Violation(f"index {binding.index} belongs to {owner}, not to {home_address}")
-        permitted = {s: until for s, until in self.permitted.get(home_address, {}).items() if until > now}
-        previous = self.bindings.get(home_address)
-        if previous is not None:
-            permitted.update(dict.fromkeys(outer_sources(previous), now + grace))
-        permitted.update(sources_until(binding, deadlines))
-        self._release(home_address, binding)
-        self._holders.update((grant.network, home_address) for grant in binding.ipv4)
-        self.bindings[home_address] = binding
-        self.deadlines[home_address] = deadlines
-        self.permitted[home_address] = permitted
 
     def replay_state(self, host: AgentHost, replay: ReplayState) -> None:
         """What is written down as believed."""
         home_address, timestamp = replay.home_address, replay.timestamp
-        believed = self._believed.get(home_address, 0)
+        believed = self.believed.get(home_address, 0)
         if timestamp < believed:
             raise Violation(f"{home_address}: the last timestamp goes back")
         if timestamp > believed:
-            if not self._ledger.stamped(self._file.address, home_address, timestamp):
+            if not self._ledger.stamped(self.file.address, home_address, timestamp):
                 raise Violation(f"{host.name} believes a timestamp {home_address} never sent")
             self._check_fresh(host, timestamp)
-            self._believed[home_address] = timestamp
-            if home_address in self._probing:
-                self._probing[home_address].timestamps.add(timestamp)
+            self.believed[home_address] = timestamp
+            if home_address in self.probing:
+                self.probing[home_address].timestamps.add(timestamp)
 
     def removed(self, host: AgentHost, action: RemoveBinding) -> None:
         """A binding has ended: there has to be a reason."""
         home_address = action.binding.home_address
-        self._detached.discard(home_address)
+        self.detached.discard(home_address)
         if action.reason == "expired":
-            ended = max(self.deadlines[home_address].values()) <= host.world.time + _EPSILON
+            ended = max(self.deadlines[home_address].values()) <= host.world.time + EPSILON
         elif action.reason == "deregistered":
-            sent = self._ledger.stamped(self._file.address, home_address, self._believed.get(home_address, 0))
-            left = {b for b, end in self.deadlines[home_address].items() if end > host.world.time + _EPSILON}
+            sent = self._ledger.stamped(self.file.address, home_address, self.believed.get(home_address, 0))
+            left = {b for b, end in self.deadlines[home_address].items() if end > host.world.time + EPSILON}
             ended = any(
                 update.deregistration and (not update.bids or left <= {one.bid for one in update.bids})
                 for update in sent
@@ -342,73 +278,19 @@ class Oracle:
             ended = action.reason == "no-room" and host.dataplane.room is not None
         if not ended:
             raise Violation(f"{host.name} removes the binding of {home_address}: {action.reason}")
-        self._release(home_address, None)
+        self.release(home_address, None)
         del self.bindings[home_address], self.deadlines[home_address], self.permitted[home_address]
-
-    def _release(self, home_address: IPv6Address, successor: Binding | None) -> None:
-        """What the binding has and its successor has not may be granted to somebody else."""
-        kept = {grant.network for grant in successor.ipv4} if successor is not None else set()
-        for grant in self.bindings[home_address].ipv4 if home_address in self.bindings else ():
-            if grant.network not in kept:
-                del self._holders[grant.network]
-
-    # Restarts ----------------------------------------------------------------------------------------------
-
-    def restarted(
-        self, host: AgentHost, bindings: list[Binding], replays: list[ReplayState], *, trusted: bool
-    ) -> None:
-        """A new process has loaded this. `trusted`: everything acknowledged had reached the disk."""
-        stored = {binding.home_address: binding for binding in bindings}
-        if trusted and stored != self.bindings:
-            raise Violation(f"{host.name} has on disk {stored}, acknowledged {self.bindings}")
-        believed = {replay.home_address: replay.timestamp for replay in replays if replay.timestamp}
-        if trusted and believed != self._believed:
-            raise Violation(f"{host.name} has forgotten timestamps: {believed}, believed {self._believed}")
-        self._believed = believed
-        self._sequences = {replay.home_address: replay.sequence for replay in replays}
-        self._probing.clear()
-        now = host.now()
-        self.bindings, self.deadlines, self.permitted, self._holders = {}, {}, {}, {}
-        self._indices = {replay.index: replay.home_address for replay in replays if replay.index}
-        for home_address, binding in stored.items():
-            deadlines = {}
-            for care_of in binding.care_ofs:
-                left = min(care_of.expires - now.unix, care_of.lifetime)
-                deadlines[care_of.bid] = host.world.time + left
-                if care_of.expires - now.unix > care_of.lifetime + _EPSILON:
-                    continue  # set back
-                end, skew = self._skews[home_address, care_of.bid, care_of.updated]
-                moved = deadlines[care_of.bid] - end
-                if skew == host.skew and abs(moved) > _EPSILON:
-                    raise Violation(f"{home_address}: a restart moves the end by {moved} s")
-                self._skews[home_address, care_of.bid, care_of.updated] = (deadlines[care_of.bid], host.skew)
-            self._enter(host, binding, deadlines)
-        believed_latest = max(believed.values(), default=0) / 2**32 - _NTP_OFFSET
-        self._no_earlier = (believed_latest - self._file.timestamp_tolerance, host.world.time)
-
-    def erased(self) -> None:
-        """The disk is gone, and the data plane with it."""
-        self.bindings.clear()
-        self._holders.clear()
-        self.deadlines.clear()
-        self.permitted.clear()
-        self._believed.clear()
-        self._sequences.clear()
-        self._skews.clear()
-        self._no_earlier = (float("-inf"), 0.0)
-        self._indices.clear()
-        self._probing.clear()
 
     # The data plane ----------------------------------------------------------------------------------------
 
     def may_come_from(self, home_address: IPv6Address, source: Source, now: float) -> bool:
         """A tunnelled packet of this mobile node may have this outer source."""
         until = self.permitted.get(home_address, {}).get(source)
-        return until is not None and now <= until + _EPSILON
+        return until is not None and now <= until + EPSILON
 
     def owner_of(self, index: int | None, address: IPAddress) -> IPv6Address | None:
         """Whose this inner address is, which the data plane thinks belongs to this index."""
-        home_address = self._indices.get(index or 0)
+        home_address = self.indices.get(index or 0)
         binding = self.bindings.get(home_address) if home_address is not None else None
         if binding is not None and any(address in network for network in binding.networks):
             return home_address
@@ -433,7 +315,7 @@ class Oracle:
             path, deadline = entry.paths[care_of.bid], deadlines[care_of.bid]
             if route_of(path) != self._route(home_address, care_of):
                 raise Violation(f"{home_address}: {path}, expected {self._route(home_address, care_of)}")
-            if path.expires is None or abs(host.world_time(path.expires) - deadline) > _EPSILON:
+            if path.expires is None or abs(host.world_time(path.expires) - deadline) > EPSILON:
                 raise Violation(f"{home_address}: the path ends at {path.expires}, the binding at {deadline}")
         order = tuple(care_of.bid for care_of in binding.care_ofs) if binding.multiple else ()
         if entry.preference != order:
@@ -444,7 +326,7 @@ class Oracle:
         for source, until in entry.sources.items():
             if source not in permitted or until is None:
                 raise Violation(f"{home_address}: packets from {source} are accepted")
-            if host.world_time(until) > permitted[source] + _EPSILON:
+            if host.world_time(until) > permitted[source] + EPSILON:
                 excess = host.world_time(until) - permitted[source]
                 raise Violation(f"{home_address}: packets from {source} are accepted {excess:.3f} s too long")
         for source in outer_sources(binding):
@@ -470,7 +352,7 @@ class Oracle:
             ]
             if late:
                 raise Violation(f"{host.name}: index {index} still lists {late}")
-        held = sorted(self._holders, key=lambda network: int(network.network_address))
+        held = sorted(self.holders, key=lambda network: int(network.network_address))
         for one, following in itertools.pairwise(held):
             if one.overlaps(following):
                 raise Violation(f"{host.name}: {one} and {following} are granted to different mobile nodes")
@@ -484,7 +366,7 @@ class Oracle:
         if host.file.home_link is not None and set(host.proxied) != self._defended():
             raise Violation(f"{host.name} answers for {set(host.proxied)}, should for {self._defended()}")
         # A timer may outlive its binding until the binding would have ended: it is one in a heap.
-        over = not self.bindings and not self._probing and self.latest < now - 1
+        over = not self.bindings and not self.probing and self.latest < now - 1
         if over and host.engine.timeout() is not None:
             raise Violation(f"{host.name} waits for nothing until {host.engine.timeout()}")
 
@@ -493,24 +375,24 @@ class Oracle:
         for home_address, binding in self.bindings.items():
             if binding.at_home:
                 continue  # it answers for itself (RFC 5648 section 6.3)
-            if home_address in self._file.home_prefixes[0]:
+            if home_address in self.file.home_prefixes[0]:
                 addresses.add(home_address)
                 if binding.link_local:
                     addresses.add(IPv6Address((0xFE80 << 112) | (int(home_address) & (1 << 64) - 1)))
             for grant in binding.ipv4:
                 address = grant.address
-                if grant.prefixlen == 32 and any(address in p for p in self._file.ipv4_home_prefixes):
+                if grant.prefixlen == 32 and any(address in p for p in self.file.ipv4_home_prefixes):
                     addresses.add(address)
         return addresses
 
     def _route(self, home_address: IPv6Address, entry: CareOfBinding) -> tuple[object, ...]:
         if entry.at_home:
-            return (TunnelFormat.LINK, self._file.address, home_address, 0, 0)
+            return (TunnelFormat.LINK, self.file.address, home_address, 0, 0)
         if entry.nat_source is None:
-            return (TunnelFormat.IPV6, self._file.address, entry.care_of, 0, 0)
+            return (TunnelFormat.IPV6, self.file.address, entry.care_of, 0, 0)
         if entry.format is TunnelFormat.UDP4:
             remote, port = entry.nat_source
-            return (TunnelFormat.UDP4, self._file.ipv4_address, remote, DSMIP_PORT, port)
+            return (TunnelFormat.UDP4, self.file.ipv4_address, remote, DSMIP_PORT, port)
         if entry.nat is Nat.DETECTED:
             raise Violation(f"{home_address} is behind a NAT but not tunnelled in UDP")
-        return (TunnelFormat.IPV4, self._file.ipv4_address, entry.care_of, 0, 0)
+        return (TunnelFormat.IPV4, self.file.ipv4_address, entry.care_of, 0, 0)
