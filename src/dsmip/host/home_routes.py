@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6
 from typing import Final
 
 from dsmip.core.types import HomeAttachment, IPAddress, IPNetwork
-from dsmip.host.routing import Route, Routing, Rule, RuleAction, tunnel_route
+from dsmip.host.routing import InterfaceAddress, Route, Routing, Rule, RuleAction, tunnel_route
 from dsmip.host.rtnetlink import MAIN_TABLE
 
 #: Routing table of what comes from the home address and the mobile network.
@@ -31,9 +31,6 @@ _DEFAULT4: Final = IPv4Network("0.0.0.0/0")
 _EVERYTHING6: Final = tuple(_DEFAULT6.subnets())
 _EVERYTHING4: Final = tuple(_DEFAULT4.subnets())
 
-#: Interface index, address, prefix length.
-_Address = tuple[int, IPAddress, int]
-
 
 class HomeRoutes:
     """Keeps addresses, rules and routes of one mobile node in step with where it is."""
@@ -51,7 +48,7 @@ class HomeRoutes:
         self._own: frozenset[IPv6Address] = frozenset()
         #: Of a stay at home that an earlier process did not end.
         self._left_routes: list[Route] = []
-        self._left_addresses: list[_Address] = []
+        self._left_addresses: list[InterfaceAddress] = []
         self.networks: tuple[IPNetwork, ...] = ()
 
     async def adopt(self) -> None:
@@ -61,10 +58,12 @@ class HomeRoutes:
         """
         routes, addresses = await self._routing.routes(), await self._routing.addresses()
         # The home addresses are on the tunnel device all the time.
-        ours = {address for interface, address, _ in addresses if interface == self._device}
+        ours = {found.address for found in addresses if found.interface == self._device}
         self._tunnel_routes = tuple(route for route in routes if route.interface == self._device)
         self._left_routes = [route for route in routes if route.interface != self._device]
-        self._left_addresses = [found for found in addresses if found[0] != self._device and found[1] in ours]
+        self._left_addresses = [
+            found for found in addresses if found.interface != self._device and found.address in ours
+        ]
 
     def found_elsewhere(self) -> None:
         """This node is not at home: what an earlier process left of its stay there would lead astray."""
@@ -214,7 +213,7 @@ class HomeRoutes:
     def _forget_left(
         self,
         keep: Collection[Route] = (),
-        keep_addresses: Collection[_Address] = (),
+        keep_addresses: Collection[InterfaceAddress] = (),
         awaited: Collection[Route] = (),
     ) -> None:
         """Remove what an earlier process left of a stay at home, except for what is in use again or has yet
@@ -227,10 +226,10 @@ class HomeRoutes:
                 self._routing.remove_address(*address)
         self._left_routes, self._left_addresses = list(awaited), []
 
-    def _home_addresses(self, home: HomeAttachment, ipv4: IPv4Interface | None) -> list[_Address]:
-        addresses: list[_Address] = [(home.ifindex, self._home_address, self._home_prefix.prefixlen)]
+    def _home_addresses(self, home: HomeAttachment, ipv4: IPv4Interface | None) -> list[InterfaceAddress]:
+        addresses = [InterfaceAddress(home.ifindex, self._home_address, self._home_prefix.prefixlen)]
         if ipv4 is not None:
-            addresses.append((home.ifindex, ipv4.ip, ipv4.network.prefixlen))
+            addresses.append(InterfaceAddress(home.ifindex, ipv4.ip, ipv4.network.prefixlen))
         return addresses
 
     def _home_routes(self, home: HomeAttachment, ipv4: IPv4Interface | None) -> list[Route]:

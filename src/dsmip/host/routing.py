@@ -13,7 +13,7 @@ import struct
 from collections.abc import Collection
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import Final
+from typing import Final, NamedTuple
 
 from dsmip.core.types import IPAddress, IPNetwork
 from dsmip.host import rtnetlink as nl
@@ -41,6 +41,14 @@ _GONE: Final = (errno.ENOENT, errno.ESRCH, errno.ENODEV, errno.EADDRNOTAVAIL, er
 
 class HostError(RuntimeError):
     """The kernel refused a change; the message names what was tried."""
+
+
+class InterfaceAddress(NamedTuple):
+    """An address on an interface, which is given by its index; `prefix_length` in bits."""
+
+    interface: int
+    address: IPAddress
+    prefix_length: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,13 +222,15 @@ class Routing:
                     found.append(Route(ip_network(network), entry.get("oif"), table, metric, gateway, source))
         return found
 
-    async def addresses(self) -> list[tuple[int, IPAddress, int]]:
-        """Every address of this node: interface index, address, prefix length."""
+    async def addresses(self) -> list[InterfaceAddress]:
+        """Every address of this node."""
         from pyroute2 import AsyncIPRoute
 
         async with AsyncIPRoute() as dump:
             return [
-                (entry["index"], ip_address(entry.get("local") or entry.get("address")), entry["prefixlen"])
+                InterfaceAddress(
+                    entry["index"], ip_address(entry.get("local") or entry.get("address")), entry["prefixlen"]
+                )
                 async for entry in await dump.addr("dump")
             ]
 
