@@ -24,8 +24,16 @@ class _Delivery:
     sent: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """A solicitation that came too soon after the last advertisement."""
+
+    due: float
+    send: Callable[[float], None]
+
+
 class PrefixDeliveries:
-    """Schedules unsolicited Mobile Prefix Advertisements; `send` is called with a home address.
+    """Schedules Mobile Prefix Advertisements; `send` is called with a home address for an unsolicited one.
 
     `minimum` and `maximum` are MinMobPfxAdvInterval and MaxMobPfxAdvInterval of RFC 6275 section 13. All
     times are seconds of CLOCK_MONOTONIC.
@@ -39,6 +47,7 @@ class PrefixDeliveries:
         self._maximum = maximum
         self._random = randomness
         self._scheduled: dict[IPv6Address, _Delivery] = {}
+        self._answers: dict[IPv6Address, _Answer] = {}
         self._last: dict[IPv6Address, float] = {}
         self._heap: list[tuple[float, IPv6Address]] = []
 
@@ -67,33 +76,56 @@ class PrefixDeliveries:
     def ended(self, home_address: IPv6Address) -> None:
         """The mobile node has no binding any more: nothing is sent to it."""
         self._scheduled.pop(home_address, None)
+        self._answers.pop(home_address, None)
         self._last.pop(home_address, None)
 
-    def solicited(self, home_address: IPv6Address, now: float) -> bool:
-        """The mobile node asks, which acknowledges whatever it was told; False when it asks too often."""
+    def solicited(self, home_address: IPv6Address, answer: Callable[[float], None], now: float) -> bool:
+        """The mobile node asks, which acknowledges whatever it was told. `answer` is called with the time:
+        now, or when it may be told again, for who was told unasked asks at once (RFC 6275 section 11.4.3).
+
+        False when that takes the place of an earlier question.
+        """
         self._scheduled.pop(home_address, None)
-        if now - self._last.get(home_address, -MINIMUM_SPACING) < MINIMUM_SPACING:
-            return False
-        self._last[home_address] = now
-        return True
+        due = self._may_be_told(home_address, now)
+        if due <= now:
+            self._last[home_address] = now
+            answer(now)
+            return True
+        superseded = home_address in self._answers
+        self._answers[home_address] = _Answer(due, answer)
+        if not superseded:
+            heapq.heappush(self._heap, (due, home_address))
+        return not superseded
 
     def tick(self, now: float) -> None:
         """Send what is due."""
         while self._heap and self._heap[0][0] <= now:
             due, home_address = heapq.heappop(self._heap)
-            delivery = self._scheduled.get(home_address)
-            if delivery is None or delivery.due != due:
-                continue
-            self._last[home_address] = now
-            self._send(home_address, now)
-            delivery.sent += 1
-            if delivery.sent > PREFIX_ADV_RETRIES:
-                delivery.due = None
-            else:
-                delivery.due = now + PREFIX_ADV_TIMEOUT * 2 ** (delivery.sent - 1)
-                heapq.heappush(self._heap, (delivery.due, home_address))
+            answer, delivery = self._answers.get(home_address), self._scheduled.get(home_address)
+            if answer is not None and answer.due == due:
+                del self._answers[home_address]
+                self._last[home_address] = now
+                answer.send(now)
+            elif delivery is not None and delivery.due == due:
+                self._deliver(home_address, delivery, now)
+
+    def _deliver(self, home_address: IPv6Address, delivery: _Delivery, now: float) -> None:
+        self._last[home_address] = now
+        self._send(home_address, now)
+        delivery.sent += 1
+        if delivery.sent > PREFIX_ADV_RETRIES:
+            delivery.due = None
+        else:
+            delivery.due = now + PREFIX_ADV_TIMEOUT * 2 ** (delivery.sent - 1)
+            heapq.heappush(self._heap, (delivery.due, home_address))
+
+    def _may_be_told(self, home_address: IPv6Address, now: float) -> float:
+        """From when on."""
+        last = self._last.get(home_address)
+        return now if last is None else last + MINIMUM_SPACING
 
     def _schedule(self, home_address: IPv6Address, due: float) -> None:
+        due = max(due, self._may_be_told(home_address, due))
         self._scheduled[home_address] = _Delivery(due)
         heapq.heappush(self._heap, (due, home_address))
 

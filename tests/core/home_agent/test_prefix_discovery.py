@@ -157,6 +157,7 @@ def test_rfc6275_10_6_2_time_is_no_change() -> None:
     agent.advertise(HOME_PREFIX, 7000)
     agent.after(100.0)
     solicit(agent)
+    agent.after(1.0)
     for valid in (7000, 6990):
         agent.advertise(HOME_PREFIX, valid)
         assert all(not advertised(agent.after(1.0)) for _ in range(10))
@@ -168,6 +169,7 @@ def test_rfc6275_10_6_2_flags_are_a_change() -> None:
     agent.advertise(HOME_PREFIX, 7000)
     agent.after(100.0)
     solicit(agent)
+    agent.after(1.0)
     agent.advertise(HOME_PREFIX, 7000, autonomous=False)
     assert any(advertised(agent.after(1.0)) for _ in range(70))
 
@@ -175,9 +177,24 @@ def test_rfc6275_10_6_2_flags_are_a_change() -> None:
 def test_rfc6275_6_8_at_most_one_a_second() -> None:
     agent, _ = bound()
     assert len(advertised(solicit(agent))) == 1
+    for _ in range(3):
+        assert not advertised(solicit(agent))
     assert solicit(agent).drops == ["prefix-solicitation-rate"]
-    agent.after(1.0)
-    assert len(advertised(solicit(agent))) == 1
+    assert not advertised(agent.after(0.9))
+    assert len(advertised(agent.after(0.1))) == 1
+    assert not advertised(agent.after(5.0))
+
+
+def test_rfc6275_11_4_3_who_was_told_unasked_asks_at_once_and_is_answered() -> None:
+    agent, _ = bound()
+    agent.advertise(HOME_PREFIX, 7000)
+    while not advertised(agent.after(0.1)):
+        pass
+    assert not solicit(agent).drops
+    ((packet, message),) = advertised(agent.after(1.0))
+    assert (packet.destination, packet.routing_home_address) == (COA1, HOME)
+    assert message.identifier == 5
+    assert all(not advertised(agent.after(0.5)) for _ in range(100))
 
 
 def test_rfc6275_8_4_advertisements_can_be_switched_off() -> None:

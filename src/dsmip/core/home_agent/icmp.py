@@ -167,20 +167,23 @@ class HomeAgentIcmp:
 
         `protected`: it was under the IPsec of its home address.
         """
-        home_address = packet.sender
-        if self._may_tell(home_address, now, protected):
-            header = self._message(message.identifier, home_address, now)
+        home_address, care_of = packet.sender, packet.source
+
+        def answer(monotonic: float) -> None:
+            header = self._message(message.identifier, home_address, monotonic)
             self._emit(
                 SendPacket(
                     encode_packet(
                         self._config.address,
-                        packet.source,
+                        care_of,
                         header,
                         NextHeader.ICMPV6,
                         routing_home_address=home_address,
                     )
                 )
             )
+
+        self._tell(home_address, answer, now, protected)
 
     # Discovery ---------------------------------------------------------------------------------------------
 
@@ -229,23 +232,26 @@ class HomeAgentIcmp:
         binding = self._bindings.cache.get(source)
         if binding is None or not any(isinstance(entry.care_of, IPv4Address) for entry in binding.care_ofs):
             self._emit(Drop("home-address-option-missing", f"from {source}"))
-        elif self._may_tell(source, now, protected):
-            header = self._message(message.identifier, source, now)
+            return
+
+        def answer(monotonic: float) -> None:
+            header = self._message(message.identifier, source, monotonic)
             packet = encode_packet(self._config.address, source, header, NextHeader.ICMPV6)
             self._emit(ForwardPacket(packet))
 
-    def _may_tell(self, home_address: IPv6Address, now: Instant, protected: bool) -> bool:
+        self._tell(source, answer, now, protected)
+
+    def _tell(
+        self, home_address: IPv6Address, answer: Callable[[float], None], now: Instant, protected: bool
+    ) -> None:
+        """Have the question answered, if it may be."""
         if not protected and self._demands_ipsec(home_address):
             # RFC 3776 section 4.1, RFC 4877 section 4.1.
             self._emit(Drop("not-protected", "prefix solicitation without IPsec", str(home_address)))
-            return False
-        if not self._config.mobile_prefix_advertisements:
+        elif not self._config.mobile_prefix_advertisements:
             self._emit(Drop("prefix-advertisements-disabled", str(home_address)))
-            return False
-        if not self._deliveries.solicited(home_address, now.monotonic):
+        elif not self._deliveries.solicited(home_address, answer, now.monotonic):
             self._emit(Drop("prefix-solicitation-rate", str(home_address)))
-            return False
-        return True
 
     def _advertise(self, home_address: IPv6Address, monotonic: float) -> None:
         """Unsolicited, to the care-of address (RFC 6275 sections 6.8 and 10.6.3)."""
@@ -253,12 +259,12 @@ class HomeAgentIcmp:
         if binding is None:
             return
         self._unsolicited = (self._unsolicited + 1) & 0xFFFF
-        header = self._message(self._unsolicited, home_address, Instant(monotonic, 0.0))
+        header = self._message(self._unsolicited, home_address, monotonic)
         self._emit(to_mobile_node(self._config.address, binding, header, NextHeader.ICMPV6))
 
-    def _message(self, identifier: int, home_address: IPv6Address, now: Instant) -> bytes:
+    def _message(self, identifier: int, home_address: IPv6Address, monotonic: float) -> bytes:
         """M and O are clear: DHCPv6 is not served (RFC 6275 section 10.4.4)."""
-        message = MobilePrefixAdvertisement(identifier, options=self._prefixes.options(now.monotonic))
+        message = MobilePrefixAdvertisement(identifier, options=self._prefixes.options(monotonic))
         return encode_icmpv6(message, self._config.address, home_address)
 
     def _preferred(self, home_address: IPv6Address, now: float) -> float | None:
