@@ -111,6 +111,20 @@ def test_a_later_advertisement_says_when_the_former_prefix_ends() -> None:
     assert bench.node.former_valid_until == pytest.approx(50.1)
 
 
+def test_it_asks_whether_the_former_prefix_goes_on_for_longer() -> None:
+    """Who renumbers a network may advertise the old prefix with the same valid lifetime for months."""
+    bench = on_trial()
+    bench.answer(time=10.2)
+    assert not asked(bench.run(949.0), MobilePrefixSolicitation)
+    [(_, solicitation)] = asked(bench.run(951.0), MobilePrefixSolicitation)
+    bench.prefix_advertisement(
+        MobilePrefixAdvertisement(solicitation.identifier, options=(GIVEN_UP, NEW)), time=951.1
+    )
+    bench.run(1900.0)
+    assert bench.node.former_home_address == HOME_ADDRESS
+    assert bench.node.former_valid_until == pytest.approx(1951.1)
+
+
 def test_registrations_are_no_longer_cut_by_the_former_prefix() -> None:
     bench = registered()
     advertise(bench, replace(GIVEN_UP, valid_lifetime=100), NEW)

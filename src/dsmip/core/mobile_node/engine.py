@@ -437,7 +437,7 @@ class MobileNode(MobileNodeView):
             self._search.stop()
             if self._several is not None:
                 self._several.arranger.assumed = False
-            self._renumbering.accepted(self.config)
+            self._renumbering.accepted(self.config, now)
             if self._active is None:
                 # Networks that were silent together with this one are worth another try.
                 self._choose_again_at = self._chooser.next_try(

@@ -91,11 +91,19 @@ class HomePrefix:
         """The home prefix is valid until then."""
         self.valid_until, self._told = valid_until, False
         self.preferred_until = preferred_until
-        left = self.remaining(now)
-        self._ask_at = None if left is None or left <= 0 else now + max(left / 2, left - BEFORE_THE_END)
+        self._ask_at = None
+        self.ask_before(valid_until, now)
         if preferred_until is not None and preferred_until > now:
             # Whoever gives up a prefix tells of another one by then.
             self._ask_at = preferred_until if self._ask_at is None else min(self._ask_at, preferred_until)
+
+    def ask_before(self, end: float | None, now: float) -> None:
+        """Solicit when an address that is valid until `end` is about to become invalid: it may be valid for
+        longer by then."""
+        if end is not None and end > now:
+            left = end - now
+            at = now + max(left / 2, left - BEFORE_THE_END)
+            self._ask_at = at if self._ask_at is None else min(self._ask_at, at)
 
     # Solicitations ----------------------------------------------------------------------------------------
 

@@ -105,11 +105,12 @@ class Renumbering:
 
     # Ending -----------------------------------------------------------------------------------------------
 
-    def accepted(self, config: MobileNodeConfig) -> None:
+    def accepted(self, config: MobileNodeConfig, now: Instant) -> None:
         """The home agent has registered the home address of `config`."""
         if self._before is None:
             return
         self.former, self._before, self._decide_at = self._before, None, None
+        self._common.home_prefix.ask_before(self.former.valid_until, now.monotonic)
         self._common.emit(HomeAddressChanged(config.home_address, config.home_prefix))
         ends = {"former": str(self.former.address)}
         self._common.emit(Event("renumbered", {"home_address": str(config.home_address), **ends}))
@@ -130,7 +131,7 @@ class Renumbering:
         """On the home link nobody is asked. An address that has been ours before is ours again; of a new one
         nothing is known yet."""
         if self._resumed:
-            self.accepted(config)
+            self.accepted(config, now)
         else:
             self.give_up(config, now)
 
@@ -163,6 +164,8 @@ class Renumbering:
         for option in options:
             if self.former is not None and option.prefix == self.former.prefix:
                 self.former = replace(self.former, valid_until=_end(option, now))
+        if self.former is not None:
+            self._common.home_prefix.ask_before(self.former.valid_until, now.monotonic)
 
 
 def _may_renumber(config: MobileNodeConfig) -> bool:
