@@ -95,7 +95,8 @@ class PathSupervision:
 
     After each call look at `health` and `due`. `in_use` and `metered` decide how often to probe. Until the
     first probe was answered, or unless `expected`, nothing is concluded from silence: the home agent may not
-    answer at all.
+    answer at all. Unless probes are `reflected` an answer may have come over another path: it shows that the
+    probe got there, and ends no silence.
     """
 
     def __init__(self, probing: Probing) -> None:
@@ -104,6 +105,7 @@ class PathSupervision:
         self.in_use = False
         self.metered = False
         self.expected = False
+        self.reflected = False
         self.delay: float | None = None
         self.loss = 0.0
         self.heard_at: float | None = None
@@ -281,7 +283,8 @@ class PathSupervision:
         if self.health is Health.SUSPECT:
             self.health = Health.UP
         elif self.health is Health.SILENT:
-            self._on_probation(now)
+            if self.reflected:
+                self._on_probation(now)
         elif self.health is Health.PROBATION:
             self._good += 1
             self._end_probation(now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import IPv6Address
 
@@ -17,15 +18,17 @@ from multihomed_world import (
     WLAN,
     WLAN_BID,
     MultihomedWorld,
+    Sent,
     identifiers,
     keep_using,
     moved_after,
     settled,
 )
 
-from dsmip.core.actions import RemovePath, SendDatagram
+from dsmip.core.actions import RemovePath, SendDatagram, SendIPv4, SendPacket
 from dsmip.core.mobile_node.engine import MobileNodeState
 from dsmip.core.mobile_node.home_agents import HomeAgentAddress
+from dsmip.wire.pathprobe import ProbePayload
 
 # Planned moves ----------------------------------------------------------------------------------------------
 
@@ -300,4 +303,52 @@ def test_ipv6_that_carries_no_updates_is_left_for_ipv4_of_the_same_interface() -
     world.move(ipv4, LTE)
     world.wait(1.0)
     assert world.agent.bindings[WLAN_BID].care_of == ipv4.address
+    world.agree()
+
+
+class _Echoing(MultihomedWorld):
+    """A home agent that reflects nothing: its kernel answers echoes over the path it prefers. On `deaf`
+    interfaces packets leave, and none come back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.agent.extensions = None
+        self.deaf: set[str] = set()
+        self._back = False
+
+    def _later(self, interface: str, what: Callable[[], None]) -> None:
+        if not (self._back and interface in self.deaf):
+            super()._later(interface, what)
+
+    def _update_arrives(self, sent: Sent) -> None:
+        self._back = True
+        super()._update_arrives(sent)
+        self._back = False
+
+    def _probe_arrives(self, action: SendPacket | SendDatagram | SendIPv4, payload: ProbePayload) -> None:
+        if payload.bid not in self.agent.bindings:
+            return
+        over = {WLAN_BID: "wlan0", LTE_BID: "wwan0"}[self.agent.order[0]]
+        self._back = True
+        data = payload.encode()
+        self._later(
+            over, lambda: self.node.echo_reply(payload.bid, payload.sequence & 0xFFFF, at(self.time), data)
+        )
+        self._back = False
+
+
+def test_an_answer_that_may_have_come_over_another_path_brings_none_back() -> None:
+    """It shows that the home agent heard the probe, not that anything comes back over the path."""
+    world = _Echoing()
+    world.move(WLAN, LTE)
+    keep_using(world, 1.0, WLAN_BID)
+    assert world.preference == (WLAN_BID, LTE_BID)
+    world.deaf.add("wlan0")
+    keep_using(world, 100.0, LTE_BID)
+    assert world.preference == (LTE_BID, WLAN_BID)
+    told = [event.fields["health"] for event in world.kinds("path-health") if event.fields["bid"] == WLAN_BID]
+    assert told == ["silent"]
+    world.deaf.clear()
+    keep_using(world, 100.0, LTE_BID)
+    assert world.preference == (WLAN_BID, LTE_BID)
     world.agree()

@@ -345,7 +345,8 @@ class Arranger:
             self._emit(SetDuplication(bool(agreed & Extensions.DUPLICATION)))
         self.agreed = agreed
         for uplink in self._uplinks.values():
-            uplink.path.expected = uplink.path.expected or bool(agreed & Extensions.PROBES)
+            uplink.path.reflected = uplink.is_reflected
+            uplink.path.expected = uplink.path.expected or uplink.is_reflected
 
     def joint_answered(self, update: SentUpdate, message: BindingAcknowledgement, now: Instant) -> None:
         joint, wanted = self.joint, self.joint.wanted
