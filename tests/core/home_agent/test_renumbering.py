@@ -86,6 +86,20 @@ def test_the_former_home_address_is_reached_until_its_prefix_ends() -> None:
     assert agent.agent.binding_of(HOME) is None
 
 
+def test_the_former_home_address_ends_with_its_prefix_without_a_binding_update() -> None:
+    agent, _ = moved()
+    agent.advertise(HOME_PREFIX, 10, preferred=0)
+    agent.after(9.0)
+    agent.advertise(NEW_PREFIX, 1000)
+    assert agent.agent.binding_of(HOME) is not None
+    agent.after(2.0)
+    outcome = agent.advertise(NEW_PREFIX, 1000)
+    assert IPv6Network(HOME) not in outcome.installed.binding.networks
+    assert outcome.installed.previous is not None
+    assert agent.agent.binding_of(HOME) is None
+    assert not any(isinstance(action, StoreBinding) for action in agent.advertise(NEW_PREFIX, 1000).actions)
+
+
 def test_a_new_home_address_is_not_cut_short_with_the_old_prefix() -> None:
     agent, _ = moved()
     agent.advertise(HOME_PREFIX, 10, preferred=0)

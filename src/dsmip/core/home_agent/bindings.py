@@ -47,6 +47,7 @@ class Bindings:
         self._nodes = nodes
         self._emit = emit
         self._prefix_lifetimes: dict[IPv6Network, PrefixLifetime] = {}
+        self._over: set[IPv6Network] = set()  #: prefixes that are not valid any more, as far as was looked
         self._owners = AddressOwners(config.mobile_nodes)
         self._unbound: Callable[[IPv6Address], None] = lambda _home_address: None
 
@@ -159,13 +160,18 @@ class Bindings:
     def set_prefix_lifetime(
         self, prefix: IPv6Network, lifetime: PrefixLifetime, now: Instant
     ) -> list[Binding]:
-        """How long a home prefix goes on. No binding outlasts it (RFC 6275 section 10.3.1).
+        """How long a home prefix goes on. No binding outlasts it (RFC 6275 section 10.3.1), nor does what a
+        renumbered mobile node keeps of it.
 
         Returns the bindings that were cut and are not over yet.
         """
         before = self._prefix_lifetimes.get(prefix, ENDLESS).valid_until
         self._prefix_lifetimes[prefix] = lifetime
         valid_until = lifetime.valid_until
+        over = valid_until is not None and valid_until <= now.monotonic
+        if over and prefix not in self._over:
+            self._end_former(prefix)
+        (self._over.add if over else self._over.discard)(prefix)
         if valid_until is None or (before is not None and valid_until >= before):
             return []
         expires = now.unix + max(0.0, valid_until - now.monotonic)
@@ -180,6 +186,13 @@ class Bindings:
                 self.put(binding, self.cache[binding.home_address], node, 0.0)
         self.expire(now.monotonic)
         return [binding for binding in cut if binding.home_address in self.cache]
+
+    def _end_former(self, prefix: IPv6Network) -> None:
+        """The home addresses before a renumbering are not valid any more."""
+        for binding in list(self.cache.values()):
+            node = self._nodes.get(binding.home_address)
+            if node is not None and binding.former is not None and binding.former in prefix:
+                self.put(replace(binding, former=None), binding, node, 0.0)
 
     def expire(self, monotonic: float, most: int | None = None) -> None:
         """End the care-of addresses, and the bindings, whose time is over: of so many bindings at most."""
