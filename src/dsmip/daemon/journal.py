@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple
 
-from dsmip.daemon.records import Record, Told, readable, text_of
+from dsmip.daemon.records import Record, Short, Told, lengthened, readable, shortened, text_of
 
 #: Mobile nodes whose stories are kept; the one that was quiet for longest goes first.
 MAX_STORIES = 16384
@@ -37,15 +37,28 @@ TURNS = frozenset(
 
 
 class Moment(NamedTuple):
-    """One turn in a node's story. `unix` is seconds since 1970; what does not apply is ""."""
+    """One turn in a node's story. `unix` is seconds since 1970; what does not apply is "".
+
+    There are thousands for each one that is read, so addresses are octets until then.
+    """
 
     unix: float
     kind: str
-    care_of: str = ""
-    previous: str = ""
+    place: Short = ""
+    former_place: Short = ""
     format: str = ""
     nat: str = ""
     detail: str = ""
+
+    @property
+    def care_of(self) -> str:
+        """Where the mobile node is from then on."""
+        return lengthened(self.place)
+
+    @property
+    def previous(self) -> str:
+        """Where it was before."""
+        return lengthened(self.former_place)
 
 
 @dataclass(slots=True)
@@ -159,29 +172,25 @@ def _count(refusals: dict[str, Refusal], reason: str, detail: str, unix: float) 
 
 def moment_of(kind: str, record: Told) -> Moment:
     """A turn as it is kept of it."""
-
-    def text(name: str) -> str:
-        # The same few words and addresses in thousands of stories.
-        value = record.get(name, "")
-        return sys.intern(value if type(value) is str else text_of(value))
-
+    get = record.get
     match kind:
         case "binding-refused":
-            detail = text("name")
+            detail = text_of(get("name", ""))
         case "path-health":
-            detail = sys.intern(f"{record.get('interface', '')} is {record.get('health', '')}")
+            detail = f"{get('interface', '')} is {get('health', '')}"
         case "signal":
-            state = "weak" if record.get("weak") else "good again"
-            detail = sys.intern(f"the signal of {record.get('interface', '')} is {state}")
+            state = "weak" if get("weak") else "good again"
+            detail = f"the signal of {get('interface', '')} is {state}"
         case _:
-            detail = text("reason") or text("step")
-    unix = record.get("unix", 0.0)
+            detail = text_of(get("reason", "")) or text_of(get("step", ""))
+    unix = get("unix", 0.0)
     return Moment(
         float(unix) if isinstance(unix, int | float) else 0.0,
-        sys.intern(kind),
-        text("care_of"),
-        text("previous"),
-        text("format"),
-        text("nat"),
-        detail,
+        kind,
+        shortened(get("care_of", "")),
+        shortened(get("previous", "")),
+        text_of(get("format", "")),
+        text_of(get("nat", "")),
+        # The same few words in thousands of stories.
+        sys.intern(detail),
     )

@@ -11,10 +11,14 @@ Value = str | int | float | bool
 Told = Mapping[str, Value | IPv4Address | IPv6Address]
 Record = Mapping[str, Value]
 
+#: A value that is kept for long: of an address its octets, which take half the room of its text.
+Short = str | bytes
+
 _ADDRESSES = (IPv4Address, IPv6Address)
+_IPV4_SIZE = 4
 
 # IPv4-compatible and IPv4-mapped addresses, which the C library writes with dots.
-_DOTTED = (0, 0xFFFF)
+_DOTTED = (bytes(12), bytes(10) + b"\xff\xff")
 
 
 def readable(told: Told) -> dict[str, Value]:
@@ -24,13 +28,29 @@ def readable(told: Told) -> dict[str, Value]:
 
 def text_of(value: Value | IPv4Address | IPv6Address) -> str:
     """One of an event's values as a text."""
+    if type(value) is str:
+        return value
     return written(value) if isinstance(value, _ADDRESSES) else str(value)
+
+
+def shortened(value: Value | IPv4Address | IPv6Address) -> Short:
+    """The same, to be kept."""
+    return value.packed if isinstance(value, _ADDRESSES) else text_of(value)
+
+
+def lengthened(short: Short) -> str:
+    """The text of what was kept."""
+    return _written(short) if isinstance(short, bytes) else short
 
 
 def written(address: IPv4Address | IPv6Address) -> str:
     """What `str` says of an address without a scope, in a fraction of the time."""
-    if isinstance(address, IPv4Address):
-        return socket.inet_ntoa(address.packed)
-    if int(address) >> 32 in _DOTTED:
-        return str(address)
-    return socket.inet_ntop(socket.AF_INET6, address.packed)
+    return _written(address.packed)
+
+
+def _written(octets: bytes) -> str:
+    if len(octets) == _IPV4_SIZE:
+        return socket.inet_ntoa(octets)
+    if octets.startswith(_DOTTED):
+        return str(IPv6Address(octets))
+    return socket.inet_ntop(socket.AF_INET6, octets)
