@@ -13,7 +13,7 @@ from dsmip.bench import flows, handover, roaming, run, throughput, wireguard
 from dsmip.bench.figures import Figure
 from dsmip.bench.network import NODES, Network
 from dsmip.cli.main import main
-from dsmip.lab import namespaces
+from dsmip.lab import daemons, namespaces
 
 pytestmark = pytest.mark.root
 
@@ -187,5 +187,15 @@ def test_what_a_killed_run_left_is_removed_by_the_next() -> None:
     gone = subprocess.Popen(["true"])
     gone.wait()
     namespaces.batch([f"netns add dsmip-bench{gone.pid}x-ha"])
-    with Network("y"):
-        assert not namespaces.exists(f"dsmip-bench{gone.pid}x-ha")
+    names = (f"bench{gone.pid}x-ha", f"bench{gone.pid}")
+    with Network("x") as present:
+        ours = present.plane("ha")
+        left = [root / name for root in (daemons.PIN_ROOT, daemons.RUN_ROOT) for name in names]
+        for directory in left:
+            directory.mkdir()
+        with Network("y"):
+            assert not namespaces.exists(f"dsmip-bench{gone.pid}x-ha")
+            assert not [directory for directory in left if directory.exists()]
+            # That of a process that is there stays.
+            assert (daemons.PIN_ROOT / f"bench{os.getpid()}x-ha" / "settings").exists()
+        assert ours.bindings() == frozenset()

@@ -23,10 +23,9 @@ from dsmip.core.types import DSMIP_PORT, IPAddress, Path, TunnelFormat
 from dsmip.dataplane.api import Role
 from dsmip.dataplane.bpf import BpfDataPlane
 from dsmip.dataplane.tun import TunDevice
-from dsmip.lab import namespaces
+from dsmip.lab import daemons, namespaces
 
 NODES = ("cn", "ha", "net", "mr", "host")
-PIN_ROOT = FilePath("/run/dsmip/bpf")
 DEVICE = "dsmip0"
 #: Of the tunnel device, and of every route to the host: both ways use packets of the same size.
 MTU = 1400
@@ -48,8 +47,8 @@ UPLINK = "u0"
 _TABLE = 100
 #: What IPv6 routes into the tunnel have behind them, as those of the daemon have (host/routing.py).
 _NEXT_HOP = "via fe80::1"
-#: The process a namespace was made by.
-_OWNER = re.compile(r"dsmip-bench(\d+)[a-z]*-")
+#: The process that made a namespace or pins, or whose home agent did: `daemon.HomeAgentProcess`.
+_OWNER = re.compile(r"(?:dsmip-)?bench(\d+)(?:[a-z]*-.*)?")
 
 #: node, interface, addresses; the other end likewise.
 _CABLES = (
@@ -100,13 +99,17 @@ def mac(node: str, interface: str) -> bytes:
 def remove_leftovers() -> None:
     """Take away what runs that were killed could not."""
     for path in namespaces.NETNS.glob("dsmip-bench*-*"):
-        owner = _OWNER.match(path.name)
-        if owner and not FilePath("/proc", owner[1]).exists():
+        if _is_orphan(path.name):
             namespaces.batch([f"netns del {path.name}"])
-    for path in PIN_ROOT.glob("bench*-*"):
-        owner = _OWNER.match(f"dsmip-{path.name}")
-        if owner and not FilePath("/proc", owner[1]).exists():
-            shutil.rmtree(path, ignore_errors=True)
+    names = {path.name for root in (daemons.PIN_ROOT, daemons.RUN_ROOT) for path in root.glob("bench*")}
+    for name in filter(_is_orphan, names):
+        daemons.forget(name)
+
+
+def _is_orphan(name: str) -> bool:
+    """Whether this is something of ours, of a process that is gone."""
+    owner = _OWNER.fullmatch(name)
+    return owner is not None and not FilePath("/proc", owner[1]).exists()
 
 
 class Network:
@@ -163,7 +166,7 @@ class Network:
         present = [node for node in NODES if namespaces.exists(self.namespace(node))]
         namespaces.batch(f"netns del {self.namespace(node)}" for node in present)
         for node in NODES:
-            shutil.rmtree(PIN_ROOT / f"{self._pins}{node}", ignore_errors=True)
+            shutil.rmtree(daemons.PIN_ROOT / f"{self._pins}{node}", ignore_errors=True)
 
     # Data planes -------------------------------------------------------------------------------------------
 
@@ -176,7 +179,7 @@ class Network:
                 self._devices.append(TunDevice.open(DEVICE))
                 namespaces.batch([f"link set {DEVICE} mtu {MTU} up"], self.namespace(node))
                 index = socket.if_nametoindex(DEVICE)
-                pins = PIN_ROOT / f"{self._pins}{node}"
+                pins = daemons.PIN_ROOT / f"{self._pins}{node}"
                 plane = BpfDataPlane.open(role, index, pins, capacity=capacity)
                 plane.attach(UPLINK)
                 return plane

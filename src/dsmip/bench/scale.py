@@ -19,6 +19,7 @@ from dsmip.core.types import DSMIP_PORT, Path, TunnelFormat
 from dsmip.dataplane import libbpf
 from dsmip.dataplane.api import DataPlane
 from dsmip.dataplane.bpf import MAPS
+from dsmip.lab import daemons
 from dsmip.lab.errors import LabError
 
 #: Octets of RAM a binding may take, daemon and maps together, and seconds a restart may take.
@@ -175,7 +176,7 @@ def maps_memory(name: str) -> int:
     """Octets of RAM the pinned maps of a home agent take, as the kernel accounts for them."""
     total = 0
     for table in MAPS:
-        descriptor = libbpf.pinned(network.PIN_ROOT / name / table)
+        descriptor = libbpf.pinned(daemons.PIN_ROOT / name / table)
         try:
             text = FilePath(f"/proc/self/fdinfo/{descriptor}").read_text(encoding="ascii")
         finally:
