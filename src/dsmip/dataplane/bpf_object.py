@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from dsmip.dataplane.api import DataPlaneError, NoRoom
@@ -86,16 +86,16 @@ class Map:
         updates = [(key, value) for key, value in (self._held or {}).items() if value is not None]
         if spared is not None:
             updates = [one for one in updates if not spared(*one)]
-        keys = b"".join(key for key, _ in updates)
-        values = b"".join(value for _, value in updates)
+        keys = _buffer(key for key, _ in updates)
+        values = _buffer(value for _, value in updates)
         refused = []
         done = 0
         while done < len(updates):
             count = ctypes.c_uint32(len(updates) - done)
             result = self._library.bpf_map_update_batch(
                 self.descriptor,
-                keys[done * self.key_size :],
-                values[done * self.value_size :],
+                ctypes.byref(keys, done * self.key_size),
+                ctypes.byref(values, done * self.value_size),
                 ctypes.byref(count),
                 None,
             )
@@ -113,11 +113,12 @@ class Map:
         if spared is not None:
             self._put_off = {key: None for key in keys if spared(key, None)}
             keys = [key for key in keys if key not in self._put_off]
+        octets = _buffer(keys)
         done = 0
         while done < len(keys):
             count = ctypes.c_uint32(len(keys) - done)
             result = self._library.bpf_map_delete_batch(
-                self.descriptor, b"".join(keys[done:]), ctypes.byref(count), None
+                self.descriptor, ctypes.byref(octets, done * self.key_size), ctypes.byref(count), None
             )
             # It stops at an entry that is not there.
             done += count.value + (result < 0)
@@ -154,6 +155,12 @@ class Map:
     def close(self) -> None:
         """Give the descriptor back; the map lives on while pinned or used."""
         os.close(self.descriptor)
+
+
+def _buffer(parts: Iterable[bytes]) -> ctypes.Array[ctypes.c_char]:
+    """For a batch that may have to go on behind an entry that was refused: from there it is not copied."""
+    octets = b"".join(parts)
+    return (ctypes.c_char * len(octets)).from_buffer_copy(octets)
 
 
 class Object:

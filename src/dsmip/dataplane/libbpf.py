@@ -168,14 +168,14 @@ _NUMBER_FUNCTIONS: dict[str, tuple[Any, ...]] = {
     ),
     "bpf_map_update_batch": (
         ctypes.c_int,
-        ctypes.c_char_p,
-        ctypes.c_char_p,
+        ctypes.c_void_p,
+        ctypes.c_void_p,
         ctypes.POINTER(ctypes.c_uint32),
         ctypes.c_void_p,
     ),
     "bpf_map_delete_batch": (
         ctypes.c_int,
-        ctypes.c_char_p,
+        ctypes.c_void_p,
         ctypes.POINTER(ctypes.c_uint32),
         ctypes.c_void_p,
     ),
