@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections import Counter
 from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
 from pathlib import Path as FilePath
@@ -190,6 +191,53 @@ def test_adoption_finds_everything(node: Namespace, pins: FilePath) -> None:
     second.close(keep=False)
     assert not pins.exists()
     assert is_bpffs(pins.parent)
+
+
+NOBODY = 0xFFFFFFFF
+
+
+def foreign_entries() -> list[tuple[str, bytes, bytes]]:
+    """Map, key and value of entries that no process of ours writes."""
+    path, number = maps.encode_path(PATH, raw=False), maps.encode_index(3)
+    return [
+        ("paths", maps.encode_path_key(NOBODY, 0), path),
+        ("paths", maps.PATH_KEY.pack(3, 0, 9), path),
+        ("choices", maps.encode_index(NOBODY), bytes(maps.CHOICE.size)),
+        ("networks6", maps.encode_network(WIDE), maps.encode_index(NOBODY)),
+        ("networks6", maps.NETWORK6.pack(bytes(16), 129, 0), number),
+        ("networks6", maps.NETWORK6.pack(bytes(16), 64, 1), number),
+        ("networks4", maps.NETWORK4.pack(bytes(4), 33), number),
+        ("sources", maps.encode_source_key(NOBODY, REMOTE, 0), maps.encode_source(None, 0)),
+        ("sources", maps.SOURCE_KEY.pack(3, bytes(2), 7, bytes(16)), maps.encode_source(None, 0)),
+        ("protected", maps.encode_protected(NOBODY, SIX), number),
+        ("protected", maps.PROTECTED.pack(8, 0, 0, 0, 0, 0), number),
+        ("payload_spis", maps.encode_spi(0x1234), maps.encode_index(NOBODY)),
+    ]
+
+
+def test_entries_that_no_process_of_ours_writes_are_removed_and_counted(
+    node: Namespace, pins: FilePath
+) -> None:
+    first = load(pins)
+    first.set_path(3, PATH)
+    first.set_networks(3, [SIX, FOUR])
+    first.allow_source(3, REMOTE, 0, None)
+    first.set_protection(3, [WIDE], [0x5678])
+    for table, key, value in foreign_entries():
+        first._maps[table].update(key, value)
+    first.close(keep=True)
+    second = load(pins)
+    assert second.foreign == Counter(table for table, _, _ in foreign_entries())
+    assert second.bindings() == second.protected() == {3}
+    for table, key, _ in foreign_entries():
+        assert second._maps[table].lookup(key) is None
+    second.remove_binding(3)
+    second.set_protection(3, ())
+    assert not any(entries(second).values())
+    second.close(keep=True)
+    third = load(pins)
+    assert not third.foreign
+    third.close(keep=False)
 
 
 @pytest.mark.parametrize("change", [{"role": Role.MOBILE_NODE}, {"capacity": 64}], ids=["role", "capacity"])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from ipaddress import IPv6Address
 from pathlib import Path
 
 import pytest
@@ -29,14 +30,19 @@ STREAM = BOUND[1]
 NOBODY = 1 << 16
 
 
+def sources_of(home_agent: HomeAgentProcess) -> Map:
+    """The map of a home agent, whether it runs or not."""
+    return Map("sources", libbpf.pinned(pin_directory_of(BPF_ROOT / home_agent.name) / "sources"))
+
+
 @contextmanager
-def filled(home_agent: HomeAgentProcess, name: str) -> Iterator[Map]:
-    """A map of the running home agent without room, by entries of nobody."""
-    table = Map(name, libbpf.pinned(pin_directory_of(BPF_ROOT / home_agent.name) / name))
+def filled(home_agent: HomeAgentProcess) -> Iterator[Map]:
+    """The sources of the running home agent without room, by entries of nobody."""
+    table = sources_of(home_agent)
     ballast = []
     try:
         while True:
-            key = maps.U32.pack(NOBODY) + len(ballast).to_bytes(table.key_size - maps.U32.size, "big")
+            key = maps.encode_source_key(NOBODY, IPv6Address(len(ballast)), 0)
             try:
                 table.update(key, bytes(table.value_size))
             except NoRoom:
@@ -58,7 +64,7 @@ def test_new_bindings_and_moves_are_refused_and_the_rest_goes_on(tmp_path: Path)
     with served(tmp_path) as there:
         assert there.moved(vehicles=BOUND) == len(BOUND)
         before = there.care_ofs()
-        with filled(there.home_agent, "sources"):
+        with filled(there.home_agent):
             coming = [vehicle.update(there.round + 1, time.time()) for vehicle in NEW]
             both = [packet for pair in zip(coming, refreshes(there), strict=True) for packet in pair]
             assert there.answered(both) == len(VEHICLES), "some are refused, nobody is ignored"
@@ -107,3 +113,22 @@ def test_bindings_that_find_no_room_at_a_restart_end_and_register_again(tmp_path
         events = ask(there.home_agent.name, "events")
         assert sum(event["event"] == "not-resumed" for event in events) == len(VEHICLES) - left
         wait_until(there.forwards, PATIENCE, "those that are left are served")
+
+
+def test_an_entry_of_a_binding_out_of_all_proportion_ends_no_start(tmp_path: Path) -> None:
+    with served(tmp_path) as there:
+        assert there.moved() == len(VEHICLES)
+        before = there.care_ofs()
+        with closing(sources_of(there.home_agent)) as table:
+            absurd = maps.encode_source_key(0xFFFFFFFF, IPv6Address(1), 0)
+            table.update(absurd, bytes(table.value_size))
+            there.home_agent.end(9)
+            there.home_agent.start()
+            there.home_agent.await_answer()
+            assert table.lookup(absurd) is None
+        assert there.care_ofs() == before
+        assert there.forwards()
+        events = ask(there.home_agent.name, "events")
+        told = [event for event in events if event["event"] == "foreign-entries-removed"]
+        assert [(event["map"], event["count"]) for event in told] == [("sources", 1)]
+        assert "foreign-entries-removed map=sources count=1" in (tmp_path / "ha.log").read_text()

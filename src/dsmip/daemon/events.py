@@ -40,6 +40,7 @@ _WARNINGS = frozenset(
         "routes-restored",
         "not-resumed",
         "keys-refused",
+        "foreign-entries-removed",
     )
 )
 

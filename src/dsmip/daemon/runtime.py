@@ -166,6 +166,8 @@ class Runtime:
             udp_port=self._udp_port,
             capacity=self._capacity,
         )
+        for table, count in self.dataplane.foreign.items():
+            self.events.event("foreign-entries-removed", {"map": table, "count": count})
 
     async def serve(self, engine: Engine, handlers: dict[str, Handler]) -> None:
         """Run the engine until `stop` is called or SIGTERM or SIGINT arrives, or SIGUSR1, which leaves

@@ -15,6 +15,7 @@ from pathlib import Path as FilePath
 
 from dsmip.core.types import DSMIP_PORT, FlowRule, IPAddress, IPNetwork, Path
 from dsmip.dataplane import libbpf, maps
+from dsmip.dataplane.adoption import Adoption
 from dsmip.dataplane.api import PathState, Role, Traffic
 from dsmip.dataplane.attachment import Attachments, Hooks
 from dsmip.dataplane.batches import HELD, release
@@ -83,6 +84,8 @@ class BpfDataPlane:
         by_links: bool,
     ) -> None:
         self.adopted = adopted
+        #: How many entries that no earlier process can have written were removed, by map.
+        self.foreign: Mapping[str, int] = {}
         self._settings = settings
         self._programs = programs
         self._maps = tables
@@ -150,11 +153,13 @@ class BpfDataPlane:
 
     def _recollect(self) -> None:
         """Learn from the maps what an earlier process put there."""
-        self._paths.recollect()
-        self._networks.recollect()
-        self._protection.recollect()
-        for key, _ in self._maps["sources"].items():
-            self._keys.append(maps.source_index(key), SOURCES, key)
+        adoption = Adoption(self._maps, self._maps["choices"].max_entries)
+        self._paths.recollect(adoption)
+        self._networks.recollect(adoption)
+        self._protection.recollect(adoption)
+        for index, key in adoption.entries("sources"):
+            self._keys.append(index, SOURCES, key)
+        self.foreign = adoption.foreign
 
     def close(self, keep: bool) -> None:
         """Let go. `keep`: everything stays in place and forwarding goes on; otherwise nothing remains, also

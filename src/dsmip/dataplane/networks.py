@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 
 from dsmip.core.types import IPNetwork
 from dsmip.dataplane import maps
+from dsmip.dataplane.adoption import Adoption
 from dsmip.dataplane.bpf_object import Map
 from dsmip.dataplane.keys import NETWORKS4, NETWORKS6, Keys
 
@@ -29,11 +30,11 @@ class Networks:
         self._in_use: Counter[_Length] = Counter()
         self._lengths: dict[int, list[int]] = {6: [], 4: []}
 
-    def recollect(self) -> None:
+    def recollect(self, adoption: Adoption) -> None:
         """Learn from the maps what an earlier process put there."""
         for version, table in self._ranges.items():
-            for key, value in table.items():
-                self._keys.append(maps.decode_index(value), _KINDS[version], key)
+            for index, key in adoption.entries(table.name):
+                self._keys.append(index, _KINDS[version], key)
                 self._in_use[maps.version_and_length(key)] += 1
             self._lengths[version] = list(self._read_lengths(version))
             for length in list(self._lengths[version]):  # of a process that was killed between two steps

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from dsmip.core.types import FlowRule, Path
 from dsmip.dataplane import maps
+from dsmip.dataplane.adoption import Adoption
 from dsmip.dataplane.api import PathState, Traffic, checked_bids, checked_rules
 from dsmip.dataplane.attachment import is_raw
 from dsmip.dataplane.bpf_object import Map
@@ -47,11 +48,11 @@ class Paths:
         for key, value in renewed.items():
             self._renew(key, value)
 
-    def recollect(self) -> None:
+    def recollect(self, adoption: Adoption) -> None:
         """Learn from the maps what an earlier process put there."""
-        for key, _ in self._paths.items():
+        for _, key in adoption.entries(self._paths.name):
             self._remember(*maps.decode_path_key(key))
-        self._chosen = {maps.decode_index(key) for key, _ in self._choices.items()}
+        self._chosen = {index for index, _ in adoption.entries(self._choices.name)}
 
     def indexes(self) -> frozenset[int]:
         """Bindings with a path, or a choice among paths."""

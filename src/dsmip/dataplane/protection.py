@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from dsmip.core.types import IPNetwork
 from dsmip.dataplane import maps
+from dsmip.dataplane.adoption import Adoption
 from dsmip.dataplane.bpf_object import Map
 from dsmip.dataplane.keys import PROTECTED, SPIS, Keys
 
@@ -21,12 +22,11 @@ class Protection:
         self._enable = enable
         self._keys = Keys()
 
-    def recollect(self) -> None:
+    def recollect(self, adoption: Adoption) -> None:
         """Learn from the maps what an earlier process put there."""
-        for key, _ in self._protected.items():
-            self._keys.add(maps.protected_index(key), PROTECTED, key)
-        for key, value in self._spis.items():
-            self._keys.add(maps.decode_index(value), SPIS, key)
+        for table, kind in ((self._protected, PROTECTED), (self._spis, SPIS)):
+            for index, key in adoption.entries(table.name):
+                self._keys.add(index, kind, key)
 
     def replace(self, index: int, correspondents: Iterable[IPNetwork], spis: Iterable[int]) -> None:
         """See `api.DataPlane.set_protection`. What stays is never missing from the maps."""
