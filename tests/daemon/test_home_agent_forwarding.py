@@ -264,7 +264,7 @@ def test_home_and_foreign_at_the_same_time(parts: Parts) -> None:
 
 def test_the_way_home_of_a_mobile_network_ends_with_the_registration(parts: Parts) -> None:
     (node,) = parts.config.mobile_node
-    parts.forwarding.lead_home(1, node)
+    parts.forwarding.lead_home(1, node, HOME)
     assert parts.paths[0].format is TunnelFormat.LINK
     parts.put(wifi(), lte())
     assert parts.paths.keys() == {1, 2}
@@ -305,6 +305,14 @@ def test_another_home_address_takes_the_place_of_the_former_one_beside_it(renumb
     binding = renumbered.bindings[NEW_HOME]
     renumbered.forwarding.install(InstallBinding(replace(binding, former=None), binding, 3.0))
     assert renumbered.dataplane.networks == {IPv6Network(NEW_HOME): 1}
+
+
+def test_the_way_home_of_a_mobile_network_leads_to_the_home_address_in_use(renumbered: Parts) -> None:
+    prefixes = ("2001:db8:100::/64", "2001:db8:101::/64")
+    renumbered.config = replace(renumbered.config, home_prefixes=tuple(map(IPv6Network, prefixes)))
+    (node,) = renumbered.config.mobile_node
+    renumbered.forwarding.remove(renumbered.bindings[NEW_HOME], node)
+    assert (renumbered.paths[0].format, renumbered.paths[0].next_hop) == (TunnelFormat.LINK, NEW_HOME)
 
 
 def test_a_grace_ends_as_if_the_home_address_had_not_changed(renumbered: Parts, loop: Loop) -> None:

@@ -235,7 +235,8 @@ class HomeAgentDaemon:
             self._runtime.turn()
 
     def _forward_to_home_link(self, home_address: IPv6Address) -> None:
-        self._forwarding.lead_home(self._engine.index_of(home_address), self._nodes.get(home_address))
+        index, node = self._engine.index_of(home_address), self._nodes.get(home_address)
+        self._forwarding.lead_home(index, node, home_address)
 
     async def _reconfigure(self, config: HomeAgentFile) -> None:
         """Go on with another configuration: see `reload` for what may differ. Raises ConfigError."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from ipaddress import IPv6Address
 from itertools import islice
 
 from dsmip.core.actions import InstallBinding
@@ -81,7 +82,7 @@ class Forwarding:
         replaced the one before it: make it have what it had before them all."""
         index = refused[-1].index
         if kept is None:
-            self.lead_home(index, node)
+            self.lead_home(index, node, refused[-1].home_address)
         else:
             self.install(InstallBinding(kept, refused[-1], 0.0))
             for binding in refused[:-1]:
@@ -93,15 +94,16 @@ class Forwarding:
         carried stays counted."""
         self.instead.pop(binding.index, None)
         self._runtime.retired += self._runtime.dataplane.traffic(binding.index)
-        self.lead_home(binding.index, node)
+        self.lead_home(binding.index, node, binding.home_address)
 
-    def lead_home(self, index: int, node: MobileNodeTable | None) -> None:
-        """Until it registers, a mobile router's prefixes are reached over the home link."""
+    def lead_home(self, index: int, node: MobileNodeTable | None, home_address: IPv6Address) -> None:
+        """Until it registers, a mobile router's prefixes are reached over the home link: there it has this
+        home address, which after a renumbering is another one than it is configured with."""
         dataplane, config = self._runtime.dataplane, self._config()
         dataplane.remove_binding(index)
-        networks = networks_at_home(node, config.home_prefixes) if node and self.home_link else []
-        if node and networks:
-            dataplane.set_path(index, on_home_link(node.home_address, config, self.home_link))
+        networks = networks_at_home(node, home_address, config) if node and self.home_link else []
+        if networks:
+            dataplane.set_path(index, on_home_link(home_address, config, self.home_link))
             dataplane.set_networks(index, networks)
 
     def _choose(self, binding: Binding, previous: Binding | None) -> None:

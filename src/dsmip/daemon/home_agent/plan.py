@@ -236,8 +236,10 @@ def defended(binding: Binding, config: HomeAgentFile) -> list[IPAddress]:
     return addresses
 
 
-def networks_at_home(node: MobileNodeTable, home_prefixes: tuple[IPv6Network, ...]) -> list[IPNetwork]:
+def networks_at_home(
+    node: MobileNodeTable, home_address: IPv6Address, config: HomeAgentFile
+) -> list[IPNetwork]:
     """Prefixes to hand to a mobile router over the home link while it is there (RFC 3963 section 8)."""
-    if not any(node.home_address in prefix for prefix in home_prefixes):
+    if not any(home_address in prefix for prefix in config.home_prefixes):
         return []
     return [*node.mobile_network_prefixes, *node.ipv4_prefixes]
