@@ -111,6 +111,21 @@ def test_without_a_binding_before_any_of_the_addresses_will_do() -> None:
     agent, mobile = renumbering()
     outcome = agent.receive(mobile.update(home_address=NEW_HOME))
     assert outcome.ba.status == BAStatus.ACCEPTED
+    # It may have sessions with the configured one: it may have been at home since the renumbering.
+    assert outcome.installed.binding.former == HOME
+
+
+def test_who_has_been_at_home_is_reached_by_both_addresses_again() -> None:
+    agent, mobile = moved()
+    agent.advertise(HOME_PREFIX, 100, preferred=0)
+    agent.receive(mobile.update(now=agent.now, sequence=17, lifetime=0, home_address=NEW_HOME))
+    assert not agent.agent.bindings
+    agent.after(50.0)
+    outcome = agent.receive(mobile.update(now=agent.now, sequence=18, home_address=NEW_HOME))
+    assert outcome.installed.binding.former == HOME
+    agent.receive(mobile.update(now=agent.now, sequence=19, lifetime=0, home_address=NEW_HOME))
+    agent.after(60.0)
+    outcome = agent.receive(mobile.update(now=agent.now, sequence=20, home_address=NEW_HOME))
     assert outcome.installed.binding.former is None
 
 

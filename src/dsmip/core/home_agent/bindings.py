@@ -116,12 +116,16 @@ class Bindings:
             and self._owners.owner(home_address) in (None, node.entry.home_address)
         )
 
-    def former(self, previous: Binding | None, home_address: IPv6Address, now: Instant) -> IPv6Address | None:
-        """What a binding with this home address keeps as its former one, which ends with its prefix."""
+    def former(
+        self, node: ServedNode, previous: Binding | None, home_address: IPv6Address, now: Instant
+    ) -> IPv6Address | None:
+        """What a binding with this home address keeps as its former one, which ends with its prefix. Who has
+        been at home, or unbound, since the renumbering may have sessions with the configured one."""
         if previous is None:
-            return None
-        if _differ(previous.home_address, home_address):
-            former: IPv6Address | None = previous.home_address
+            configured = node.entry.home_address
+            former = configured if any(configured in p for p in self._config.home_prefixes) else None
+        elif _differ(previous.home_address, home_address):
+            former = previous.home_address
         else:
             former = previous.former
         if former is None or former == home_address:

@@ -273,7 +273,7 @@ class Registrar:
             ipv4=grants,
             authentication=entry.authentication,
             extensions=agreed,
-            former=self.bindings.former(previous, request.home_address, now),
+            former=self.bindings.former(node, previous, request.home_address, now),
         )
         binding, flows = self._with_flows(binding, request, previous, node)
         self.bindings.put(binding, previous, node, self._config.grace)
