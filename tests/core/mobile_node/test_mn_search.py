@@ -188,6 +188,27 @@ def test_an_unanswered_discovery_is_repeated_later() -> None:
     assert 1 <= len(again) <= 10
 
 
+def test_a_home_agent_that_served_and_fell_silent_is_looked_for_at_once() -> None:
+    """Its address has changed, say: when the binding is over, three Binding Updates decide."""
+    bench = Bench(replace(LOST, lifetime=8))
+    [(_, request)] = asked(bench.attach(0.0, WIFI6), HomeAgentAddressDiscoveryRequest)
+    bench.icmpv6(HomeAgentAddressDiscoveryReply(request.identifier, (HOME_AGENT,)), time=0.1)
+    bench.run(0.1)
+    bench.answer(time=0.2)
+    [(_, request)] = asked(bench.run(12.0), HomeAgentAddressDiscoveryRequest)
+    bench.icmpv6(HomeAgentAddressDiscoveryReply(request.identifier, (THIRD.address,)), time=12.1)
+    bench.run(14.0)
+    assert bench.last.packet.destination == THIRD.address
+
+
+def test_one_that_was_found_and_does_not_serve_is_looked_for_after_a_pause() -> None:
+    bench = Bench(LOST)
+    [(_, request)] = asked(bench.attach(0.0, WIFI6), HomeAgentAddressDiscoveryRequest)
+    bench.icmpv6(HomeAgentAddressDiscoveryReply(request.identifier, (HOME_AGENT,)), time=0.1)
+    assert not asked(bench.run(119.0), HomeAgentAddressDiscoveryRequest)
+    assert asked(bench.run(121.0), HomeAgentAddressDiscoveryRequest)
+
+
 def test_only_a_discovery_that_is_allowed_takes_place() -> None:
     bench = Bench()
     bench.attach(0.0, WIFI6)

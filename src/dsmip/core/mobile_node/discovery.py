@@ -20,7 +20,8 @@ from dsmip.wire.packet import encode_packet
 INITIAL_DHAAD_TIMEOUT = 3.0
 DHAAD_RETRIES = 4
 
-#: Seconds after a discovery during which no other is begun from the same place, whatever came of it.
+#: Seconds after a discovery during which no other is begun from the same place, unless it led to a home agent
+#: that served us.
 DISCOVERY_PAUSE = 120.0
 
 #: The anycast identifier of Mobile IPv6 home agents and the bits it has at the end of an address (RFC 2526).
@@ -78,6 +79,16 @@ class Discovery:
     def stop(self) -> None:
         """The answer does not matter any more."""
         self.care_of = self.due = None
+
+    def succeeded(self) -> None:
+        """A home agent serves us: when it fails, things have changed."""
+        self.stop()
+        self._began = (float("-inf"), "")
+
+    def pause_ends(self, now: float) -> float:
+        """When to try again after `begin` refused."""
+        ends = self._began[0] + DISCOVERY_PAUSE
+        return ends if ends > now else now + DISCOVERY_PAUSE
 
     def transmit(self, now: float) -> SendPacket | None:
         """The request, to be called when `due` has come; None when all tries went unanswered."""

@@ -68,7 +68,7 @@ class Search:
     def stop(self) -> None:
         """A home agent serves us, or none is needed."""
         self._change_at = self._look_again_at = None
-        self._discovery.stop()
+        self._discovery.succeeded()
 
     def successor(
         self, current: IPv6Address, last_sent_at: float | None, now: Instant
@@ -114,7 +114,7 @@ class Search:
             self._emit(Event("home-agent-discovery", {"care_of": str(here.address)}))
             self._transmit(now)
         else:
-            self._look_again_at = now.monotonic + DISCOVERY_PAUSE
+            self._look_again_at = self._discovery.pause_ends(now.monotonic)
 
     def _transmit(self, now: Instant) -> None:
         request = self._discovery.transmit(now.monotonic)
