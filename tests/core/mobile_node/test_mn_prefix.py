@@ -35,6 +35,7 @@ from dsmip.wire.icmpv6 import (
     PrefixInformation,
     encode_icmpv6,
 )
+from dsmip.wire.option import MobilityOption
 from dsmip.wire.packet import encode_packet
 
 INFINITE = 0xFFFFFFFF
@@ -132,14 +133,47 @@ def test_rfc6275_11_4_2_an_ended_home_address_is_not_used() -> None:
     assert bench.last.update.lifetime == 150
 
 
-def test_in_an_ipv4_network_the_question_waits() -> None:
+def test_in_an_ipv4_network_question_and_answer_go_through_the_tunnel() -> None:
     bench = Bench(CONFIG)
     bench.attach(0.0, home=replace(HOME, valid_until=200.0))
     bench.answer(time=0.1)
     bench.attach(10.0, CAFE4)
     bench.answer(time=10.1, options=(NO_NAT_FORCED,))
+    [(packet, solicitation)] = asked(bench.run(141.0), MobilePrefixSolicitation)
+    assert (packet.source, packet.destination, packet.home_address) == (HOME_ADDRESS, HOME_AGENT, None)
+    message = MobilePrefixAdvertisement(solicitation.identifier, options=(prefix(7200),))
+    data = encode_icmpv6(message, HOME_AGENT, HOME_ADDRESS)
+    for source, destination in ((HOME_AGENT + 1, HOME_ADDRESS), (HOME_AGENT, HOME_ADDRESS + 1)):
+        bench.node.icmpv6(data, source, destination, at(141.1))
+        assert not bench.node.actions()
+    bench.node.icmpv6(data, HOME_AGENT, HOME_ADDRESS, at(141.1))
+    assert event(bench.node.actions(), "home-prefix").fields["valid"] == 7200.0
+    assert not asked(bench.run(300.0), MobilePrefixSolicitation)
+
+
+def test_in_an_ipv6_network_nothing_is_believed_that_comes_through_the_tunnel() -> None:
+    bench = registered()
+    identifier = provoke(bench, 10.0)
+    data = encode_icmpv6(
+        MobilePrefixAdvertisement(identifier, options=(prefix(60),)), HOME_AGENT, HOME_ADDRESS
+    )
+    bench.node.icmpv6(data, HOME_AGENT, HOME_ADDRESS, at(10.1))
+    assert not bench.node.actions()
+
+
+def test_in_an_ipv4_network_the_question_waits_if_it_has_to_be_under_ipsec() -> None:
+    bench = Bench(replace(CONFIG, authentication="ipsec"))
+
+    def answer(time: float, *options: MobilityOption) -> None:
+        bench.run(time)
+        bench.receive(bench.acknowledgement(bench.last, options), protected=True)
+
+    bench.attach(0.0, home=replace(HOME, valid_until=200.0))
+    answer(0.1)
+    bench.attach(10.0, CAFE4)
+    answer(10.1, NO_NAT_FORCED)
     assert not asked(bench.run(150.0), MobilePrefixSolicitation)
     bench.attach(150.0, WIFI6)
-    bench.answer(time=150.1)
+    answer(150.1)
     assert asked(bench.run(185.0), MobilePrefixSolicitation)
     assert bench.node.state(at(185.0)) is MobileNodeState.REGISTERED

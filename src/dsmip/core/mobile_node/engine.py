@@ -162,6 +162,8 @@ class MobileNode(MobileNodeView):
                 self._search.reply(message, now)
             case ParameterProblem(code=1) if source == self.config.home_agent:
                 (self._active or self._registration).not_recognised(message, now)
+            case MobilePrefixAdvertisement() if self._expects_in_tunnel(source, destination, now):
+                self._prefix_advertisement(message, now)
             case PacketTooBig():
                 told_by_icmpv6(self._tunnels(), message, now)
             case _:
@@ -471,8 +473,7 @@ class MobileNode(MobileNodeView):
             (self._active or self._registration).stop("the home prefix is not valid any more")
         due = prefix.due
         if due is not None and due <= now.monotonic and self._may_ask_about_prefix():
-            care_of = self.care_of if self._active is None else self._active.care_of_over_ipv6(now)
-            solicitation = prefix.transmit(care_of, now.monotonic)
+            solicitation = prefix.transmit(self._care_of_for_questions(now), now.monotonic)
             if solicitation is not None:
                 self._emit(solicitation)
 

@@ -8,7 +8,7 @@ Who goes where is the business of the `arranger`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address
 
 from dsmip.core.actions import Drop, Event
 from dsmip.core.mobile_node import events
@@ -217,11 +217,11 @@ class Multihoming:
         """True while at least one path may be used."""
         return any(uplink.registration.works(now) for uplink in self._uplinks.values())
 
-    def care_of_over_ipv6(self, now: Instant) -> CareOfAddress | None:
-        """A registered IPv6 care-of address, for what cannot be sent from an IPv4 network."""
+    def care_of_for_questions(self, now: Instant) -> CareOfAddress | None:
+        """A registered care-of address: an IPv6 one, if there is any, from where they need no tunnel."""
         working = [uplink.registration for uplink in self._in_order() if uplink.registration.works(now)]
-        found = (one.care_of for one in working if one.care_of is not None and not one.care_of.at_home)
-        return next((care_of for care_of in found if isinstance(care_of.address, IPv6Address)), None)
+        found = [one.care_of for one in working if one.care_of is not None and not one.care_of.at_home]
+        return min(found, key=lambda care_of: care_of.address.version == 4, default=None)
 
     def bound_until(self, now: Instant) -> float | None:
         """When the last binding ends that the home agent may keep, in CLOCK_MONOTONIC seconds."""

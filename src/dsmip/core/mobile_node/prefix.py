@@ -9,7 +9,7 @@ solicitation that is still open, which an attacker off the path does not see.
 from __future__ import annotations
 
 import random
-from ipaddress import IPv6Address
+from ipaddress import IPv4Address, IPv6Address
 
 from dsmip.core.actions import Drop, Event, SendPacket
 from dsmip.core.mobile_node.config import MobileNodeConfig
@@ -121,9 +121,11 @@ class HomePrefix:
     def transmit(self, care_of: CareOfAddress | None, now: float) -> SendPacket | None:
         """The solicitation, to be called when `due` has come; None when it cannot be sent from here.
 
-        It goes to the home agent as it is, with a Home Address option: from IPv6 networks only.
+        From an IPv6 network it goes to the home agent as it is, with a Home Address option; from an IPv4 one
+        through the tunnel, unless it has to be under IPsec.
         """
-        if care_of is None or not isinstance(care_of.address, IPv6Address):
+        in_tunnel = care_of is not None and isinstance(care_of.address, IPv4Address)
+        if care_of is None or (in_tunnel and self._config.authentication == "ipsec"):
             self._solicit_at = None
             self._ask_at = now + MAX_SOLICIT_TIMER if self._ask_at is not None else None
             return None
@@ -136,6 +138,9 @@ class HomePrefix:
         # The checksum covers the home address, as behind any Home Address option (RFC 6275 section 11.3.1).
         solicitation = MobilePrefixSolicitation(self._identifier or 0)
         octets = encode_icmpv6(solicitation, config.home_address, config.home_agent)
+        if not isinstance(care_of.address, IPv6Address):
+            packet = encode_packet(config.home_address, config.home_agent, octets, NextHeader.ICMPV6)
+            return SendPacket(packet)
         packet = encode_packet(
             care_of.address, config.home_agent, octets, NextHeader.ICMPV6, home_address=config.home_address
         )
@@ -144,7 +149,8 @@ class HomePrefix:
     # Advertisements ---------------------------------------------------------------------------------------
 
     def advertised(self, message: MobilePrefixAdvertisement, now: float) -> Event | Drop:
-        """Take in an advertisement that came from the home agent with a type 2 routing header.
+        """Take in an advertisement that came from the home agent with a type 2 routing header, or to an IPv4
+        network through the tunnel.
 
         One that was not asked for is discarded, and provokes a solicitation (RFC 6275 section 11.4.3).
         """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from ipaddress import IPv6Address
+from ipaddress import IPv4Address, IPv6Address
 
 from dsmip.core.binding_update_list import BindingUpdateListEntry
 from dsmip.core.mobile_node.common import Common
@@ -169,6 +169,16 @@ class MobileNodeView:
 
     def _may_ask_about_prefix(self) -> bool:
         return self._home.abroad and self.entry is not None
+
+    def _expects_in_tunnel(self, source: IPv6Address, destination: IPv6Address, now: Instant) -> bool:
+        """Whether an advertisement between these addresses is what comes to IPv4 networks."""
+        expected = (self.config.home_agent, self.config.home_address)
+        care_of = self._care_of_for_questions(now)
+        in_ipv4 = care_of is not None and isinstance(care_of.address, IPv4Address)
+        return (source, destination) == expected and in_ipv4 and self.config.authentication != "ipsec"
+
+    def _care_of_for_questions(self, now: Instant) -> CareOfAddress | None:
+        return self.care_of if self._active is None else self._active.care_of_for_questions(now)
 
     @property
     def _active(self) -> Multihoming | None:

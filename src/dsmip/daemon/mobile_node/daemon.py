@@ -71,13 +71,20 @@ from dsmip.host.icmpv6_socket import Icmpv6Socket
 from dsmip.host.route_guard import RouteGuard
 from dsmip.host.routing import HostError
 from dsmip.host.wifi import WifiSignal
-from dsmip.wire.icmpv6 import EchoReply, HomeAgentAddressDiscoveryReply, PacketTooBig, ParameterProblem
+from dsmip.wire.icmpv6 import (
+    EchoReply,
+    HomeAgentAddressDiscoveryReply,
+    MobilePrefixAdvertisement,
+    PacketTooBig,
+    ParameterProblem,
+)
 
-#: What the kernel leaves to us: path probes' answers, discovered home agents, refused Binding Updates, tunnel
-#: packets that were too big.
+#: What the kernel leaves to us: path probes' answers, discovered home agents, home prefixes told through the
+#: tunnel, refused Binding Updates, tunnel packets that were too big.
 _ICMPV6_TYPES = (
     EchoReply.TYPE,
     HomeAgentAddressDiscoveryReply.TYPE,
+    MobilePrefixAdvertisement.TYPE,
     ParameterProblem.TYPE,
     PacketTooBig.TYPE,
 )
