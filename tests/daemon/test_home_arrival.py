@@ -38,7 +38,7 @@ class Link:
             set_neighbor=lambda *what: self.learnt.append(what),
         )
         self.movement = movement
-        self.arrival = HomeArrival(movement, HOME_ADDRESS, PREFIX, self.happened.append)
+        self.arrival = HomeArrival(movement, HOME_ADDRESS, (PREFIX,), self.happened.append)
 
     def begin(self, home: HomeAttachment, home_agent: IPv6Address = HOME_AGENT) -> None:
         self.arrival.begin(home, home_agent, lambda: self.happened.append(home))

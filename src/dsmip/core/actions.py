@@ -8,7 +8,7 @@ comes first.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv6Address, IPv6Interface, IPv6Network
 
 import msgspec
 
@@ -214,10 +214,12 @@ class HomeAddressesChanged(msgspec.Struct, frozen=True, gc=False):
 
 class HomeAddressChanged(msgspec.Struct, frozen=True, gc=False):
     """New sessions have this home address from now on (RFC 6275 section 11.4.3): another one, or the former
-    one again. The former one stays among the inner networks as long as it is valid."""
+    one again. `former`, with the length of its prefix, is still valid: it stays among the inner networks, and
+    on the home link, but no new session should have it. None = there is none (any more)."""
 
     home_address: IPv6Address
     home_prefix: IPv6Network
+    former: IPv6Interface | None = None
 
 
 class HomeAgentChanged(msgspec.Struct, frozen=True, gc=False):

@@ -135,6 +135,8 @@ class HomeAttachment:
     mtu: int = 1500
     #: Of our interface; empty = none known.
     link_layer: bytes = field(default=b"", compare=False)
+    #: What the home link has instead of the home prefix, which is deprecated there; None = it is not.
+    successor: IPv6Network | None = None
 
 
 @dataclass(frozen=True, slots=True)

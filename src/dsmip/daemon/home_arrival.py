@@ -34,25 +34,28 @@ class _Arrival:
 
 
 class HomeArrival:
-    """At most one arrival at a time; `send` is called with what had to wait."""
+    """At most one arrival at a time; `send` is called with what had to wait.
+
+    `home_prefixes`: that of the home address, and those that are on the home link beside it.
+    """
 
     def __init__(
         self,
         movement: MovementService,
         home_address: IPv6Address,
-        home_prefix: IPv6Network,
+        home_prefixes: tuple[IPv6Network, ...],
         send: Callable[[SendPacket], None],
     ) -> None:
         self._movement = movement
         self._home_address = home_address
-        self._home_prefix = home_prefix
+        self._home_prefixes = home_prefixes
         self._send = send
         self._arrival: _Arrival | None = None
         movement.on_neighbor = self._neighbor
 
-    def use(self, home_address: IPv6Address, home_prefix: IPv6Network) -> None:
+    def use(self, home_address: IPv6Address, home_prefixes: tuple[IPv6Network, ...]) -> None:
         """Another home address, for the next arrival."""
-        self._home_address, self._home_prefix = home_address, home_prefix
+        self._home_address, self._home_prefixes = home_address, home_prefixes
 
     def begin(self, home: HomeAttachment, home_agent: IPv6Address, settle: Callable[[], None]) -> None:
         """Find the home agent's link-layer address; then `settle` puts the home address on the link.
@@ -66,7 +69,7 @@ class HomeArrival:
         waiting = before.waiting if before is not None and before.home.interface == home.interface else []
         self.cancel()
         self._arrival = _Arrival(home, home_agent, settle, waiting)
-        if home_agent in self._home_prefix:
+        if any(home_agent in prefix for prefix in self._home_prefixes):
             self._solicit()
         else:
             self.finish()
@@ -103,7 +106,7 @@ class HomeArrival:
         arrival.tries += 1
         arrival.timer = asyncio.get_running_loop().call_later(RETRANS_TIMER, self._solicit)
         interface = arrival.home.interface
-        if self._home_address in self._home_prefix:
+        if self._home_address in self._home_prefixes[0]:
             # Answered by the home agent, on behalf of the home address (RFC 6275 section 11.5.5).
             self._movement.solicit_neighbor(interface, self._home_address, None)
         # Answered without the delay that proxies observe.

@@ -6,7 +6,7 @@ What the engine decides, told to the kernel and the neighbours.
 from __future__ import annotations
 
 from collections.abc import Callable
-from ipaddress import IPv4Interface, IPv6Address, IPv6Network
+from ipaddress import IPv4Interface, IPv6Address, IPv6Interface, IPv6Network
 
 from dsmip.core.actions import SendPacket
 from dsmip.core.mobile_node.engine import MobileNode
@@ -36,7 +36,8 @@ class HomeStay:
         self._routes = routes
         self._router = config.role == "mobile-router"
         self._ipv4_home_address = config.ipv4_home_address
-        self._arrival = HomeArrival(movement, engine.config.home_address, engine.config.home_prefix, send)
+        self._former: IPv6Interface | None = None
+        self._arrival = HomeArrival(movement, engine.config.home_address, (engine.config.home_prefix,), send)
         self._announcers: dict[str, Announcer] = {}
         self._interface: str | None = None
 
@@ -44,9 +45,10 @@ class HomeStay:
         """True when the packet has to wait until the home agent's link-layer address is known."""
         return self._arrival.holds_back(packet)
 
-    def use(self, home_address: IPv6Address, home_prefix: IPv6Network) -> None:
-        """Another home address, for the next arrival."""
-        self._arrival.use(home_address, home_prefix)
+    def use(self, home_address: IPv6Address, home_prefix: IPv6Network, former: IPv6Interface | None) -> None:
+        """Another home address, for the next arrival; `former` is still valid."""
+        self._former = former
+        self._arrival.use(home_address, (home_prefix,) if former is None else (home_prefix, former.network))
 
     def come(self, home: HomeAttachment) -> None:
         """The home address appears on the link when the home agent's link-layer address is known."""
@@ -101,6 +103,8 @@ class HomeStay:
             self._runtime.settings.set(f"net/ipv6/conf/{home.interface}/forwarding", 1)
         self._interface = home.interface
         announcer.announce(self._engine.config.home_address, None, router=self._router)
+        if self._former is not None:
+            announcer.announce(self._former.ip, None, router=self._router)
         if ipv4 is not None:
             announcer.announce(ipv4.ip, None, router=False)
 

@@ -7,7 +7,7 @@ the home link's interface as well, where neighbours can find it.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from typing import Final
 
 from dsmip.core.types import HomeAttachment, IPAddress, IPNetwork
@@ -40,8 +40,9 @@ class HomeRoutes:
     ) -> None:
         self._routing = routing
         self._device = device
-        self._home_address = home_address
+        self.home_address = home_address
         self._home_prefix = home_prefix
+        self._former: IPv6Interface | None = None
         self._at_home: tuple[HomeAttachment, IPv4Interface | None] | None = None
         self._approached: Route | None = None
         self._tunnel_routes: tuple[Route, ...] = ()
@@ -98,13 +99,17 @@ class HomeRoutes:
         if tunnelled:
             self.use_tunnel()
 
-    def use(self, home_address: IPv6Address, home_prefix: IPv6Network) -> None:
-        """Another home address, one of the networks: new sessions have it from now on."""
-        if (home_address, home_prefix) == (self._home_address, self._home_prefix):
+    def use(
+        self, home_address: IPv6Address, home_prefix: IPv6Network, former: IPv6Interface | None = None
+    ) -> None:
+        """Another home address, one of the networks: new sessions have it from now on. `former` is still
+        valid, for those that there are."""
+        before = (self.home_address, self._home_prefix, self._former)
+        if before == (home_address, home_prefix, former):
             return
         at_home = self._at_home
         self.depart()
-        self._home_address, self._home_prefix = home_address, home_prefix
+        self.home_address, self._home_prefix, self._former = home_address, home_prefix, former
         if self._tunnel_routes:
             # Replaced, not removed first: meanwhile nothing leaves natively.
             self.use_tunnel()
@@ -180,7 +185,8 @@ class HomeRoutes:
         self._at_home = (home, ipv4)
         addresses = self._home_addresses(home, ipv4)
         for address in addresses:
-            self._routing.add_address(*address)
+            is_former = self._former is not None and address.address == self._former.ip
+            self._routing.add_address(*address, deprecated=is_former)
         routes = self._home_routes(home, ipv4)
         for route in routes:
             self._routing.add_route(route)
@@ -227,7 +233,9 @@ class HomeRoutes:
         self._left_routes, self._left_addresses = list(awaited), []
 
     def _home_addresses(self, home: HomeAttachment, ipv4: IPv4Interface | None) -> list[InterfaceAddress]:
-        addresses = [InterfaceAddress(home.ifindex, self._home_address, self._home_prefix.prefixlen)]
+        addresses = [InterfaceAddress(home.ifindex, self.home_address, self._home_prefix.prefixlen)]
+        if self._former is not None:
+            addresses.append(InterfaceAddress(home.ifindex, self._former.ip, self._former.network.prefixlen))
         if ipv4 is not None:
             addresses.append(InterfaceAddress(home.ifindex, ipv4.ip, ipv4.network.prefixlen))
         return addresses
@@ -235,6 +243,8 @@ class HomeRoutes:
     def _home_routes(self, home: HomeAttachment, ipv4: IPv4Interface | None) -> list[Route]:
         """On-link home prefixes, and the IPv4 default route (the IPv6 one comes with the advertisement)."""
         routes = [Route(self._home_prefix, home.ifindex, metric=_HOME_METRIC)]
+        if self._former is not None:
+            routes.append(Route(self._former.network, home.ifindex, metric=_HOME_METRIC))
         if ipv4 is not None:
             routes.append(Route(ipv4.network, home.ifindex, metric=_HOME_METRIC))
             if home.ipv4_router is not None:
@@ -246,7 +256,7 @@ class HomeRoutes:
 
     def _wanted_tunnel_routes(self) -> tuple[Route, ...]:
         routes = [tunnel_route(_DEFAULT6, self._device, table=HOME_TABLE)]
-        routes += [tunnel_route(half, self._device, source=self._home_address) for half in _EVERYTHING6]
+        routes += [tunnel_route(half, self._device, source=self.home_address) for half in _EVERYTHING6]
         if any(network.version == 4 for network in self.networks):
             routes.append(tunnel_route(_DEFAULT4, self._device, table=HOME_TABLE))
         ipv4 = self.ipv4_home_address

@@ -25,7 +25,10 @@ ROUTE_PROTOCOL: Final = 191
 
 _IFINFOMSG = struct.Struct("=BxHiII")
 
-_IFA_FLAGS = 8
+_CACHEINFO = struct.Struct("=IIII")
+_FOR_EVER = 0xFFFF_FFFF
+
+_IFA_CACHEINFO, _IFA_FLAGS = 6, 8
 _IFA_F_NODAD, _IFA_F_NOPREFIXROUTE = 0x02, 0x200
 _IFF_UP = 1
 _IFLA_MTU, _IFLA_TXQLEN, _IFLA_AF_SPEC, _IFLA_INET6_ADDR_GEN_MODE, _ADDR_GEN_NONE = 4, 13, 26, 8, 1
@@ -164,10 +167,15 @@ class Routing:
         """Take a rule out."""
         self._do(nl.RTM_DELRULE, 0, _rule_body(rule), f"rule {rule.priority}", _GONE)
 
-    def add_address(self, interface: int, address: IPAddress, prefix_length: int) -> None:
-        """Put an address on an interface at once: no duplicate address detection, no prefix route."""
+    def add_address(
+        self, interface: int, address: IPAddress, prefix_length: int, *, deprecated: bool = False
+    ) -> None:
+        """Put an address on an interface at once: no duplicate address detection, no prefix route. A
+        `deprecated` one is for sessions that have it (RFC 4862 section 5.5.4)."""
         flags = _IFA_F_NOPREFIXROUTE | (_IFA_F_NODAD if address.version == 6 else 0)
         body = nl.address_body(interface, address, prefix_length) + attribute(_IFA_FLAGS, nl.U32.pack(flags))
+        lifetimes = _CACHEINFO.pack(0 if deprecated else _FOR_EVER, _FOR_EVER, 0, 0)
+        body += attribute(_IFA_CACHEINFO, lifetimes)
         self._do(nl.RTM_NEWADDR, _CREATE_OR_REPLACE, body, f"address {address}")
 
     def remove_address(self, interface: int, address: IPAddress, prefix_length: int) -> None:

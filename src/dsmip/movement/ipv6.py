@@ -7,7 +7,7 @@ is the current one; others that are heard are kept as candidates and used when t
 
 from __future__ import annotations
 
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, IPv6Network
 
 from dsmip.core.types import CareOfAddress, Instant
 from dsmip.movement.actions import (
@@ -230,6 +230,11 @@ class IPv6Link:
         if router is None or home is None:
             return None
         return router.valid_until(home, now.monotonic)
+
+    def home_successor(self, now: Instant) -> IPv6Network | None:
+        """What the home link's router has instead of a home prefix that it deprecates."""
+        router, home = self._current, self._link.home_prefix
+        return None if router is None or home is None else router.successor(home, now.monotonic)
 
     def describe(self, now: Instant) -> dict[str, object]:
         """For people: routers and addresses."""

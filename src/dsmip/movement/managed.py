@@ -121,6 +121,7 @@ class ManagedLink:
             valid_until=self._ipv6.home_until(now),
             mtu=self._link.mtu,
             link_layer=self._link.mac,
+            successor=self._ipv6.home_successor(now),
         )
 
     def describe(self, now: Instant) -> dict[str, object]:

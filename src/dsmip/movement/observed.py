@@ -146,6 +146,7 @@ class ObservedLink:
             valid_until=None if home is None else router.valid_until(home, now.monotonic),
             mtu=self._link.mtu,
             link_layer=self._link.mac,
+            successor=None if home is None else router.successor(home, now.monotonic),
         )
 
     def describe(self, now: Instant) -> dict[str, object]:

@@ -126,6 +126,20 @@ class Router:
             for prefix in self.prefixes.values()
         )
 
+    def successor(self, home: IPv6Network, now: float) -> IPv6Network | None:
+        """The prefix to have a home address in, if `home` is deprecated here (RFC 4862 section 5.5.4)."""
+        known = self.prefixes.get(home)
+        if known is None or known.preferred_until > now:
+            return None
+        others = [
+            prefix
+            for prefix in self.prefixes.values()
+            if prefix.on_link and prefix.forms_addresses and prefix.preferred_until > now
+        ]
+        alike = [prefix for prefix in others if prefix.prefix.prefixlen == home.prefixlen]
+        best = max(alike, key=lambda prefix: prefix.preferred_until, default=None)
+        return None if best is None else best.prefix
+
     def valid_until(self, home: IPv6Network, now: float) -> float | None:
         """When the last on-link prefix that covers the home prefix ends, CLOCK_MONOTONIC seconds.
 

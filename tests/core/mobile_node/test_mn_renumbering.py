@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv6Address, IPv6Interface, IPv6Network
 
 import pytest
 from mobile_node_bench import (
@@ -82,7 +82,9 @@ def test_a_deprecated_home_address_gives_way_to_another_one() -> None:
     assert not only(actions, RemovePath)
     assert not only(actions, HomeAddressChanged)
     actions = bench.answer(time=10.2)
-    assert only(actions, HomeAddressChanged) == [HomeAddressChanged(NEW_ADDRESS, NEW_PREFIX)]
+    assert only(actions, HomeAddressChanged) == [
+        HomeAddressChanged(NEW_ADDRESS, NEW_PREFIX, IPv6Interface((HOME_ADDRESS, 64)))
+    ]
     assert event(actions, "renumbered").fields == {
         "home_address": str(NEW_ADDRESS),
         "former": str(HOME_ADDRESS),
@@ -99,9 +101,23 @@ def test_the_former_home_address_is_given_up_when_its_prefix_ends() -> None:
     assert not only(before, HomeAddressesChanged)
     actions = bench.run(1010.2)
     assert networks(actions) == (IPv6Network(NEW_ADDRESS),)
+    assert only(actions, HomeAddressChanged) == [HomeAddressChanged(NEW_ADDRESS, NEW_PREFIX)]
     assert event(actions, "former-home-address-ended").fields == {"former": str(HOME_ADDRESS)}
     assert bench.node.former_home_address is None
     assert bench.node.config.home_address == NEW_ADDRESS
+
+
+def test_the_address_before_is_kept_when_the_one_before_that_ends_during_a_trial() -> None:
+    bench = on_trial()
+    bench.answer(time=10.2)
+    third = replace(NEW, prefix=IPv6Network("2001:db8:102::/64"))
+    advertise(
+        bench, replace(GIVEN_UP, valid_lifetime=10), replace(NEW, preferred_lifetime=0), third, time=20.0
+    )
+    assert bench.node.config.home_prefix == third.prefix
+    actions = bench.run(30.2)
+    assert networks(actions) == tuple(map(IPv6Network, (bench.node.config.home_address, NEW_ADDRESS)))
+    assert only(actions, HomeAddressChanged) == [HomeAddressChanged(NEW_ADDRESS, NEW_PREFIX)]
 
 
 def test_a_later_advertisement_says_when_the_former_prefix_ends() -> None:
@@ -250,7 +266,9 @@ def test_the_home_address_of_an_earlier_life_is_tried_first() -> None:
     bench.attach(0.0, WIFI6)
     assert bench.last.packet.sender == NEW_ADDRESS
     actions = bench.answer(time=0.1)
-    assert only(actions, HomeAddressChanged) == [HomeAddressChanged(NEW_ADDRESS, NEW_PREFIX)]
+    assert only(actions, HomeAddressChanged) == [
+        HomeAddressChanged(NEW_ADDRESS, NEW_PREFIX, IPv6Interface((HOME_ADDRESS, 64)))
+    ]
     assert bench.node.former_valid_until == 100.0
 
 

@@ -225,6 +225,7 @@ class MobileNode(MobileNodeView):
             return
         if self._home.phase is not HomePhase.AWAY:
             self._leave_home()
+        self._renumbering.leave_home(now)
         candidates, current = self._attachments.care_of, self.care_of
         choice = self._chooser.choose(candidates, current, now.monotonic, self._registration.spare(now))
         self._search.moved(choice, now)
@@ -273,7 +274,8 @@ class MobileNode(MobileNodeView):
 
     def _at_home_link(self, home: HomeAttachment, now: Instant) -> None:
         """The home link is there: return home (RFC 6275 section 11.5.5), or stay."""
-        self._home_prefix.set_end(home.valid_until, now.monotonic)
+        if home.successor != self.config.home_prefix:
+            self._home_prefix.set_end(home.valid_until, now.monotonic)
         if self._home.is_elsewhere(home):
             self._leave_home()
         if self._home.abroad:
@@ -290,6 +292,8 @@ class MobileNode(MobileNodeView):
             self._home.update(home)
         if self._home.phase is HomePhase.RETURNING:
             self._remove_broken_paths(now)
+        elif self._home.is_quiet and home.successor is not None:
+            self._renumbering.consider_at_home(home.successor, self.config, now)
 
     def _share_home(self, home: HomeAttachment, now: Instant) -> bool:
         """The home link is one of several uplinks (RFC 5648 section 5.6); False when it must be the only one.

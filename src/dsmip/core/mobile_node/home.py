@@ -48,6 +48,11 @@ class HomeLink:
         """True when there is a registration from outside, be it beside the home link."""
         return self.phase in (HomePhase.AWAY, HomePhase.SHARED)
 
+    @property
+    def is_quiet(self) -> bool:
+        """True when we are on the home link, and the home agent has said that it has no binding."""
+        return self.phase is HomePhase.SETTLED and self._acknowledged
+
     def is_elsewhere(self, home: HomeAttachment) -> bool:
         """True when the home link is now reached through another interface than before."""
         return self._attachment is not None and self._attachment.ifindex != home.ifindex

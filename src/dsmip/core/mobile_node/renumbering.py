@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from ipaddress import IPv6Address, IPv6Network
+from ipaddress import IPv6Address, IPv6Interface, IPv6Network
 
 from dsmip.core.actions import Event, HomeAddressChanged
 from dsmip.core.mobile_node.common import Common
@@ -47,7 +47,9 @@ class Renumbering:
         self._adopt = adopt
         self._before: HomeAddress | None = None  #: to go back to, while the new one is on trial
         self._decide_at: float | None = None
+        self._began = 0.0
         self._resumed = False
+        self._unproven = False  #: adopted on the home link, where the home agent was not asked
         self._refused: dict[IPv6Network, float] = {}  #: not to be tried again before
         self.former: HomeAddress | None = None
 
@@ -80,6 +82,27 @@ class Renumbering:
             address = _under(best.prefix, config.home_address)
             self._try(HomeAddress(address, best.prefix, _end(best, now)), config, now)
 
+    def consider_at_home(self, successor: IPv6Network, config: MobileNodeConfig, now: Instant) -> None:
+        """We are on the home link, and routers there deprecate the home prefix and have `successor`.
+
+        As on any link the address follows at once (RFC 4862 section 5.5). Whether the home agent serves us
+        there shows when we leave; until it has accepted, the old one is there to go back to.
+        """
+        address = _under(successor, config.home_address)
+        unfit = successor == config.home_prefix or address == config.home_agent or not _may_renumber(config)
+        if unfit or self._before is not None or self._refused.get(successor, now.monotonic) > now.monotonic:
+            return
+        self._try(HomeAddress(address, successor), config, now)
+        self._adopted(replace(config, home_address=address, home_prefix=successor), now)
+        self._unproven = True
+
+    def leave_home(self, now: Instant) -> None:
+        """We are not on the home link (any more)."""
+        if self._unproven and self.former is not None and self._before is None:
+            self._before, self.former = self.former, None
+            self._wait(now)
+            self._resumed = True
+
     def resume(
         self, home: HomeAddress, former_until: float | None, config: MobileNodeConfig, now: Instant
     ) -> None:
@@ -93,11 +116,15 @@ class Renumbering:
         self._before = HomeAddress(
             config.home_address, config.home_prefix, self._common.home_prefix.valid_until
         )
-        self._decide_at = now.monotonic + PATIENCE
-        self._resumed = False
+        self._wait(now)
+        self._resumed = self._unproven = False
         self._common.emit(Event("renumbering", {"from": str(config.home_address), "to": str(new.address)}))
         self._common.networks.use_home_addresses(new.address, config.home_address, tell=tell)
         self._use(new, config, now)
+
+    def _wait(self, now: Instant) -> None:
+        self._began = now.monotonic
+        self._decide_at = now.monotonic + PATIENCE
 
     def _use(self, home: HomeAddress, config: MobileNodeConfig, now: Instant) -> None:
         self._common.home_prefix.set_end(home.valid_until, now.monotonic)
@@ -107,11 +134,16 @@ class Renumbering:
 
     def accepted(self, config: MobileNodeConfig, now: Instant) -> None:
         """The home agent has registered the home address of `config`."""
+        self._unproven = False
+        self._adopted(config, now)
+
+    def _adopted(self, config: MobileNodeConfig, now: Instant) -> None:
+        """New sessions have the home address of `config` from now on."""
         if self._before is None:
             return
         self.former, self._before, self._decide_at = self._before, None, None
         self._common.home_prefix.ask_before(self.former.valid_until, now.monotonic)
-        self._common.emit(HomeAddressChanged(config.home_address, config.home_prefix))
+        self._tell(HomeAddress(config.home_address, config.home_prefix))
         ends = {"former": str(self.former.address)}
         self._common.emit(Event("renumbered", {"home_address": str(config.home_address), **ends}))
 
@@ -131,7 +163,7 @@ class Renumbering:
         """On the home link nobody is asked. An address that has been ours before is ours again; of a new one
         nothing is known yet."""
         if self._resumed:
-            self.accepted(config, now)
+            self._adopted(config, now)
         else:
             self.give_up(config, now)
 
@@ -141,8 +173,9 @@ class Renumbering:
         if before is None:
             return
         self._before = self._decide_at = None
+        self._unproven = False
         self._refused[config.home_prefix] = now.monotonic + HOLD
-        self._common.emit(HomeAddressChanged(before.address, before.prefix))
+        self._tell(before)
         self._common.emit(
             Event("renumbering-refused", {"from": str(before.address), "to": str(config.home_address)})
         )
@@ -153,12 +186,30 @@ class Renumbering:
     def tick(self, config: MobileNodeConfig, now: Instant) -> None:
         """Do what is due."""
         if self._decide_at is not None and self._decide_at <= now.monotonic:
-            self.give_up(config, now)
+            self._decide(config, now)
         former = self.former
         if former is not None and former.valid_until is not None and former.valid_until <= now.monotonic:
             self.former = None
-            self._common.networks.use_home_addresses(config.home_address, None)
+            before = self._before
+            other = before.address if before is not None else None
+            self._common.networks.use_home_addresses(config.home_address, other)
+            self._tell(before or HomeAddress(config.home_address, config.home_prefix))
             self._common.emit(Event("former-home-address-ended", {"former": str(former.address)}))
+
+    def _decide(self, config: MobileNodeConfig, now: Instant) -> None:
+        """The home agent refuses, or has said nothing for long."""
+        before, sent_at = self._before, self._common.counters.last_sent_at
+        if before is not None and before.valid_until is not None and before.valid_until <= now.monotonic:
+            self._adopted(config, now)  # there is nothing to go back to
+        elif sent_at is None or sent_at < self._began:
+            self._wait(now)  # it was not asked: there was no network
+        else:
+            self.give_up(config, now)
+
+    def _tell(self, home: HomeAddress) -> None:
+        former = self.former
+        beside = None if former is None else IPv6Interface((former.address, former.prefix.prefixlen))
+        self._common.emit(HomeAddressChanged(home.address, home.prefix, beside))
 
     def _update_former(self, options: tuple[PrefixInformation, ...], now: Instant) -> None:
         for option in options:

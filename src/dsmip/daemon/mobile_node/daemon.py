@@ -444,13 +444,15 @@ class MobileNodeDaemon:
             sockets.send_datagram(action.payload, action.local, action.remote, action.interface)
 
     def _change_home_address(self, action: HomeAddressChanged) -> None:
-        self._routes.use(action.home_address, action.home_prefix)
-        self._home.use(action.home_address, action.home_prefix)
+        if action.home_address != self._routes.home_address:
+            self._runtime.conditions.end("renumbering")
+        self._routes.use(action.home_address, action.home_prefix, action.former)
+        self._home.use(action.home_address, action.home_prefix, action.former)
         self._movement.use_home_prefix(action.home_prefix)
         self._guard_own_addresses()
-        self._runtime.conditions.end("renumbering")
         home = HomeAddress(action.home_address, action.home_prefix)
-        known = Renumbered(self._config.home_address, home, self._engine.former_valid_until)
+        until = self._engine.former_valid_until if action.former is not None else instant().monotonic
+        known = Renumbered(self._config.home_address, home, until)
         home_address.remember(self._runtime.state_directory, known, instant())
 
     def _change_home_agent(self, action: HomeAgentChanged) -> None:

@@ -62,6 +62,7 @@ class MobileNodeQuestions:
             "role": config.role,
             "home_address": str(serving.home_address),
             "former_home_address": str(self._engine.former_home_address or "") or None,
+            "former_home_address_ends_in": _seconds_until(self._engine.former_valid_until),
             "ipv4_home_address": str(self._routes.ipv4_home_address or "") or None,
             "home_agent": str(serving.home_agent) if serving.home_agent != UNKNOWN else None,
             "home_agent_name": config.home_agent.name,
@@ -149,3 +150,7 @@ class MobileNodeQuestions:
     def stats(self) -> dict[str, Any]:
         """For `dsmip stats`."""
         return self._runtime.refused()
+
+
+def _seconds_until(end: float | None) -> float | None:
+    return None if end is None else round(max(0.0, end - time.monotonic()), 1)
