@@ -48,8 +48,9 @@ class Loop:
         _current[-1].later(delay, call, *arguments)
 
     def call_soon(self, call: Callable[[], None]) -> None:
-        """At the end of this turn, unless the process ends before."""
-        _current[-1].soon.append(call)
+        """At the end of this turn, unless the process ends before, or has just ended."""
+        if _current[-1].up:
+            _current[-1].soon.append(call)
 
 
 class Asyncio:

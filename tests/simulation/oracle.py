@@ -254,11 +254,14 @@ class Oracle(InForce):
         if timestamp < believed:
             raise Violation(f"{home_address}: the last timestamp goes back")
         if timestamp > believed:
-            if not self._ledger.stamped(self.file.address, home_address, timestamp):
+            sent = self._ledger.stamped(self.file.address, home_address, timestamp)
+            if not sent:
                 raise Violation(f"{host.name} believes a timestamp {home_address} never sent")
             self._check_fresh(host, timestamp)
             self.believed[home_address] = timestamp
-            if home_address in self.probing:
+            if all(update.deregistration for update in sent):
+                self.probing.pop(home_address, None)  # what waited for it is not wanted any more
+            elif home_address in self.probing:
                 self.probing[home_address].timestamps.add(timestamp)
 
     def removed(self, host: AgentHost, action: RemoveBinding) -> None:

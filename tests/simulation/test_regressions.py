@@ -165,3 +165,18 @@ def test_a_short_binding_is_renewed_before_a_network_is_tried_that_was_silent() 
 def test_a_tick_may_leave_something_overdue_to_the_next_one() -> None:
     """An uplink became the one in use and was to be probed more often, after its turn to be probed."""
     play(26232030)
+
+
+def test_a_de_registration_ends_what_waited_for_duplicate_address_detection() -> None:
+    """The judge took what the mobile node asked for next, being at home, for a part of it."""
+    play(980589080)
+
+
+def test_an_attempt_under_way_is_not_begun_anew_because_another_uplink_got_its_answer() -> None:
+    """It was given up for the renewal of the binding, which had been judged long enough when it began."""
+    play(980589092)
+
+
+def test_a_process_that_ends_while_it_goes_through_old_bindings_leaves_nothing_to_the_next_one() -> None:
+    """What the ended one meant to go on with was done by the process after it."""
+    play(980589679, full_maps=True)

@@ -136,6 +136,8 @@ def test_a_binding_that_would_end_meanwhile_is_renewed_before_a_silent_network_i
     assert chooser.next_try(both, CAFE4, now, spare=TRIAL - 1) is None
     assert chooser.next_try(both, CAFE4, now, spare=TRIAL) == now
     assert chooser.choose(both, CAFE4, now, spare=TRIAL) == WIFI6
+    assert chooser.choose(both, WIFI6, now + 1, spare=TRIAL - 1) == WIFI6
+    assert chooser.next_try(both, WIFI6, now + 1, spare=TRIAL - 1) is None
     memory.remember_silence(CAFE4, (now - 2.0,), now)  # neither is known to work: they take turns
     assert chooser.choose(both, CAFE4, now, spare=1.0) == WIFI6
 

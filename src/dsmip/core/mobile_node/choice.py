@@ -75,7 +75,7 @@ class Chooser:
         order given. Where all are silent, they take turns: the one tried longest ago comes first.
 
         `spare` are the seconds that a binding lasts which may be lost. One that would end while a network is
-        tried that was silent is renewed first.
+        tried that was silent is renewed first; an attempt under way goes on.
         """
         usable = self._usable(candidates, now)
         if not usable:
@@ -84,7 +84,7 @@ class Chooser:
         def order(care_of: CareOfAddress) -> tuple[int, float, int, bool]:
             elsewhere = current is None or not same_place(care_of, current)
             silence = self._memory.silence(care_of)
-            rank = self.rank(care_of, now, spare)
+            rank = self.rank(care_of, now, spare if elsewhere else math.inf)
             tried = silence.sent[-1] if silence is not None and rank is Rank.SILENT else 0.0
             return rank, tried, care_of.preference, elsewhere
 
