@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import select
 import socket
 import time
@@ -126,8 +127,12 @@ class Wire:
         )
 
     def send(self, packet: bytes, source_mac: bytes, destination_mac: bytes | None = None) -> None:
-        """Put an IPv6 packet on the cable, to the mobile node unless it says otherwise."""
-        self._socket.send((destination_mac or self.node_mac) + source_mac + IPV6_TYPE + packet)
+        """Put an IPv6 packet on the cable, to the mobile node unless it says otherwise.
+
+        It is lost when the cable is not plugged in: what is answered may have been sent before it was pulled.
+        """
+        with contextlib.suppress(OSError):
+            self._socket.send((destination_mac or self.node_mac) + source_mac + IPV6_TYPE + packet)
 
     def icmpv6(
         self,

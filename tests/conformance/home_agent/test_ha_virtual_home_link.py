@@ -9,7 +9,7 @@ from dsmip.wire.icmpv6 import DestinationUnreachable, EchoRequest
 from tests.conformance.home_agent.conftest import HomeAgent
 from tests.conformance.home_agent.neighbours import Neighbours
 from tests.conformance.home_agent.steps import BOTH_KINDS, from_tunnel, is_bound, tunnel_end, unused
-from tests.conformance.home_agent.world import HOME_AGENT, icmpv6
+from tests.conformance.home_agent.world import HOME_AGENT, describe, icmpv6
 
 pytestmark = pytest.mark.root
 
@@ -20,7 +20,7 @@ def test_ha_bu_001_virtual_home_link(virtual: HomeAgent, kind: str) -> None:
     mobile = unused(virtual, kind)
     answer = virtual.bind(mobile, flags=mobile.flags | BUFlag.L)
     # The acknowledgement comes at once, and the home link hears nothing.
-    assert [frame.link for frame in answer.frames] == ["net"]
+    assert [frame.link for frame in answer.frames] == ["net"], describe(answer.frames)
     assert tunnel_end(virtual.cables, mobile.home) == mobile.care_of
     assert len(from_tunnel(virtual.cables, mobile.home, mobile.care_of)) == 1
     assert from_tunnel(virtual.cables, mobile.home, mobile.other_care_of) == []

@@ -129,7 +129,9 @@ class World:
         namespaces.batch([f"netns add {self.inside}", f"netns add {self.outside}"])
         off = {"ipv6/conf/all/disable_ipv6": 1, "ipv6/conf/default/disable_ipv6": 1}
         namespaces.set_sysctls(self.outside, off)
-        namespaces.set_sysctls(self.inside, {"ipv6/conf/default/accept_dad": 0})
+        # The kernel asks for no routers in the time before the daemon makes it one.
+        silent = {"ipv6/conf/default/accept_dad": 0, "ipv6/conf/default/router_solicitations": 0}
+        namespaces.set_sysctls(self.inside, silent)
         namespaces.batch(
             [
                 "link set lo up",
