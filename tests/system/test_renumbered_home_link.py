@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from dsmip.daemon.control import ask
 from dsmip.lab import plan
 from dsmip.lab.lab import Lab
+from dsmip.lab.uplinks import SINGLE, Uplink
 from tests.system.conftest import wait_until
 from tests.system.renumbered_lab import (
     HOME_PORT,
@@ -28,13 +30,24 @@ from tests.system.renumbered_lab import (
 pytestmark = [pytest.mark.root, pytest.mark.lab]
 
 WITHIN = 20.0
+UPLINKS = (
+    Uplink("wlan0", plan.UPLINK_MAC, preference=10),
+    Uplink("lte0", "02:00:5e:10:00:11", preference=20),
+)
 
 
 @pytest.fixture
 def lab() -> Iterator[Lab]:
+    with _lab() as built:
+        yield built
+
+
+@contextmanager
+def _lab(uplinks: Sequence[Uplink] = SINGLE) -> Iterator[Lab]:
+    """The mobile router is in the network wifi6, and registered."""
     if os.geteuid() != 0:
         pytest.skip("needs root: network namespaces and eBPF")
-    with Lab.up(f"renumber{os.getpid()}", at="wifi6") as built:
+    with Lab.up(f"renumber{os.getpid()}", at="wifi6", uplinks=uplinks) as built:
         for node, address, interface in (
             ("core", NEW_ROUTER, HOME_PORT),
             ("ha", NEW_HOME_AGENT, "eth0"),
@@ -70,6 +83,11 @@ def homes(lab: Lab) -> list[tuple[str, str | None]]:
     """Home addresses at the home agent, and the former ones."""
     bindings = ask(lab.instance("ha"), "bindings")
     return [(binding["home_address"], binding["former_home_address"]) for binding in bindings]
+
+
+def care_ofs(lab: Lab) -> int:
+    """Care-of addresses at the home agent."""
+    return sum(len(binding["care_of_bindings"]) for binding in ask(lab.instance("ha"), "bindings"))
 
 
 def source(lab: Lab) -> str:
@@ -153,3 +171,19 @@ def test_renumbered_while_in_an_ipv4_network_behind_a_nat(lab: Lab) -> None:
         assert session.lives()
         for address in (NEW_ADDRESS, plan.HOST, plan.IPV4_HOME_ADDRESS):
             assert reaches(lab, address), address
+
+
+def test_renumbered_with_two_uplinks() -> None:
+    with _lab(UPLINKS) as lab, Session(lab, plan.HOME_ADDRESS) as session:
+        lab.move("cgn4", "lte0")
+        wait_until(lambda: care_ofs(lab) == 2, WITHIN, "both are registered")
+        assert session.lives()
+        advertise(lab, Advertised(plan.HOME_PREFIX, preferred=0), Advertised(NEW_PREFIX))
+        wait_until(lambda: is_registered(lab, NEW_ADDRESS), WITHIN, "the new home address")
+        wait_until(lambda: care_ofs(lab) == 2, WITHIN, "both are registered under it")
+        assert homes(lab) == [(str(NEW_ADDRESS), str(plan.HOME_ADDRESS))]
+        assert session.lives()
+        lab.unplug("wlan0")
+        assert session.lives()
+        for address in (NEW_ADDRESS, plan.HOST, plan.IPV4_HOME_ADDRESS):
+            wait_until(lambda a=address: reaches(lab, a), WITHIN, f"{address} is reached")  # type: ignore[misc]
