@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from dsmip.bench import fleet
+from dsmip.bench import fleet, frames, network
 from dsmip.bench.daemon import configuration
+from dsmip.core.actions import InstallBinding
 from dsmip.core.types import Binding, Instant, IPAddress
 from dsmip.core.types import Path as TunnelPath
 from dsmip.daemon import full_maps
@@ -113,11 +114,38 @@ class Small:
         self._round = 0
 
     def turn(self, *packets: bytes) -> None:
+        self.take(*packets)
+        self.agrees()
+
+    def take(self, *packets: bytes) -> None:
         now = Instant(time.monotonic(), time.time())
         for packet in packets:
             self.engine.receive(packet, now)
         self.runtime.carry_out_last()
-        self.agrees()
+
+    def restarted(self, directory: Path) -> Small:
+        """Another process with this one's store, after a reboot: bindings are not in the data plane yet."""
+        later = Small(directory)
+        later.store = self.store
+        later.daemon._persistence = Persistence(
+            self.store, later.runtime.events, later.runtime.conditions, later.engine.stored
+        )
+        later._round = self._round
+        later.daemon._resumption.put_off(later.daemon._read(self.store))
+        return later
+
+    async def resumed(self) -> None:
+        """Until all bindings of the earlier process have had their turn."""
+        async with asyncio.timeout(30):
+            while self.daemon._resumption:
+                await asyncio.sleep(0)
+        self.turn()
+
+    @property
+    def installed(self) -> set[IPv6Address]:
+        """Home addresses of those in the data plane."""
+        indexes = {index for index, _ in self.dataplane.installed}
+        return {one.home_address for one in self.engine.bindings.values() if one.index in indexes}
 
     def moved(self, *vehicles: fleet.Vehicle) -> list[int]:
         """They all move in one turn; the last status of each, -1 = no answer."""
@@ -275,22 +303,50 @@ def test_a_store_that_cannot_be_written_meanwhile_promises_nothing(tmp_path: Pat
 
 
 def test_bindings_of_an_earlier_process_for_which_there_is_no_room_end(tmp_path: Path) -> None:
-    def check(small: Small) -> None:
+    async def check() -> None:
+        small = Small(tmp_path)
         assert small.moved(ONE, TWO) == [ACCEPTED, ACCEPTED]
-        later = Small(tmp_path)
-        later.daemon._persistence = Persistence(
-            small.store, later.runtime.events, later.runtime.conditions, later.engine.stored
-        )
-        later.store = small.store
+        later = small.restarted(tmp_path)
         later.dataplane.room = len(small.dataplane.sources) - 1
-        later.daemon._resume_all(later.daemon._read(small.store))
-        later.turn()
+        await later.resumed()
         (lost,) = later.events("not-resumed")
         (kept,) = later.engine.bindings.values()
         assert {lost, kept.identifier} == {ONE.identifier, TWO.identifier}
         later.dataplane.room = 9
-        assert later.moved(THREE) == [ACCEPTED]
-        later._round = small._round
-        assert later.moved(ONE, TWO) == [ACCEPTED, ACCEPTED]
+        assert later.moved(THREE, ONE, TWO) == [ACCEPTED] * 3
 
-    in_loop(check, tmp_path)
+    asyncio.run(check())
+
+
+def test_after_a_reboot_who_sends_or_is_sent_to_is_in_the_data_plane_before_the_others(
+    tmp_path: Path,
+) -> None:
+    async def check() -> None:
+        small = Small(tmp_path)
+        assert small.moved(*VEHICLES) == [ACCEPTED] * len(VEHICLES)
+        later = small.restarted(tmp_path)
+        assert later.installed == set()
+        later._round += 1
+        later.take(TWO.update(later._round, time.time()))
+        assert later.sent.answers == {TWO.home_address: [ACCEPTED]}
+        assert later.installed == {TWO.home_address}
+        later.take(frames.packet(network.CORRESPONDENT, THREE.home_address))
+        assert later.installed == {TWO.home_address, THREE.home_address}
+        await later.resumed()
+        assert later.installed == {vehicle.home_address for vehicle in VEHICLES}
+
+    asyncio.run(check())
+
+
+def test_bindings_that_a_start_changes_wait_for_their_turn_like_the_others(tmp_path: Path) -> None:
+    async def check() -> None:
+        small = Small(tmp_path)
+        assert small.moved(ONE, TWO) == [ACCEPTED, ACCEPTED]
+        later = small.restarted(tmp_path)
+        binding = later.engine.bindings[ONE.home_address]
+        later.daemon._carry_out(InstallBinding(binding, None, 0.0, restored=True))
+        assert later.installed == set()
+        await later.resumed()
+        assert later.installed == {ONE.home_address, TWO.home_address}
+
+    asyncio.run(check())

@@ -104,7 +104,7 @@ class AgentHost(Machine):
             daemon._reconcile()
             if self.file.home_link:
                 glue.drive(daemon._withdraw_stale())
-            daemon._resume_all(resumed)
+            daemon._resumption.put_off(resumed)
         self.turn()
         if self.up:
             self.oracle.check_all(self)

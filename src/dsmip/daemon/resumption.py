@@ -1,15 +1,15 @@
-"""Bindings of an earlier process, compared with an adopted data plane while the home agent already serves.
+"""Bindings of an earlier process, put into the data plane while the home agent already serves.
 
-The data plane goes on with what it has, which is right for nearly every binding; only a crash between store
-and kernel leaves a difference. Going through a hundred thousand of them takes seconds, in which mobile nodes
-want answers: it is done in slices, in the pauses between packets. A binding that changes meanwhile gets its
-turn first, so that the change starts from what is known.
+An adopted data plane goes on with what it has, which is right for nearly every binding; only a crash between
+store and kernel leaves a difference. After a reboot it has none of them. Going through a hundred thousand
+takes seconds either way, in which mobile nodes want answers: it is done in slices, in the pauses between
+packets. A binding that changes meanwhile gets its turn first, so that the change starts from what is known,
+and so does one that a packet has come for.
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -20,8 +20,6 @@ from dsmip.core.types import Binding
 
 #: Bindings gone through at a time: some milliseconds.
 SLICE = 32
-#: The same where nobody waits: what they become is in memory until all of them are in.
-BATCH = 1024
 
 
 class Resumption:
@@ -55,21 +53,11 @@ class Resumption:
             self._turns.append(number)
 
     def settle(self, binding: Binding) -> None:
-        """Install this binding now, if it is still to be: it is about to change."""
+        """Install this binding now, if it is still to be: it is about to change, or needed."""
         number = int(binding.home_address)
         if number in self._waiting:
             self._waiting.remove(number)
             self._install(InstallBinding(binding, None, 0.0, restored=True))
-
-    def all_now(self, home_addresses: Iterable[int]) -> None:
-        """Install the bindings of these home addresses now: there is nothing yet that could go on."""
-        numbers = iter(home_addresses)
-        while some := list(itertools.islice(numbers, BATCH)):
-            with self._together():
-                for number in some:
-                    binding = self._bindings.get(IPv6Address(number))
-                    if binding is not None:
-                        self._install(InstallBinding(binding, None, 0.0, restored=True))
 
     def _go_on(self) -> None:
         with self._together():

@@ -135,10 +135,10 @@ class Bindings:
 
     def binding_of(self, address: IPAddress) -> Binding | None:
         """The binding an inner address belongs to: home address, prefix, or what was assigned from a pool."""
-        owner = self._owners.owner(address)
-        if owner is None and isinstance(address, IPv6Address):
-            owner = address  # maybe a home address after renumbering
-        node = self._nodes.get(owner) if owner is not None else None
+        # The table of owners takes long to make, and a home address does without.
+        node = self._nodes.get(address) if isinstance(address, IPv6Address) else None
+        if node is None and (owner := self._owners.owner(address)) is not None:
+            node = self._nodes.get(owner)
         if node is not None:
             binding = self.of(node)
             return binding if binding is not None and _has(binding, address) else None

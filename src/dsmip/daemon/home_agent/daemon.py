@@ -113,7 +113,7 @@ class HomeAgentDaemon:
         self._reconcile()
         if config.home_link:
             await self._withdraw_stale()
-        self._resume_all(resumed)
+        self._resumption.put_off(resumed)
         del resumed
         icmp = HomeAgentIcmpPort(
             self._engine,
@@ -208,13 +208,6 @@ class HomeAgentDaemon:
             if self._forwarding.home_link or index in present:
                 self._forward_to_home_link(home_address)
 
-    def _resume_all(self, home_addresses: list[int]) -> None:
-        """What `_read` returned: later, as long as an adopted data plane goes on with what it has."""
-        if self._runtime.dataplane.adopted:
-            self._resumption.put_off(home_addresses)
-        else:
-            self._resumption.all_now(home_addresses)
-
     def _resume(self, action: InstallBinding) -> None:
         """A binding of an earlier process: see `resumption`."""
         self._refused.resumed(action)
@@ -307,7 +300,9 @@ class HomeAgentDaemon:
                 raise TypeError(f"a home agent does not do {type(action).__name__}")
 
     def _tell_too_big(self, action: TooBig) -> None:
-        """The data plane knows the MTU of the path: from the mobile node's probes."""
+        """The data plane knows the MTU of the path: from the mobile node's probes. Or it does not know the
+        binding yet."""
+        self._resumption.settle(action.binding)
         states = self._runtime.dataplane.paths(action.binding.index).values()
         known = [state.mtu for state in states if state.mtu]
         if known and len(action.packet) > min(known):
@@ -339,7 +334,7 @@ class HomeAgentDaemon:
         return not action.interface and any(destination in prefix for prefix in self._config.home_prefixes)
 
     def _install_or_put_off(self, action: InstallBinding) -> None:
-        if action.restored and self._runtime.dataplane.adopted:
+        if action.restored:
             self._resumption.put_off([int(action.binding.home_address)])
             return
         if action.previous is not None:
