@@ -90,6 +90,12 @@ def care_ofs(lab: Lab) -> int:
     return sum(len(binding["care_of_bindings"]) for binding in ask(lab.instance("ha"), "bindings"))
 
 
+def tunnels(lab: Lab) -> list[str]:
+    """How packets get to each care-of address."""
+    bindings = ask(lab.instance("ha"), "bindings")
+    return sorted(one["tunnel"] for binding in bindings for one in binding["care_of_bindings"])
+
+
 def source(lab: Lab) -> str:
     """The address that new sessions of the mobile router have."""
     found = lab.exec("mr", ["ip", "-j", "route", "get", str(plan.CORRESPONDENT)], capture_output=True)
@@ -187,3 +193,22 @@ def test_renumbered_with_two_uplinks() -> None:
         assert session.lives()
         for address in (NEW_ADDRESS, plan.HOST, plan.IPV4_HOME_ADDRESS):
             wait_until(lambda a=address: reaches(lab, a), WITHIN, f"{address} is reached")  # type: ignore[misc]
+
+
+def test_renumbered_while_at_home_and_abroad() -> None:
+    with _lab(UPLINKS) as lab, Session(lab, plan.HOME_ADDRESS) as session:
+        lab.move("dual", "lte0")
+        lab.move("home", "wlan0")
+        wait_until(lambda: tunnels(lab) == ["ipv6", "link"], WITHIN, "registered at home and abroad")
+        assert session.lives()
+        advertise(lab, Advertised(plan.HOME_PREFIX, preferred=0), Advertised(NEW_PREFIX))
+        wait_until(lambda: is_registered(lab, NEW_ADDRESS), WITHIN, "the new home address")
+        wait_until(lambda: tunnels(lab) == ["ipv6", "link"], WITHIN, "at home and abroad under it")
+        assert homes(lab) == [(str(NEW_ADDRESS), str(plan.HOME_ADDRESS))]
+        assert session.lives()
+        for address in (NEW_ADDRESS, plan.HOST, plan.IPV4_HOME_ADDRESS):
+            wait_until(lambda a=address: reaches(lab, a), WITHIN, f"{address} is reached")  # type: ignore[misc]
+        lab.unplug("wlan0")
+        for address in (NEW_ADDRESS, plan.HOST, plan.IPV4_HOME_ADDRESS):
+            wait_until(lambda a=address: reaches(lab, a), WITHIN, f"{address} is reached")  # type: ignore[misc]
+        assert session.lives()

@@ -319,7 +319,7 @@ def probe_in(action: SendPacket | SendDatagram | SendIPv4) -> ProbePayload | Non
     echo = decode_icmpv6(packet.payload, packet.source, packet.destination)
     if not isinstance(echo, EchoRequest) or not echo.data.startswith(b"dsmP"):
         return None
-    assert (packet.source, packet.destination) == (HOME_ADDRESS, HOME_AGENT)
+    assert packet.destination == HOME_AGENT
     return ProbePayload.decode(echo.data)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import IPv4Address
 
-from mobile_node_bench import HOME_ADDRESS, HOME_AGENT_IPV4, Sent, at
+from mobile_node_bench import HOME_AGENT_IPV4, Sent, at
 from mobile_node_world import HOME_AGENT_CONFIG
 from multihomed_world import MULTIHOMED, NATED, Bound, MultihomedWorld
 
@@ -34,7 +34,7 @@ class RealHomeAgent:
 
     @property
     def binding(self) -> Binding | None:
-        return self.engine.bindings.get(HOME_ADDRESS)
+        return next(iter(self.engine.bindings.values()), None)
 
     @property
     def bindings(self) -> dict[int, Bound]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import IPv6Address, IPv6Interface, IPv6Network
 
+from home_and_foreign_world import AT_HOME, WITH_LINK, HomeWorld
 from mobile_node_bench import CONFIG, HOME, HOME_ADDRESS, HOME_PREFIX, WIFI6, Bench, at, event, only
+from multihomed_world import LTE
 
 from dsmip.core.actions import Action, HomeAddressChanged, HomeAddressesChanged
 from dsmip.core.mobile_node.engine import MobileNodeState
@@ -116,3 +118,22 @@ def test_an_address_that_is_over_is_nothing_to_go_back_to() -> None:
     assert bench.node.config.home_address == NEW_ADDRESS
     bench.answer(time=PATIENCE + 10.1)
     assert bench.node.state(at(bench.time)) is MobileNodeState.REGISTERED
+
+
+def test_at_home_and_abroad_the_home_agent_is_asked() -> None:
+    prefixes = (HOME_PREFIX, NEW_PREFIX)
+    world = HomeWorld(agent=replace(WITH_LINK, home_prefixes=prefixes, renumbering=True))
+    world.be(LTE)
+    world.wait(5.0)
+    assert world.home_bound
+    paths = dict(world.paths)
+    world.be(LTE, home=replace(AT_HOME, successor=NEW_PREFIX))
+    world.wait(5.0)
+    bindings = world.agent.engine.bindings
+    assert list(bindings) == [NEW_ADDRESS]
+    assert {one.bid for one in bindings[NEW_ADDRESS].care_ofs} == set(paths)
+    assert bindings[NEW_ADDRESS].at_home
+    assert bindings[NEW_ADDRESS].former == HOME_ADDRESS
+    assert world.on_link
+    assert world.node.config.home_address == NEW_ADDRESS
+    assert world.node.former_home_address == HOME_ADDRESS

@@ -89,7 +89,7 @@ class MobileNode(MobileNodeView):
     def attachments_changed(self, attachments: Attachments, now: Instant) -> None:
         """The movement layer sees other attachments, or the same with other lifetimes or routers."""
         self._attachments = attachments
-        if attachments.home is not None:
+        if attachments.home is not None and self._home.phase is not HomePhase.SHARED:
             self._renumbering.come_home(self.config, now)
         self._reconsider(now)
 
@@ -308,7 +308,8 @@ class MobileNode(MobileNodeView):
         choice = self._chooser.choose(others, None, now.monotonic)
         if choice is None or self._home.phase is HomePhase.RETURNING:
             return False
-        self._home_prefix.set_end(home.valid_until, now.monotonic)
+        if home.successor != self.config.home_prefix:
+            self._home_prefix.set_end(home.valid_until, now.monotonic)
         if self._home.is_elsewhere(home):
             self._home.leave()
         if self._home.phase is HomePhase.SHARED:
@@ -322,6 +323,8 @@ class MobileNode(MobileNodeView):
         alone = self._home.on_link and not self._home.registered
         several.attached((here,) if alone else (here, *others), now)
         self._choose_again_at = self._chooser.next_change(others, choice, now.monotonic)
+        if self._home.registered and home.successor is not None:
+            self._renumbering.try_successor(home.successor, self.config, now)
         return True
 
     def _look_at_shared_home(self, now: Instant) -> None:

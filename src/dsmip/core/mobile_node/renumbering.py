@@ -88,13 +88,20 @@ class Renumbering:
         As on any link the address follows at once (RFC 4862 section 5.5). Whether the home agent serves us
         there shows when we leave; until it has accepted, the old one is there to go back to.
         """
+        if self.try_successor(successor, config, now):
+            address = _under(successor, config.home_address)
+            self._adopted(replace(config, home_address=address, home_prefix=successor), now)
+            self._unproven = True
+
+    def try_successor(self, successor: IPv6Network, config: MobileNodeConfig, now: Instant) -> bool:
+        """Ask the home agent for an address in what the home link has instead of the home prefix. False when
+        there is a reason not to."""
         address = _under(successor, config.home_address)
         unfit = successor == config.home_prefix or address == config.home_agent or not _may_renumber(config)
         if unfit or self._before is not None or self._refused.get(successor, now.monotonic) > now.monotonic:
-            return
+            return False
         self._try(HomeAddress(address, successor), config, now)
-        self._adopted(replace(config, home_address=address, home_prefix=successor), now)
-        self._unproven = True
+        return True
 
     def leave_home(self, now: Instant) -> None:
         """We are not on the home link (any more)."""
