@@ -11,6 +11,7 @@ from dsmip.core.types import IPAddress, IPNetwork
 from dsmip.daemon.payload import PayloadAssociation, PayloadProtection, ProtectedNode, Situation
 from dsmip.daemon.payload_policies import ESP_PRIORITY, EVERYTHING, PASS_PRIORITY, Ends, Side, policies
 from dsmip.dataplane.fake import FakeDataPlane
+from dsmip.host.routing import HostError
 from dsmip.host.xfrm import Aead, Direction, Mode, Policy, State, Traffic
 
 HA = IPv6Address("2001:db8:100::1")
@@ -32,8 +33,12 @@ class FakeKernel:
     states: dict[tuple[IPAddress, int], State] = field(default_factory=dict)
     log: list[str] = field(default_factory=list)
     closed: bool = False
+    #: Of policies.
+    room: int = 1000
 
     def set_policy(self, policy: Policy) -> None:
+        if len(self.standing) == self.room and (policy.traffic, policy.direction) not in self.standing:
+            raise HostError("IPsec: policy for somebody: Cannot allocate memory")
         self.log.append("+policy")
         self.standing[policy.traffic, policy.direction] = policy
 
@@ -212,6 +217,26 @@ def test_networks_granted_come_and_go_with_the_binding(
     payload.situate(INDEX, AWAY)
     assert {network.version for network, _, _ in esp_of(kernel)} == {6}
     assert set(kernel.log) == {"-policy"}
+
+
+def test_policies_that_the_kernel_refuses_are_there_or_gone_after_the_next_call(
+    payload: PayloadProtection, kernel: FakeKernel
+) -> None:
+    payload.add(node(), AWAY)
+    before, granted = dict(kernel.standing), Situation((CORPORATE, HOME4))
+    kernel.room = len(before) + 1
+    for back in (AWAY, granted):
+        with pytest.raises(HostError, match="Cannot allocate memory"):
+            payload.situate(INDEX, granted)
+        assert kernel.standing.keys() > before.keys(), "one fitted, and none of those before is missing"
+        if back is granted:
+            kernel.room = 1000
+        payload.situate(INDEX, back)
+        assert (kernel.standing == before) == (back is AWAY)
+    payload.remove(INDEX)
+    payload.add(node(), granted)
+    payload.remove(INDEX)
+    assert kernel.standing == {}
 
 
 def test_another_process_goes_on_with_what_is_there(dataplane: FakeDataPlane) -> None:

@@ -11,6 +11,7 @@ from ipaddress import IPv6Address
 from pathlib import Path
 
 import pytest
+from tests.daemon.test_payload import FakeKernel, node
 
 from dsmip.bench import fleet, frames, network
 from dsmip.bench.daemon import configuration
@@ -21,6 +22,7 @@ from dsmip.daemon import full_maps
 from dsmip.daemon.config.loading import parse
 from dsmip.daemon.config.schema import HomeAgentFile
 from dsmip.daemon.home_agent.daemon import HomeAgentDaemon
+from dsmip.daemon.payload import PayloadProtection, Situation
 from dsmip.daemon.persistence import Persistence
 from dsmip.dataplane.api import DataPlaneError, NoRoom, NotInstalled
 from dsmip.dataplane.fake import FakeDataPlane
@@ -350,3 +352,28 @@ def test_bindings_that_a_start_changes_wait_for_their_turn_like_the_others(tmp_p
         assert later.installed == {ONE.home_address, TWO.home_address}
 
     asyncio.run(check())
+
+
+def test_a_binding_whose_payload_the_kernel_does_not_protect_is_undone_and_refused(tmp_path: Path) -> None:
+    """Its policies are those of the networks it was granted."""
+
+    def check(small: Small) -> None:
+        kernel = FakeKernel()
+        small.runtime.payload = PayloadProtection(kernel, small.dataplane)
+        index = small.engine.index_of(TWO.home_address)
+        small.runtime.payload.add(node(index=index, networks=()), Situation())
+        kernel.room = len(kernel.standing) + 1
+        before = dict(kernel.standing)
+        assert small.moved(ONE, TWO) == [ACCEPTED, NO_ROOM]
+        assert kernel.standing == before
+        assert set(small.engine.bindings) == {ONE.home_address}
+        assert small.runtime.events.drops["policy-refused"] == 1
+        (problem,) = small.problems
+        assert problem.startswith("IPsec: policy for somebody: Cannot allocate memory.")
+        assert "status 130" in problem
+        kernel.room = 1000
+        assert small.moved(ONE, TWO) == [ACCEPTED, ACCEPTED]
+        assert kernel.standing.keys() > before.keys()
+        assert small.problems == []
+
+    in_loop(check, tmp_path)

@@ -1,5 +1,5 @@
-"""Maps without room: counted, logged at a limited rate, and shown in `dsmip status` for as long as somebody
-waits for an entry."""
+"""Maps without room, and policies of IPsec that the kernel refuses: counted, logged at a limited rate, and
+shown in `dsmip status` for as long as somebody waits for an entry."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from collections.abc import Iterable
 from dsmip.daemon.conditions import Conditions
 from dsmip.daemon.events import EventLog
 from dsmip.dataplane.api import DataPlaneError, NoRoom
+from dsmip.host.routing import HostError
+
+#: Why the kernel does not have a binding.
+Refusal = DataPlaneError | HostError
 
 #: Seconds after which a mobile node that was refused, and has not asked again, is taken to wait no more. They
 #: ask at least every 32 seconds (RFC 6275 section 12, MAX_BINDACK_TIMEOUT).
@@ -33,12 +37,13 @@ class FullMaps:
         """Whether anybody waits."""
         return bool(self._waiting)
 
-    def refused(self, index: int, error: DataPlaneError) -> None:
+    def refused(self, index: int, error: Refusal) -> None:
         """A binding was refused for this reason."""
         reason = _reason(error)
         self._events.drop(reason, str(error))
         self._waiting[index] = reason
-        self._conditions.stand(reason, _SENTENCE.format(error=str(error).capitalize()))
+        text = str(error)
+        self._conditions.stand(reason, _SENTENCE.format(error=text[:1].upper() + text[1:]))
         if self._timer is not None:
             self._timer.cancel()
         self._timer = asyncio.get_running_loop().call_later(PATIENCE, self._give_up)
@@ -55,8 +60,10 @@ class FullMaps:
         self.settled(list(self._waiting))
 
 
-def _reason(error: DataPlaneError) -> str:
+def _reason(error: Refusal) -> str:
     """In the counters: "sources-full" or "sources-without-memory", by the map's name."""
+    if isinstance(error, HostError):
+        return "policy-refused"
     if isinstance(error, NoRoom):
         return f"{error.table}-full" if error.full else f"{error.table}-without-memory"
     return "not-installed"

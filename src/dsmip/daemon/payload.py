@@ -70,10 +70,10 @@ class Kernel(Protocol):
 
 @dataclass(slots=True)
 class _Standing:
-    """A node, its situation, and its policies that stand."""
+    """A node, its situation, and its policies that stand. No situation: they may be those of two."""
 
     node: ProtectedNode
-    situation: Situation
+    situation: Situation | None
     policies: dict[tuple[Traffic, Direction], Policy]
     #: Of packets that come in, where they were negotiated.
     spis: frozenset[int] = frozenset()
@@ -109,13 +109,13 @@ class PayloadProtection:
         """From now on this node's payload is under ESP, and nothing passes without; also in place of what was
         said of this index before."""
         before = self._standing.get(node.index)
-        standing = _Standing(node, situation, before.policies if before is not None else {})
+        standing = _Standing(node, None, before.policies if before is not None else {})
         if node.inbound is None and before is not None:
             standing.spis = before.spis
         self._dataplane.set_protection(node.index, node.correspondents, _spis(standing))
         self._standing[node.index] = standing
         # Policies first: there must be no moment at which the clear text would pass.
-        self._adapt(standing)
+        self._adapt(standing, situation)
         wanted = _states(node)
         for state in wanted:
             # One that is there goes on counting where it is.
@@ -135,11 +135,14 @@ class PayloadProtection:
         self._remove_states(standing, set())
 
     def situate(self, index: int, situation: Situation) -> None:
-        """A protected node is in another situation; nothing happens for others."""
+        """A protected node is in another situation; nothing happens for others.
+
+        When the kernel refuses a new policy, those of before are still there, and some of the new ones: the
+        next call, for whichever situation, makes it right.
+        """
         standing = self._standing.get(index)
         if standing is not None and standing.situation != situation:
-            standing.situation = situation
-            self._adapt(standing)
+            self._adapt(standing, situation)
 
     def negotiated(self, index: int, spis: frozenset[int]) -> None:
         """ESP of a protected node comes in with these SPIs, which its kernel's states have already; nothing
@@ -149,18 +152,20 @@ class PayloadProtection:
             standing.spis = spis
             self._dataplane.set_protection(index, standing.node.correspondents, _spis(standing))
 
-    def _adapt(self, standing: _Standing) -> None:
+    def _adapt(self, standing: _Standing, situation: Situation) -> None:
         """Make the kernel have the policies that are wanted now: those that are new first."""
-        node = standing.node
-        networks = dict.fromkeys((*node.networks, *standing.situation.networks))
-        found = policies(node.ends, networks, node.correspondents) if not standing.situation.at_home else []
+        node, standing.situation = standing.node, None
+        networks = dict.fromkeys((*node.networks, *situation.networks))
+        found = policies(node.ends, networks, node.correspondents) if not situation.at_home else []
         wanted = {(policy.traffic, policy.direction): policy for policy in found}
         for key, policy in wanted.items():
             if standing.policies.get(key) != policy:
                 self._xfrm.set_policy(policy)
+                standing.policies[key] = policy
         for key in standing.policies.keys() - wanted.keys():
             self._xfrm.remove_policy(*key)
-        standing.policies = wanted
+            del standing.policies[key]
+        standing.situation = situation
 
     def _remove_states(self, standing: _Standing | None, kept: set[tuple[IPAddress, int]]) -> None:
         for state in _states(standing.node) if standing is not None else ():

@@ -1,9 +1,9 @@
 """Accepted Binding Updates whose bindings the data plane has no room for: undone, and refused after all.
 
 An update is accepted, stored, installed and acknowledged, in this order, many at a time. That the kernel has
-no room for an entry shows when they are installed; the acknowledgement has not left by then, and never does.
-The mobile node has what it had before, in store and data plane too, and is told status 130, as it is when a
-home agent refuses an update for any other reason (RFC 6275 section 10.3.1).
+no room for an entry, or refuses a policy of IPsec, shows when they are installed; the acknowledgement has not
+left by then, and never does. The mobile node has what it had before, in store and data plane too, and is told
+status 130, as it is when a home agent refuses an update for any other reason (RFC 6275 section 10.3.1).
 
 A crash in between is safe. Until the refusal is stored, the store has a binding that its mobile node asked
 for and that was never acknowledged, as after any crash between store and acknowledgement: the mobile node

@@ -35,7 +35,7 @@ from dsmip.daemon.frozen_tables import FrozenTables, TablesByAddress
 from dsmip.daemon.home_agent.forwarding import Forwarding
 from dsmip.daemon.home_agent.icmp import HomeAgentIcmpPort
 from dsmip.daemon.home_agent.keys import HomeAgentKeys
-from dsmip.daemon.home_agent.payload import HomeAgentPayload
+from dsmip.daemon.home_agent.payload import HomeAgentPayload, NotProtected
 from dsmip.daemon.home_agent.plan import (
     defended,
     engine_config,
@@ -86,7 +86,12 @@ class HomeAgentDaemon:
         self._keys = HomeAgentKeys(self._runtime, config, self._send, self._engine.index_of)
         self._resumption = Resumption(self._resume, self._engine.bindings, self._resuming)
         self._refused = RefusedBindings(
-            self._runtime, self._engine, self._forwarding, lambda address: self._nodes.get(address), instant
+            self._runtime,
+            self._engine,
+            self._forwarding,
+            self._payload,
+            lambda address: self._nodes.get(address),
+            instant,
         )
         self._runtime.refusals = self._refused
         self._nodes = TablesByAddress(FrozenTables.of(config.mobile_node), self._engine.record_of)
@@ -213,7 +218,7 @@ class HomeAgentDaemon:
         self._refused.resumed(action)
         try:
             self._install(action)
-        except DataPlaneError as error:
+        except (DataPlaneError, NotProtected) as error:
             self._refused.note_one(action.binding.index, error)
         except HostError as error:
             self._runtime.events.event("host-error", {"error": str(error)})
@@ -341,7 +346,7 @@ class HomeAgentDaemon:
             self._resumption.settle(action.previous)
         try:
             self._install(action)
-        except DataPlaneError as error:
+        except (DataPlaneError, NotProtected) as error:
             self._refused.note_one(action.binding.index, error)
 
     def _install(self, action: InstallBinding) -> None:

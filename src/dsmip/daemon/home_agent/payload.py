@@ -11,6 +11,12 @@ from dsmip.daemon.config.schema import HomeAgentFile, MobileNodeTable
 from dsmip.daemon.home_agent.plan import protected_node
 from dsmip.daemon.payload import ProtectedNode, Situation
 from dsmip.daemon.runtime import Runtime
+from dsmip.host.routing import HostError
+
+
+class NotProtected(HostError):
+    """The kernel refused a policy that payload of a binding needs."""
+
 
 Nodes = Mapping[IPv6Address, MobileNodeTable]
 
@@ -42,14 +48,20 @@ class HomeAgentPayload:
                 self._runtime.protect_payload().add(found, self._situation(address))
 
     def installing(self, binding: Binding) -> None:
-        """The data plane is about to have this binding."""
+        """The data plane is about to have this binding. Raises NotProtected: then it must not."""
+        try:
+            self.put_back(binding.index, binding)
+        except HostError as error:
+            raise NotProtected(str(error)) from error
+
+    def put_back(self, index: int, kept: Binding | None) -> None:
+        """The data plane has this binding instead of one that was refused."""
         if self._runtime.payload is not None:
-            self._runtime.payload.situate(binding.index, self._bound(binding))
+            self._runtime.payload.situate(index, self._unbound if kept is None else self._bound(kept))
 
     def removed(self, binding: Binding) -> None:
         """It does not have it any more."""
-        if self._runtime.payload is not None:
-            self._runtime.payload.situate(binding.index, self._unbound)
+        self.put_back(binding.index, None)
 
     def _situation(self, home_address: IPv6Address) -> Situation:
         binding = self._engine.binding_of_node(home_address)

@@ -1,4 +1,5 @@
-"""Bindings that the kernel has no room for: the data plane gets back what it had, the engine undoes the rest.
+"""Bindings that the kernel has no room for, or whose payload it does not protect: data plane and policies are
+again what they were, the engine undoes the rest.
 
 By the end of a turn data plane, engine and store agree again, and the mobile node is told status 130: see
 `dsmip.core.home_agent.undoing`, also for what a crash in between does.
@@ -14,11 +15,13 @@ from dsmip.core.home_agent.engine import HomeAgent
 from dsmip.core.home_agent.events import OF_CHANGES
 from dsmip.core.types import Binding, Instant
 from dsmip.daemon.config.schema import MobileNodeTable
-from dsmip.daemon.full_maps import FullMaps
+from dsmip.daemon.full_maps import FullMaps, Refusal
 from dsmip.daemon.home_agent.forwarding import Forwarding
+from dsmip.daemon.home_agent.payload import HomeAgentPayload
 from dsmip.daemon.rounds import Round
 from dsmip.daemon.runtime import Runtime
 from dsmip.dataplane.api import DataPlaneError, NotInstalled
+from dsmip.host.routing import HostError
 
 
 class RefusedBindings:
@@ -29,17 +32,19 @@ class RefusedBindings:
         runtime: Runtime,
         engine: HomeAgent,
         forwarding: Forwarding,
+        payload: HomeAgentPayload,
         node_of: Callable[[IPv6Address], MobileNodeTable | None],
         now: Callable[[], Instant],
     ) -> None:
         self._runtime = runtime
         self._engine = engine
         self._forwarding = forwarding
+        self._payload = payload
         self._node_of = node_of
         self._now = now
         self._full = FullMaps(runtime.events, runtime.conditions)
         #: Why bindings were refused in this round, by index.
-        self._noted: dict[int, DataPlaneError] = {}
+        self._noted: dict[int, Refusal] = {}
         #: Bindings of an earlier process that were put in beside the actions of this round.
         self._resumed: list[Action] = []
         #: What the data plane was given back in this turn, by index.
@@ -54,7 +59,7 @@ class RefusedBindings:
         """See `rounds.Refusals`."""
         self._noted.update(error.refusals)
 
-    def note_one(self, index: int, error: DataPlaneError) -> None:
+    def note_one(self, index: int, error: Refusal) -> None:
         """A change that was to be made at once has not been."""
         self._noted.setdefault(index, error)
 
@@ -121,9 +126,7 @@ class RefusedBindings:
                 tried.pop(action.binding.index, None)
         return tried, kept
 
-    def _take_back(
-        self, tried: list[Binding], kept: Binding | None, error: DataPlaneError
-    ) -> Collection[Action]:
+    def _take_back(self, tried: list[Binding], kept: Binding | None, error: Refusal) -> Collection[Action]:
         """Undo these bindings of one mobile node; the acknowledgements that must not leave."""
         latest = tried[-1]
         held_back = self._engine.not_installed(tried, kept, self._now())
@@ -137,11 +140,12 @@ class RefusedBindings:
             self._kept[latest.index] = kept
             node = self._node_of(self._engine.configured_address(latest.home_address))
             self._forwarding.put_back(tried, kept, node)
-        except DataPlaneError as another:
+            self._payload.put_back(latest.index, kept)
+        except (DataPlaneError, HostError) as another:
             self._tell([another])
         return held_back
 
-    def _tell(self, errors: Iterable[DataPlaneError]) -> None:
+    def _tell(self, errors: Iterable[Refusal]) -> None:
         for error in errors:
             self._runtime.events.event("host-error", {"error": str(error)})
 
