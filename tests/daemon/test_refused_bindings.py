@@ -66,7 +66,7 @@ class SmallDataPlane(FakeDataPlane):
         else:
             self.sources[index, address, port] = until, bid
 
-    def set_path(self, index: int, path: TunnelPath, bid: int = 0) -> None:
+    def set_path(self, index: int, path: TunnelPath, bid: int = 0, *, moved: bool = False) -> None:
         if index in self.stubborn and self.installed.get((index, bid)) != path:
             raise NoRoom("paths", 1, full=False)
         self.installed[index, bid] = path

@@ -141,3 +141,13 @@ def test_rfc6088_selectors() -> None:
     assert not matches(IPv4TrafficSelector(dscp=(0xB8, 0xB8)), replace(four, traffic_class=0xBC))
     assert not matches(IPv4TrafficSelector(protocol=(6, 6)), four)
     assert not matches(IPv4TrafficSelector(destination_port=(9, 1)), four)
+
+
+def test_of_a_path_that_has_moved_nothing_is_known() -> None:
+    fake = FakeDataPlane()
+    fake.set_path(1, PATH)
+    fake.note_probe(1, 0, 5.0, None)
+    fake.set_path(1, PATH)
+    assert fake.paths(1)[0].heard == 5.0
+    fake.set_path(1, PATH, moved=True)
+    assert fake.paths(1)[0].heard is None

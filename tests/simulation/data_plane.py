@@ -119,10 +119,10 @@ class ModelDataPlane:
         if self._refused:
             raise NotInstalled(self._refused)
 
-    def set_path(self, index: int, path: Path, bid: int = 0) -> None:
+    def set_path(self, index: int, path: Path, bid: int = 0, *, moved: bool = False) -> None:
         entry = self._entry(index)
         before = entry.paths.get(bid)
-        if before is None or structs.replace(before, expires=path.expires) != path:
+        if moved or before is None or structs.replace(before, expires=path.expires) != path:
             entry.silent_after.pop(bid, None)
         entry.paths[bid] = path
 

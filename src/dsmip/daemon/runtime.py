@@ -347,16 +347,15 @@ class Runtime:
                 self.events.event("host-error", {"error": str(error)})
 
     def _carry_out_each(self, actions: Iterable[Action]) -> None:
-        for action in actions:
-            self.tap.outgoing(action)
-            self._carry_out_safely(action)
-
-    def _carry_out_safely(self, action: Action) -> None:
         """A change the kernel refuses is told, and the next action gets its turn all the same."""
-        try:
-            self._carry_out(action)
-        except (HostError, DataPlaneError) as error:
-            self.events.event("host-error", {"error": str(error)})
+        captured = self.tap.followed
+        for action in actions:
+            if captured:
+                self.tap.outgoing(action)
+            try:
+                self._carry_out(action)
+            except (HostError, DataPlaneError) as error:
+                self.events.event("host-error", {"error": str(error)})
 
     def _upcall(self) -> None:
         engine = self._engine
@@ -365,9 +364,10 @@ class Runtime:
         packets = [] if self._waiting else self._read(_UPCALLS_PER_WAKE)
         if self._waiting or len(packets) == _UPCALLS_PER_WAKE:
             packets = self._most_urgent(packets)
-        now = instant()
+        now, captured = instant(), self.tap.followed
         for packet in packets:
-            self.tap.incoming(packet)
+            if captured:
+                self.tap.incoming(packet)
             if not self.takers or not any(takes(packet) for takes in self.takers):
                 engine.receive(packet, now)
         self.turn()

@@ -132,10 +132,13 @@ class DataPlane(Protocol):
         before, or removes them, leaves nothing behind and interrupts nothing.
         """
 
-    def set_path(self, index: int, path: Path, bid: int = 0) -> None:
+    def set_path(self, index: int, path: Path, bid: int = 0, *, moved: bool = False) -> None:
         """Send packets of this binding over `path` from the next packet on. Setting it once more keeps what
         is known of it (`PathState.heard`) unless more than `expires` and `mtu` is different. An `mtu` of 0 is
-        replaced by what the mobile node's probes say, and keeps that."""
+        replaced by what the mobile node's probes say, and keeps that.
+
+        `moved`: it leads elsewhere than the one before, of which there is nothing to look up then.
+        """
 
     def remove_path(self, index: int, bid: int = 0) -> None:
         """Send no more packets over this path. With none left, packets are dropped and counted."""

@@ -194,9 +194,9 @@ class BpfDataPlane:
         if refused is not None:
             raise refused
 
-    def set_path(self, index: int, path: Path, bid: int = 0) -> None:
+    def set_path(self, index: int, path: Path, bid: int = 0, *, moved: bool = False) -> None:
         """See `api.DataPlane`."""
-        self._paths.set_path(index, path, bid)
+        self._paths.set_path(index, path, bid, moved=moved)
 
     def remove_path(self, index: int, bid: int = 0) -> None:
         """See `api.DataPlane`."""

@@ -46,10 +46,10 @@ class FakeDataPlane:
         """See `api.DataPlane`: here every change is made at once."""
         return nullcontext()
 
-    def set_path(self, index: int, path: Path, bid: int = 0) -> None:
+    def set_path(self, index: int, path: Path, bid: int = 0, *, moved: bool = False) -> None:
         """See `api.DataPlane`."""
         previous = self.installed.get((index, bid))
-        if previous is None or replace(previous, expires=path.expires, mtu=path.mtu) != path:
+        if moved or previous is None or replace(previous, expires=path.expires, mtu=path.mtu) != path:
             self.probes.pop((index, bid), None)
         self.installed[index, bid] = path
 

@@ -26,6 +26,7 @@ _FIRST: Final = tuple(bytes((number,)) for number in range(len(_KINDS)))
 
 _IPV6_FAMILY: Final = int(socket.AF_INET6)
 _IPV4_FAMILY: Final = int(socket.AF_INET)
+_IPV6_OCTETS: Final = _IPV6_FAMILY.to_bytes(2, sys.byteorder)
 
 
 class Keys:
@@ -42,8 +43,7 @@ class Keys:
         """One more, unless it is there."""
         short = _short(kind, key)
         octets = self._of(index)
-        # Where nothing looks like it there is nothing to go through.
-        if short not in octets or short not in self._walk(index):
+        if _place(octets, short) < 0:
             self._put(index, octets + short)
 
     def append(self, index: int, kind: int, key: bytes) -> None:
@@ -58,7 +58,9 @@ class Keys:
     def discard(self, index: int, kind: int, key: bytes) -> None:
         """One less, if it is there."""
         gone = _short(kind, key)
-        self._put(index, b"".join(one for one in self._walk(index) if one != gone))
+        octets = self._of(index)
+        if (place := _place(octets, gone)) >= 0:
+            self._put(index, octets[:place] + octets[place + len(gone) :])
 
     def indexes(self, *kinds: int) -> Iterator[int]:
         """Bindings that have any of these kinds."""
@@ -86,6 +88,18 @@ class Keys:
         self._octets[index] = octets
 
 
+def _place(octets: bytes, short: bytes) -> int:
+    """Where this key stands among the keys of a binding, -1 = nowhere."""
+    if short not in octets:
+        return -1  # most often
+    place = 0
+    while not octets.startswith(short, place):
+        place += _SIZES[octets[place]]
+        if place == len(octets):
+            return -1
+    return place
+
+
 def _short(kind: int, key: bytes) -> bytes:
     """A key without what follows from kind and index."""
     if kind == NETWORKS6:
@@ -93,7 +107,7 @@ def _short(kind: int, key: bytes) -> bytes:
     if kind == NETWORKS4:
         return _FIRST[_FIRST4 + maps.version_and_length(key)[1]] + key[:4]
     if kind == SOURCES:
-        if int.from_bytes(key[6:8], sys.byteorder) == _IPV6_FAMILY:
+        if key[6:8] == _IPV6_OCTETS:
             return _FIRST[_SOURCE6] + key[4:6] + key[8:]
         return _FIRST[_SOURCE4] + key[4:6] + key[8:12]
     if kind == PROTECTED:

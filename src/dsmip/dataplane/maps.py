@@ -72,6 +72,10 @@ NO_TRAFFIC = TRAFFIC.pack(0, 0, 0, 0)
 _ROLES = {number: role for role, number in roles.items()}
 
 
+#: Address families by the octets of an address.
+_FAMILIES = {4: int(socket.AF_INET), 16: int(socket.AF_INET6)}
+
+
 def _family(address: IPAddress | None) -> int:
     if address is None:
         return 0
@@ -178,7 +182,8 @@ def encode_local_bid(bid: int) -> bytes:
 
 def encode_source_key(index: int, address: IPAddress, port: int) -> bytes:
     """`port` 0 = protocols 41 and 4."""
-    return SOURCE_KEY.pack(index, port.to_bytes(2, "big"), _family(address), address.packed)
+    octets = address.packed
+    return SOURCE_KEY.pack(index, port.to_bytes(2, "big"), _FAMILIES[len(octets)], octets)
 
 
 def source_index(key: bytes) -> int:

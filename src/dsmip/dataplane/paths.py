@@ -35,18 +35,18 @@ class Paths:
         self._plain = bytearray()
         self._bids: dict[int, tuple[int, ...]] = {}
         self._chosen: set[int] = set()
-        #: Paths that are held back, and will keep what is known of them.
-        self._renewed: dict[bytes, bytes] | None = None
+        #: Paths that are held back, and whether they lead elsewhere than those before.
+        self._held: dict[bytes, tuple[bytes, bool]] | None = None
 
     def hold(self) -> None:
         """Keep paths back from now on."""
-        self._renewed = {}
+        self._held = {}
 
     def settle(self) -> None:
         """Hand the paths that were kept back to the map: with what has been heard of them up to now."""
-        renewed, self._renewed = self._renewed or {}, None
-        for key, value in renewed.items():
-            self._renew(key, value)
+        held, self._held = self._held or {}, None
+        for key, (value, moved) in held.items():
+            self._write(key, value, moved)
 
     def recollect(self, adoption: Adoption) -> None:
         """Learn from the maps what an earlier process put there."""
@@ -59,23 +59,25 @@ class Paths:
         plain = (index for index, present in enumerate(self._plain) if present)
         return frozenset(plain) | self._bids.keys() | self._chosen
 
-    def set_path(self, index: int, path: Path, bid: int) -> None:
+    def set_path(self, index: int, path: Path, bid: int, *, moved: bool = False) -> None:
         """See `api.DataPlane`."""
         raw = path.interface != 0 and is_raw(path.interface)
         key, value = maps.encode_path_key(index, bid), maps.encode_path(path, raw=raw)
-        if not self._has(index, bid):
+        is_new = not self._has(index, bid)
+        if is_new:
             self.count(index, bid)
-        if self._renewed is not None:
-            self._renewed[key] = value
+        if self._held is not None:
+            self._held[key] = value, moved
         else:
-            self._renew(key, value)
-        self._remember(index, bid)
+            self._write(key, value, moved)
+        if is_new:
+            self._remember(index, bid)
 
     def remove_path(self, index: int, bid: int) -> None:
         """See `api.DataPlane`."""
         key = maps.encode_path_key(index, bid)
-        if self._renewed is not None:
-            self._renewed.pop(key, None)
+        if self._held is not None:
+            self._held.pop(key, None)
         self._paths.delete(key)
         if not bid and self._has_plain(index):
             self._plain[index] = 0
@@ -155,8 +157,8 @@ class Paths:
 
     # Details -----------------------------------------------------------------------------------------------
 
-    def _renew(self, key: bytes, value: bytes) -> None:
-        previous = self._paths.lookup(key)
+    def _write(self, key: bytes, value: bytes, moved: bool) -> None:
+        previous = None if moved else self._paths.lookup(key)
         self._paths.update(key, value if previous is None else maps.with_liveness_of(value, previous))
 
     def _has(self, index: int, bid: int) -> bool:

@@ -8,7 +8,7 @@ from ipaddress import IPv6Address
 from itertools import islice
 
 from dsmip.core.actions import InstallBinding
-from dsmip.core.types import Binding, FlowRule
+from dsmip.core.types import Binding, CareOfBinding, FlowRule
 from dsmip.daemon.config.schema import HomeAgentFile, MobileNodeTable
 from dsmip.daemon.home_agent.plan import (
     OuterSource,
@@ -63,7 +63,7 @@ class Forwarding:
         for entry in binding.care_ofs:
             if not any(entry is other for other in former):
                 path = path_of(entry, binding.home_address, self._config(), self.home_link)
-                dataplane.set_path(index, path, entry.bid)
+                dataplane.set_path(index, path, entry.bid, moved=_has_moved(entry, action, previous))
         if previous is None or not (_is_plain(previous) and _is_plain(binding)):
             self._choose(binding, previous)
         if previous is None or _inside(previous) != _inside(binding):
@@ -177,6 +177,15 @@ class Forwarding:
         if self._graces:
             _, ends = next(iter(self._graces.values()))
             self._await_end_of_grace(max(0.0, ends - now))
+
+
+def _has_moved(entry: CareOfBinding, action: InstallBinding, previous: Binding | None) -> bool:
+    """Whether packets certainly have another destination than so far: in the data plane, too.
+
+    Without a grace the binding may be put back, to where the data plane never ceased to have it.
+    """
+    former = None if previous is None or action.grace <= 0 else previous.care_of_binding(entry.bid)
+    return former is not None and former.care_of != entry.care_of
 
 
 def _is_plain(binding: Binding) -> bool:
