@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 from dsmip.core.actions import StoreReplay
+from dsmip.core.binding_record import encode_binding
 from dsmip.core.home_agent.engine import HomeAgent
 from dsmip.core.types import Instant
 from dsmip.wire.checksum import pseudo_checksum_v6
@@ -192,7 +193,7 @@ class Story:
         """A new process, with what the store kept of the bindings."""
         old = self.scenario.agent
         agent = HomeAgent(self.config)
-        agent.restore(tuple(old.bindings.values()), (), self.scenario.now)
+        agent.resume(map(encode_binding, old.bindings.values()), (), self.scenario.now)
         self.scenario.agent = agent
         scene.Outcome(agent.actions())
         # Without the replay state, which a store keeps too, updates sent before may be taken again.

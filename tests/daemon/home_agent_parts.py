@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
+from dsmip.core.binding_record import encode_binding
 from dsmip.core.home_agent.engine import HomeAgent
 from dsmip.core.types import (
     Binding,
@@ -97,7 +98,9 @@ class HomeAgentParts:
             identifier=f"bus-{number}",
             flows=flows,
         )
-        self.engine.restore([binding], [ReplayState(home_address(number), 7, index=number)], now)
+        self.engine.resume(
+            [encode_binding(binding)], [ReplayState(home_address(number), 7, index=number)], now
+        )
         self.engine.actions()
         if traffic is not None:
             self.dataplane.counters[number, 0] = traffic

@@ -65,7 +65,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 
 def restored(store: Store) -> HomeAgent:
     home_agent = signalling.engine(VEHICLES)
-    home_agent.restore(*store.load(), Instant(time.monotonic(), time.time()))
+    home_agent.resume(*store.records(), Instant(time.monotonic(), time.time()))
     return home_agent
 
 

@@ -124,8 +124,7 @@ def test_the_clock_jumps_ahead_and_back(seconds: float) -> None:
 
 @pytest.mark.parametrize("seconds", [0.0, -3600.0, -400 * DAY, 3600.0])
 @pytest.mark.parametrize("store_lost", [False, True])
-@pytest.mark.parametrize("octets", [False, True], ids=["restored", "resumed"])
-def test_a_restart_with_another_time_of_day(seconds: float, store_lost: bool, octets: bool) -> None:
+def test_a_restart_with_another_time_of_day(seconds: float, store_lost: bool) -> None:
     agent, mobile = scenario()
     node = Follower(agent, mobile, agent.now.unix)
     for _ in range(5):
@@ -136,10 +135,7 @@ def test_a_restart_with_another_time_of_day(seconds: float, store_lost: bool, oc
     replays = [action.replay for action in stored]
     agent.agent = HomeAgent(agent.config)
     agent.now = Instant(17.0, agent.now.unix + 30 + seconds)
-    if octets:
-        agent.agent.resume(map(encode_binding, bindings), replays, agent.now)
-    else:
-        agent.agent.restore(bindings, replays, agent.now)
+    agent.agent.resume(map(encode_binding, bindings), replays, agent.now)
     agent.agent.actions()
     if not store_lost:
         for data in node.sent:
@@ -154,8 +150,7 @@ def test_a_restart_with_another_time_of_day(seconds: float, store_lost: bool, oc
     assert agent.binding.sequence == again.sequence
 
 
-@pytest.mark.parametrize("octets", [False, True], ids=["restored", "resumed"])
-def test_restarts_with_a_time_of_day_behind_grant_no_lifetime_anew(octets: bool) -> None:
+def test_restarts_with_a_time_of_day_behind_grant_no_lifetime_anew() -> None:
     """The first one cannot know how much is left, and grants what there was at most; the others know."""
     agent, mobile = scenario()
     agent.receive(mobile.update())
@@ -164,10 +159,7 @@ def test_restarts_with_a_time_of_day_behind_grant_no_lifetime_anew(octets: bool)
     for seconds in (0.0, LIFETIME / 2, LIFETIME / 2 - 1):
         agent.now = Instant(agent.now.monotonic + seconds, agent.now.unix + seconds)
         agent.agent = HomeAgent(agent.config)
-        if octets:
-            agent.agent.resume([encode_binding(binding)], [replay], agent.now)
-        else:
-            agent.agent.restore([binding], [replay], agent.now)
+        agent.agent.resume([encode_binding(binding)], [replay], agent.now)
         stored = [action.binding for action in agent.agent.actions() if isinstance(action, StoreBinding)]
         binding = stored[-1] if stored else binding
     assert agent.bound

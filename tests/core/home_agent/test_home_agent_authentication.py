@@ -160,7 +160,7 @@ def test_replay_state_survives_a_restart() -> None:
     agent.receive(update)
     agent.receive(mobile.update(sequence=16, lifetime=0))
     again, _ = scenario()
-    again.agent.restore([], [ReplayState(HOME, 16, NOW + 2, 1)], START)
+    again.agent.resume([], [ReplayState(HOME, 16, NOW + 2, 1)], START)
     outcome = again.receive(update)
     assert outcome.ba.status == BAStatus.MIPV6_ID_MISMATCH
     assert not again.bound

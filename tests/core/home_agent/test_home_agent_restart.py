@@ -9,7 +9,7 @@ import pytest
 from ha_scenario import AHR, COA2, ENTRY, HOME, HOME4, MNP1, START, Mobile, Scenario, scenario
 from msgspec import structs
 
-from dsmip.core.actions import InstallBinding, RemoveBinding, StoreBinding, StoreReplay
+from dsmip.core.actions import RemoveBinding, StoreBinding, StoreReplay
 from dsmip.core.types import Binding, Instant, IPv4Grant, MobileNodeEntry, ReplayState
 from dsmip.store.memory import MemoryStore
 from dsmip.wire.constants import BAStatus
@@ -41,15 +41,14 @@ def restart(
     agent, _ = scenario(**changes)
     agent = Scenario(replace(agent.config, mobile_nodes=entries))
     agent.now = Instant(77.0, START.unix + down)
-    bindings, replays = store.load()
-    agent.agent.restore(bindings, replays, agent.now)
+    agent.agent.resume(*store.records(), agent.now)
     return agent
 
 
-def test_a_restored_binding_is_installed_and_ends_when_it_would_have() -> None:
+def test_a_restored_binding_ends_when_it_would_have() -> None:
     before, _, store = bound()
     agent = restart(store, entries=(ENTRY,), down=20.0)
-    assert agent.agent.actions() == [InstallBinding(before.binding, None, 0.0, restored=True)]
+    assert agent.agent.actions() == []
     assert agent.binding == before.binding
     assert agent.agent.timeout() == 77.0 + 400.0
     assert agent.after(399.0).actions == []

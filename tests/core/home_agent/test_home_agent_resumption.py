@@ -53,7 +53,9 @@ def test_resumed_is_what_would_have_been_restored(
 ) -> None:
     before, _, store = stored(*options)
     one, other = next_process(before, entries, down), next_process(before, entries, down)
-    one.agent.restore(*store.load(), one.now)
+    bindings, replays = store.load()
+    one.agent.resume([], replays, one.now)
+    one.agent._registrar.bindings.restore(bindings, one.now)
     numbers = other.agent.resume(*store.records(), other.now)
     assert dict(one.agent.bindings) == dict(other.agent.bindings)
     ends = [[binding.next_end for binding in each.agent.bindings.values()] for each in (one, other)]

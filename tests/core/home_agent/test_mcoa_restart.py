@@ -6,7 +6,7 @@ from ha_multihomed import AHO, LTE4, WIFI, Multihomed, bid, statuses
 from ha_scenario import Outcome
 
 from dsmip.core.actions import RemoveBinding, StoreBinding
-from dsmip.core.binding_record import decode_binding, encode_binding
+from dsmip.core.binding_record import encode_binding
 from dsmip.core.home_agent.engine import HomeAgent
 from dsmip.core.types import Instant
 from dsmip.wire.constants import BAStatus
@@ -19,12 +19,12 @@ FLOW = FlowIdentification(10, 100, 0, (1, 2), IPv6TrafficSelector(next_header=(1
 
 def restarted(node: Multihomed, after: float) -> Outcome:
     """The same mobile node with the next process of its home agent, on another monotonic clock."""
-    stored = decode_binding(encode_binding(node.agent.binding))
-    replay = node.agent.agent._nodes.get(stored.home_address)
+    stored = encode_binding(node.agent.binding)
+    replay = node.agent.agent._nodes.get(node.agent.binding.home_address)
     assert replay is not None
     node.agent.now = Instant(50.0, node.agent.now.unix + after)
     node.agent.agent = HomeAgent(node.agent.config)
-    node.agent.agent.restore([stored], [replay.replay], node.agent.now)
+    node.agent.agent.resume([stored], [replay.replay], node.agent.now)
     return Outcome(node.agent.agent.actions())
 
 

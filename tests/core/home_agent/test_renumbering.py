@@ -24,6 +24,7 @@ from ha_scenario import (
 )
 
 from dsmip.core.actions import Event, ForgetBinding, RemoveBinding, StartDad, StoreBinding
+from dsmip.core.binding_record import encode_binding
 from dsmip.core.home_agent.engine import HomeAgentConfig
 from dsmip.core.types import MobileNodeEntry
 from dsmip.wire.constants import BAStatus
@@ -239,7 +240,7 @@ def restarted(agent: Scenario, config: HomeAgentConfig) -> Scenario:
             bindings.append(action.binding)
     after = Scenario(config)
     after.now = agent.now
-    after.agent.restore(bindings, replays, after.now)
+    after.agent.resume(map(encode_binding, bindings), replays, after.now)
     return after
 
 

@@ -32,6 +32,7 @@ from dsmip.core.actions import (
     StoreBinding,
     StoreReplay,
 )
+from dsmip.core.binding_record import encode_binding
 from dsmip.core.types import Binding, UdpEndpoint
 from dsmip.wire.constants import BAStatus
 from dsmip.wire.multihoming import BindingIdentifier
@@ -160,7 +161,7 @@ def test_what_a_restart_cannot_put_back_ends_and_is_told() -> None:
     first, mobile = scenario()
     stored = first.receive(mobile.update()).one(StoreBinding)
     second, _ = scenario()
-    second.agent.restore([stored.binding], [stored.replay], second.now)
+    second.agent.resume([encode_binding(stored.binding)], [stored.replay], second.now)
     resumed = Outcome(second.agent.actions()).installed
     assert resumed.restored
     held_back, undone = refused(second, [resumed.binding], None)

@@ -120,7 +120,7 @@ class HomeAgent:
     def index_of(self, home_address: IPv6Address) -> int:
         """The data plane's number for this configured mobile node, bound or not: it never changes.
 
-        Ask after `restore`. A new number is written to the store. Raises KeyError for an unknown home
+        Ask after `resume`. A new number is written to the store. Raises KeyError for an unknown home
         address.
         """
         node = self._nodes.get(home_address)
@@ -173,20 +173,14 @@ class HomeAgent:
         """Seconds by which the time of day is behind what it has been: see `clock`."""
         return self._clock.ahead(now)
 
-    def restore(self, bindings: Iterable[Binding], replays: Iterable[ReplayState], now: Instant) -> None:
-        """Take over what the store has, before anything else is asked of the engine.
+    def resume(self, records: Iterable[bytes], replays: Iterable[ReplayState], now: Instant) -> list[int]:
+        """Take over what the store has, before anything else is asked of the engine. Of bindings it is their
+        records (`binding_record`), of which most need not be read.
 
         Bindings that ended meanwhile and those of mobile nodes that are configured no more are removed; what
-        the configuration no longer grants is taken out of the others.
-        """
-        self._clock.restore(self._take_over(replays), now)
-        self._registrar.bindings.restore(bindings, now)
-
-    def resume(self, records: Iterable[bytes], replays: Iterable[ReplayState], now: Instant) -> list[int]:
-        """As `restore`, from the records of bindings (`binding_record`), of which most need not be read.
-
-        There are no actions for bindings that are what they were; their home addresses come back, as numbers.
-        Raises ValueError for a record that cannot be read.
+        the configuration no longer grants is taken out of others. There are no actions for bindings that are
+        what they were; their home addresses come back, as numbers. Raises ValueError for a record that cannot
+        be read.
         """
         self._clock.restore(self._take_over(replays), now)
         return self._registrar.bindings.resume(records, now)
