@@ -202,12 +202,20 @@ def decode_message(
     return cls.decode_data(header, decode_options(header, cls.options_offset(header), size))
 
 
-def covered_octets(data: bytes) -> bytes | None:
+def covered_octets(data: bytes, end: int | None = None) -> bytes | None:
     """What the authenticator of a received mobility header covers, with a checksum of zero; None without one.
 
     That is the header through the SPI of the MN-HA authentication option (RFC 4285 section 5.1), otherwise
-    through the Option Length of the binding authorization data (RFC 6275 section 6.2.7).
+    through the Option Length of the binding authorization data (RFC 6275 section 6.2.7). `end` is where the
+    authenticator begins, for who knows that already.
     """
+    if end is None:
+        end = _authenticator_at(data)
+    return None if end is None else data[: _CHECKSUM.start] + bytes(2) + data[_CHECKSUM.stop : end]
+
+
+def _authenticator_at(data: bytes) -> int | None:
+    """Where the authenticator begins, None = there is none."""
     cls = _CLASSES.get(data[2]) if len(data) >= 8 else None
     if cls is None:
         return None
@@ -233,6 +241,4 @@ def covered_octets(data: bytes) -> bytes | None:
             break
         if kind == _AUTHORIZATION:
             end = start + BindingAuthorizationData.COVERED
-    if end is None or end > size:
-        return None
-    return data[: _CHECKSUM.start] + bytes(2) + data[_CHECKSUM.stop : end]
+    return None if end is None or end > size else end

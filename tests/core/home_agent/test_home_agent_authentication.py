@@ -274,6 +274,19 @@ def with_checksum(packet: bytearray, start: int) -> bytes:
     return bytes(packet)
 
 
+def test_padding_may_follow_the_authenticator() -> None:
+    """It is none of what the authenticator covers, which a header mostly ends with."""
+    agent, mobile = scenario()
+    packet = bytearray(mobile.update()) + bytes((1, 6, 0, 0, 0, 0, 0, 0))  # a PadN option of 8 octets
+    start = 64
+    packet[start + 1] += 1
+    packet[4:6] = (len(packet) - 40).to_bytes(2)
+    covered = covered_octets(bytes(packet[start:]))
+    assert covered is not None
+    packet[-20:-8] = mn_ha_authenticator(KEY, COA1, HOME, covered)
+    assert agent.receive(with_checksum(packet, start)).ba.status == BAStatus.ACCEPTED
+
+
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=40))
 def test_replays_never_change_state(order: list[int]) -> None:
     """Ten updates from ever new places are sent once each; whatever is played again does nothing."""
