@@ -215,7 +215,8 @@ class HomeAddressesChanged(msgspec.Struct, frozen=True, gc=False):
 class HomeAddressChanged(msgspec.Struct, frozen=True, gc=False):
     """New sessions have this home address from now on (RFC 6275 section 11.4.3): another one, or the former
     one again. `former`, with the length of its prefix, is still valid: it stays among the inner networks, and
-    on the home link, but no new session should have it. None = there is none (any more)."""
+    on the home link, but no new session should have it. None = there is none (any more). Told again when its
+    end is another one."""
 
     home_address: IPv6Address
     home_prefix: IPv6Network

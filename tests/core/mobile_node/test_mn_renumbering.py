@@ -123,7 +123,9 @@ def test_the_address_before_is_kept_when_the_one_before_that_ends_during_a_trial
 def test_a_later_advertisement_says_when_the_former_prefix_ends() -> None:
     bench = on_trial()
     bench.answer(time=10.2)
-    advertise(bench, replace(GIVEN_UP, valid_lifetime=30), NEW, time=20.0)
+    actions = advertise(bench, replace(GIVEN_UP, valid_lifetime=30), NEW, time=20.0)
+    # Whoever writes it down has to know.
+    assert only(actions, HomeAddressChanged)
     assert bench.node.former_valid_until == pytest.approx(50.1)
 
 

@@ -64,7 +64,7 @@ class Renumbering:
     def consider(self, config: MobileNodeConfig, now: Instant) -> None:
         """An advertisement has come: change over, if the home prefix is given up and there is another."""
         known = self._common.home_prefix
-        self._update_former(known.advertised_prefixes, now)
+        self._update_former(known.advertised_prefixes, config, now)
         if self._before is not None or not known.is_ending(now.monotonic) or not _may_renumber(config):
             return
         candidates = [
@@ -218,10 +218,14 @@ class Renumbering:
         beside = None if former is None else IPv6Interface((former.address, former.prefix.prefixlen))
         self._common.emit(HomeAddressChanged(home.address, home.prefix, beside))
 
-    def _update_former(self, options: tuple[PrefixInformation, ...], now: Instant) -> None:
+    def _update_former(
+        self, options: tuple[PrefixInformation, ...], config: MobileNodeConfig, now: Instant
+    ) -> None:
         for option in options:
             if self.former is not None and option.prefix == self.former.prefix:
                 self.former = replace(self.former, valid_until=_end(option, now))
+                if self._before is None:
+                    self._tell(HomeAddress(config.home_address, config.home_prefix))
         if self.former is not None:
             self._common.home_prefix.ask_before(self.former.valid_until, now.monotonic)
 
