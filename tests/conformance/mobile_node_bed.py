@@ -185,7 +185,11 @@ class Bed:
             )
         )
         self.wire.link.down()
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
 
     # Life -------------------------------------------------------------------------------------------------
 

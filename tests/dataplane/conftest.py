@@ -12,8 +12,15 @@ import pytest
 
 @pytest.fixture(scope="session")
 def bpf_directory() -> Iterator[Path]:
+    for path in Path("/run").glob("dsmip-dp-*"):
+        if not Path("/proc", path.name.removeprefix("dsmip-dp-")).exists():  # a session that was killed
+            _unmount(path)
     path = Path(f"/run/dsmip-dp-{os.getpid()}")
     yield path
+    _unmount(path)
+
+
+def _unmount(path: Path) -> None:
     ctypes.CDLL(None).umount2(bytes(path), 2)  # MNT_DETACH
     if path.is_dir():
         path.rmdir()

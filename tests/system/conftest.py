@@ -103,4 +103,5 @@ def namespaces(tmp_path: Path) -> Iterator[Namespaces]:
     yield made
     made.close()
     for name in ("ha", "home-agent", "bus-17", "laptop", "portal-ha", "portal-mn", "reload-ha", "reload-mn"):
-        shutil.rmtree(Path("/run/dsmip") / name, ignore_errors=True)
+        for directory in (Path("/run/dsmip/bpf") / name, Path("/run/dsmip") / name):
+            shutil.rmtree(directory, ignore_errors=True)

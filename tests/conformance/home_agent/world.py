@@ -214,12 +214,17 @@ class World:
         for process in self._processes:
             process.terminate()
         for process in self._processes:
-            process.wait(15)
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
         for tap in self._taps.values():
             tap.close()
         for name in (self.inside, self.outside):
             subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
-        shutil.rmtree(RUN_ROOT / self.instance, ignore_errors=True)
+        for directory in (RUN_ROOT / "bpf" / self.instance, RUN_ROOT / self.instance):
+            shutil.rmtree(directory, ignore_errors=True)
 
     # Sending -----------------------------------------------------------------------------------------------
 
