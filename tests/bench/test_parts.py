@@ -112,6 +112,7 @@ def test_scale_of_a_fleet_that_is_in_the_store() -> None:
     assert names(list(found)) == {
         "scale/start with empty maps to Binding Updates served, 64 bindings",
         "scale/start with empty maps to data for the last, 64 bindings",
+        "scale/start with empty maps to all bindings in them, 64 bindings",
         "scale/memory per binding, 64 bindings",
         "scale/kill -9 to Binding Updates served, 64 bindings",
         "scale/data packets lost meanwhile, 64 bindings",

@@ -62,6 +62,11 @@ def watch(collect: Collect, say: Say, place: Path, vehicles: Sequence[fleet.Vehi
             name = f"start with empty maps to Binding Updates served, {size:,} bindings"
             collect(_seconds(name, served, processor_seconds=home_agent.cpu()))
             collect(_seconds(f"start with empty maps to data for the last, {size:,} bindings", flowing))
+            began = time.monotonic()
+            home_agent.await_rest()
+            name = f"start with empty maps to all bindings in them, {size:,} bindings"
+            filled = served + time.monotonic() - began
+            collect(_seconds(name, filled, processor_seconds=home_agent.cpu()))
             bound = home_agent.bindings()
             if bound != size:
                 raise LabError(f"{bound} bindings of {size} are there after a start")
@@ -69,6 +74,7 @@ def watch(collect: Collect, say: Say, place: Path, vehicles: Sequence[fleet.Vehi
             say(f"{size} bindings: killed and started again")
             packets = fleet.updates(vehicles[:_UPDATES], 3, time.time())
             served, lost = scale.restart(home_agent, net, end, vehicles, packets)
+            home_agent.await_rest()
             collect(_seconds(f"kill -9 to Binding Updates served, {size:,} bindings", served))
             name = f"scale/data packets lost meanwhile, {size:,} bindings"
             collect(Figure(name, Spread.of([float(lost)]), "packets"))
