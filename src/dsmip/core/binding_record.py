@@ -29,7 +29,7 @@ SCHEMA_VERSION = 4
 _IPV4_LENGTH = 4
 
 
-class CareOfRecord(msgspec.Struct, array_like=True, frozen=True):
+class CareOfRecord(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """One care-of address of a binding."""
 
     bid: int
@@ -45,7 +45,7 @@ class CareOfRecord(msgspec.Struct, array_like=True, frozen=True):
     at_home: bool
 
 
-class FlowRecord(msgspec.Struct, array_like=True, frozen=True):
+class FlowRecord(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """One flow binding; the selector as a mobility option carries it (RFC 6088)."""
 
     fid: int
@@ -54,7 +54,7 @@ class FlowRecord(msgspec.Struct, array_like=True, frozen=True):
     bids: list[int]
 
 
-class BindingRecord(msgspec.Struct, array_like=True, frozen=True):
+class BindingRecord(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """One binding in MessagePack: addresses in network byte order, networks as (address, prefix length)."""
 
     home_address: bytes
