@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dsmip.bench import fleet, profile
+from dsmip.bench.apart import apart
 from dsmip.bench.daemon import HomeAgentProcess, fleet_end
 from dsmip.bench.figures import Collect, Figure, Say, Spread, percentile
 from dsmip.bench.network import Network
@@ -119,26 +120,20 @@ def measure(
     garbage.settle()  # as the daemon does
     now = time.time()
     packets = [fleet.updates(vehicles, number, now + number / 1000) for number in range(1, rounds + 2)]
+    memory = functools.partial(_moves, vehicles, MemoryStore(), packets)
+    sqlite = functools.partial(_moves_with_sqlite, vehicles, packets)
     in_memory: list[Rate] = []
     in_sqlite: list[Rate] = []
     for number in range(repeat):
         say(f"engine and store, {number + 1} of {repeat}")
-        in_memory.append(_moves(vehicles, MemoryStore(), packets))
-        with (
-            tempfile.TemporaryDirectory() as directory,
-            SqliteStore(Path(directory) / "bench.sqlite") as store,
-        ):
-            in_sqlite.append(_moves(vehicles, store, packets))
+        in_memory.append(apart(memory))
+        in_sqlite.append(apart(sqlite))
     hashes = [_authenticators_per_second() / 2 for _ in range(repeat)]
     figure = _figure("in memory", in_memory, MEMORY_BAR, "checking and signing alone (two HMAC-SHA1)", hashes)
-    collect(_with_profile(figure, lambda: _moves(vehicles, MemoryStore(), packets)))
+    collect(_with_profile(figure, memory))
     alone = [rate.per_second for rate in in_memory]
     figure = _figure("SQLite", in_sqlite, PERSISTED_BAR, "the same engine with the store in memory", alone)
-    with (
-        tempfile.TemporaryDirectory() as directory,
-        SqliteStore(Path(directory) / "bench.sqlite") as store,
-    ):
-        collect(_with_profile(figure, functools.partial(_moves, vehicles, store, packets)))
+    collect(_with_profile(figure, sqlite))
     collect(_large_fleet(say, large_size, in_sqlite[: min(repeat, _LARGE_REPEAT)]))
     alone = [rate.per_second for rate in in_sqlite]
     found, waits, why = _through_daemon(say, repeat, fleet.vehicles(daemon_size), window)
@@ -192,6 +187,14 @@ def _moves(vehicles: Sequence[fleet.Vehicle], store: Store, packets: Sequence[Se
     return Rate(done, sum(rate.seconds for rate in rates), sum(rate.cpu for rate in rates))
 
 
+def _moves_with_sqlite(vehicles: Sequence[fleet.Vehicle], packets: Sequence[Sequence[bytes]]) -> Rate:
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        SqliteStore(Path(directory) / "bench.sqlite") as store,
+    ):
+        return _moves(vehicles, store, packets)
+
+
 def _large_fleet(say: Say, size: int, smaller: Sequence[Rate]) -> Figure:
     """The same with a fleet of which a part only is kept as objects, beside what was measured of a smaller
     one."""
@@ -201,11 +204,7 @@ def _large_fleet(say: Say, size: int, smaller: Sequence[Rate]) -> Figure:
     found = []
     for number in range(len(smaller)):
         say(f"engine and SQLite with {size:,} mobile nodes, {number + 1} of {len(smaller)}")
-        with (
-            tempfile.TemporaryDirectory() as directory,
-            SqliteStore(Path(directory) / "bench.sqlite") as store,
-        ):
-            found.append(_moves(vehicles, store, packets))
+        found.append(apart(functools.partial(_moves_with_sqlite, vehicles, packets)))
     against = "the same with a smaller fleet"
     alone = [rate.per_second for rate in smaller]
     return _figure(f"SQLite, {size:,} mobile nodes", found, PERSISTED_BAR, against, alone)
