@@ -38,6 +38,9 @@ TOLERANCE = 86400.0
 #: Seconds without an acknowledgement after which the rest counts as unanswered.
 _PATIENCE = 3.0
 _HASHING = 0.2
+#: Seconds until what the moves at the highest rate left in the data plane, their former addresses, is taken out:
+#: at a share of it there are as many fewer of them.
+_GRACES = 4.0
 #: Repetitions with the large fleet, at most.
 _LARGE_REPEAT = 3
 #: The finest step of a process's processor time as the kernel tells it.
@@ -251,6 +254,7 @@ def _through_daemon(
                 used = max(home_agent.cpu() - cpu, _CPU_STEP)
                 rates.append(Rate(len(arrivals), arrivals[-1] - began, used))
         rate = _SHARE * Spread.of(rate.per_second for rate in rates).median
+        time.sleep(_GRACES)
         for number in range(repeat):
             say(f"through the daemon at {rate:.0f} updates a second, {number + 1} of {repeat}")
             packets = fleet.updates(vehicles, repeat + number + 2, time.time())
