@@ -38,8 +38,8 @@ TOLERANCE = 86400.0
 #: Seconds without an acknowledgement after which the rest counts as unanswered.
 _PATIENCE = 3.0
 _HASHING = 0.2
-#: Seconds until what the moves at the highest rate left in the data plane, their former addresses, is taken out:
-#: at a share of it there are as many fewer of them.
+#: Seconds until the former addresses of the moves at the highest rate are taken out of the data plane: at a
+#: share of it there are as many fewer of them.
 _GRACES = 4.0
 #: Repetitions with the large fleet, at most.
 _LARGE_REPEAT = 3
