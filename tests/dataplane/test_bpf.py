@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import socket
-import time
 from collections import Counter
 from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
@@ -17,9 +15,9 @@ from dsmip.dataplane import libbpf, maps
 from dsmip.dataplane.api import DataPlaneError, NotInstalled, Role
 from dsmip.dataplane.bpf import LINKS_SINCE, BpfDataPlane, kernel_version
 from dsmip.dataplane.bpf_object import Object
-from dsmip.dataplane.bpffs import is_bpffs, remove_tree
+from dsmip.dataplane.bpffs import is_bpffs
 from dsmip.dataplane.filters import HANDLE, PRIORITY
-from dsmip.dataplane.tun import TunDevice
+from tests.dataplane.loading import load
 from tests.dataplane.namespaces import Namespace
 
 pytestmark = pytest.mark.root
@@ -28,31 +26,6 @@ SIX, FOUR = ip_network("2001:db8:1::/64"), ip_network("198.51.100.7/32")
 WIDE = ip_network("2001:db8::/32")
 PATH = Path(TunnelFormat.IPV6, ip_address("2001:db8::1"), ip_address("2001:db8::2"))
 REMOTE = ip_address("192.0.2.9")
-
-
-@pytest.fixture
-def node() -> Iterator[Namespace]:
-    namespace = Namespace("loader")
-    namespace.ip("link add u0 type veth peer name u1")
-    with namespace.inside():
-        device = TunDevice.open("dsmip0")
-        yield namespace
-        device.close()
-    namespace.delete()
-
-
-@pytest.fixture
-def pins(bpf_directory: FilePath) -> Iterator[FilePath]:
-    """Where the test pins things. What a failing test leaves there is no other test's."""
-    directory = bpf_directory / "loader"
-    yield directory
-    remove_tree(directory)
-
-
-def load(pins: FilePath, **changes: object) -> BpfDataPlane:
-    role = changes.pop("role", Role.HOME_AGENT)
-    assert isinstance(role, Role)
-    return BpfDataPlane.open(role, socket.if_nametoindex("dsmip0"), pins, **changes)  # type: ignore[arg-type]
 
 
 @pytest.fixture(params=["filters", "links"] if kernel_version() >= LINKS_SINCE else ["filters"])
@@ -316,50 +289,6 @@ def test_a_re_created_interface_is_attached_anew(node: Namespace, pins: FilePath
     plane.attach("u0")
     assert list(plane.attached()) == ["u0"]
     plane.close(keep=False)
-
-
-@pytest.fixture
-def unpinned(node: Namespace, pins: FilePath) -> Iterator[tuple[BpfDataPlane, int]]:
-    """A program on u0 by a link without a pin, which lives as long as the descriptor given with it."""
-    plane = load(pins, by_links=True)
-    plane.attach("u0")
-    pin = pins / "links" / f"{socket.if_nametoindex('u0')}-in"
-    link = libbpf.pinned(pin)
-    pin.unlink()
-    yield plane, link
-    plane.close(keep=False)
-
-
-needs_links = pytest.mark.skipif(kernel_version() < LINKS_SINCE, reason="needs tcx links")
-
-
-@needs_links
-def test_a_link_whose_pin_was_removed_is_given_time_to_end(
-    unpinned: tuple[BpfDataPlane, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plane, link = unpinned
-    held, pause = [link], time.sleep
-
-    def let_go(seconds: float) -> None:
-        for descriptor in held:
-            os.close(descriptor)
-        held.clear()
-        pause(seconds)
-
-    monkeypatch.setattr(time, "sleep", let_go)
-    plane.attach("u0")
-    assert not held
-    assert list(plane.attached()) == ["u0"]
-
-
-@needs_links
-def test_a_link_that_somebody_holds_is_named(unpinned: tuple[BpfDataPlane, int]) -> None:
-    plane, link = unpinned
-    with pytest.raises(DataPlaneError, match=r"File exists\n .*bpftool link detach"):
-        plane.attach("u0")
-    os.close(link)
-    plane.attach("u0")
-    assert list(plane.attached()) == ["u0"]
 
 
 def test_refusals_name_the_mend(node: Namespace, plane: BpfDataPlane, pins: FilePath) -> None:
