@@ -7,7 +7,9 @@ import subprocess
 from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network
 from types import TracebackType
+from typing import Any
 
+from dsmip.daemon.control import ask
 from dsmip.lab import namespaces, plan
 from dsmip.lab.lab import Lab
 
@@ -83,6 +85,12 @@ def _interface(name: str, more: str, prefixes: tuple[Advertised, ...], host: int
         for one in prefixes
     )
     return _HOME.format(interface=name, more=more, prefixes=stanzas)
+
+
+def status(lab: Lab) -> dict[str, Any]:
+    """What the mobile router says of itself."""
+    found: dict[str, Any] = ask(lab.instance("mr"), "status")
+    return found
 
 
 def reaches(lab: Lab, address: object, node: str = "cn") -> bool:

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
-from dsmip.daemon.control import ask
 from dsmip.lab import plan
 from dsmip.lab.lab import Lab
 from tests.system.conftest import wait_until
-from tests.system.renumbered_lab import reaches
+from tests.system.renumbered_lab import reaches, status
 
 pytestmark = [pytest.mark.root, pytest.mark.lab]
 
@@ -35,11 +33,6 @@ def lab() -> Iterator[Lab]:
         mr_file.write_text('home_agent = "discover"\nlifetime = 8\n' + "".join(kept))
         built.start_daemons()
         yield built
-
-
-def status(lab: Lab) -> dict[str, Any]:
-    found: dict[str, Any] = ask(lab.instance("mr"), "status")
-    return found
 
 
 def is_registered(lab: Lab, home_agent: object) -> bool:

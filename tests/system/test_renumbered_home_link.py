@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import pytest
 
@@ -25,6 +24,7 @@ from tests.system.renumbered_lab import (
     Session,
     advertise,
     reaches,
+    status,
 )
 
 pytestmark = [pytest.mark.root, pytest.mark.lab]
@@ -63,11 +63,6 @@ def _lab(uplinks: Sequence[Uplink] = SINGLE) -> Iterator[Lab]:
         built.start_daemons()
         wait_until(lambda: status(built)["state"] == "registered", WITHIN, "registered")
         yield built
-
-
-def status(lab: Lab) -> dict[str, Any]:
-    found: dict[str, Any] = ask(lab.instance("mr"), "status")
-    return found
 
 
 def is_registered(lab: Lab, home_address: object) -> bool:
